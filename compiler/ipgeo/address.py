@@ -1,0 +1,26 @@
+"""IPv4 addresses as text and as numbers."""
+
+import socket
+
+ADDRESS_COUNT = 1 << 32
+LAST_ADDRESS = ADDRESS_COUNT - 1
+
+_LONGEST = len("255.255.255.255")
+
+
+def parse_ipv4(text: str) -> int | None:
+    """Return the address as a number in 0..2^32-1, or None unless ``text`` is strict dotted decimal.
+
+    Strict: four decimal octets without sign, space, leading zero or anything after them.
+    """
+    if len(text) > _LONGEST:
+        return None
+    try:
+        return int.from_bytes(socket.inet_pton(socket.AF_INET, text), "big")
+    except (OSError, ValueError):  # ValueError: a NUL or a character outside ASCII
+        return None
+
+
+def format_ipv4(address: int) -> str:
+    """Return the dotted decimal form of ``address`` (0..2^32-1)."""
+    return socket.inet_ntop(socket.AF_INET, address.to_bytes(4, "big"))

@@ -1,0 +1,219 @@
+"""The console script ``ipgeo-compile``: thin commands over the library.
+
+Exit status: 0 done, 1 bad input, 2 wrong usage.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ipgeo import __version__
+from ipgeo.address import ADDRESS_COUNT, parse_ipv4
+from ipgeo.blob import Blob, read_blob
+from ipgeo.codes import Codes, read_codes
+from ipgeo.compile import STEPS, Compiled, compile_blob
+from ipgeo.errors import BlobError, InputError, ProofError
+from ipgeo.prove import prove
+from ipgeo.publish import publish
+from ipgeo.sample import write_sample
+from ipgeo.sources.dat import read_dat
+
+LONG_WORK = 8 << 20
+"""A source of this many bytes (about a million records) takes seconds: worth a progress bar."""
+
+TOP_NAMES = 10
+
+FilePath = click.Path(path_type=Path)
+
+
+class _Commands(click.Group):
+    """Turns every error that an input can cause into one line on stderr and exit status 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (InputError, BlobError, ProofError) as error:
+            raise click.ClickException(str(error)) from None
+        except BrokenPipeError:
+            raise  # click's own business: the reader of a pipe has gone
+        except OSError as error:
+            name = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{name}{error.strerror or error}") from None
+        except MemoryError:
+            raise click.ClickException("out of memory") from None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ipgeo-compile")
+def main() -> None:
+    """Compile IP-geolocation sources into the blob that nginx and the fallback serve."""
+
+
+@main.command()
+@click.argument("source", type=FilePath)
+@click.option("--codes", "codes_dir", type=FilePath, help="Folder of the three code files.")
+@click.option("-o", "--output", "out", type=FilePath, required=True, help="The blob to write.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def build(source: Path, codes_dir: Path | None, out: Path, as_json: bool) -> None:  # noqa: FBT001
+    """Compile SOURCE (a 17mon/IPIP .dat file), prove the result and publish it.
+
+    An existing output is replaced as a whole at the very end, or not at all.
+    """
+    started = time.monotonic()
+    with _progress(source) as report:
+        report("read")
+        read = read_dat(source)
+        compiled = compile_blob(read, _codes(codes_dir), report)
+    publish(out, compiled.data)
+    summary = _summary(compiled, read.facts["records"], with_codes=codes_dir is not None)
+    summary |= {"output": str(out), "seconds": round(time.monotonic() - started, 2)}
+    click.echo(json.dumps(summary, ensure_ascii=False) if as_json else _build_text(summary))
+
+
+@main.command()
+@click.argument("blob", type=FilePath)
+@click.option("--against", type=FilePath, help="Prove the blob equal to this source.")
+@click.option("--codes", "codes_dir", type=FilePath, help="Folder of the code files it was built with.")
+def verify(blob: Path, against: Path | None, codes_dir: Path | None) -> None:
+    """Check the structure, checksum and build id of BLOB; with --against, every answer too."""
+    if codes_dir and not against:
+        raise click.UsageError("--codes goes with --against")
+    checked = read_blob(blob)
+    click.echo(f"{blob}: sound, build id {checked.build_id}, {checked.runs} runs")
+    if against:
+        prove(checked, read_dat(against).runs, _codes(codes_dir))
+        click.echo(f"equal to {against} at all {ADDRESS_COUNT} addresses")
+
+
+@main.command()
+@click.argument("blob", type=FilePath)
+@click.argument("ip", nargs=-1)
+@click.option("--format", "form", type=click.Choice(["array", "object"]), default="array")
+def lookup(blob: Path, ip: tuple[str, ...], form: str) -> None:
+    """Print each IP (or each line of standard input), a tab and its answer as JSON.
+
+    An address without data answers null. One that is not an address is reported on standard error,
+    the others are still answered, and the exit status is 1.
+    """
+    checked = read_blob(blob)
+    texts: Iterable[str] = ip or (line.strip() for line in click.get_text_stream("stdin"))
+    refused = 0
+    for number, text in enumerate(texts, start=1):
+        address = parse_ipv4(text)
+        if address is None:
+            refused += 1
+            click.echo(f"input {number}: {text!r} is not an IPv4 address", err=True)
+        else:
+            click.echo(f"{text}\t{_answer(checked, text, address, form)}")
+    if refused:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("blob", type=FilePath)
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def inspect(blob: Path, as_json: bool) -> None:  # noqa: FBT001
+    """Print what BLOB says of itself: metadata, sections and sizes."""
+    checked = read_blob(blob)
+    facts = {
+        "build_id": checked.build_id,
+        "bytes": checked.size,
+        "runs": checked.runs,
+        "locations": checked.locations,
+        "meta": checked.meta,
+        "sections": [section._asdict() for section in checked.sections],
+    }
+    click.echo(json.dumps(facts, ensure_ascii=False) if as_json else _inspect_text(facts))
+
+
+@main.command()
+@click.argument("folder", type=FilePath)
+def sample(folder: Path) -> None:
+    """Write a small source and its code files into FOLDER: enough to try everything with."""
+    for path in write_sample(folder):
+        click.echo(path)
+
+
+def _codes(folder: Path | None) -> Codes:
+    return read_codes(folder) if folder else Codes()
+
+
+@contextmanager
+def _progress(source: Path) -> Iterator[Callable[[str], None]]:
+    """Yield a function to call before each step; it draws a bar where that is worth it."""
+    if not sys.stderr.isatty() or source.stat().st_size < LONG_WORK:
+        yield lambda _step: None
+        return
+    steps = 1 + len(STEPS)
+    with click.progressbar(length=steps, file=sys.stderr, item_show_func=str) as bar:
+        yield lambda step: bar.update(1, step)
+
+
+def _answer(blob: Blob, text: str, address: int, form: str) -> str:
+    location = blob.find(address)
+    if location is None:
+        return "null"
+    answer = blob.answer(location)
+    if form == "array":
+        return answer.array.decode()
+    return f'{{"ip":"{text}",{answer.members.decode()}'
+
+
+def _summary(compiled: Compiled, records: int | str, *, with_codes: bool) -> dict[str, Any]:
+    blob, missing = compiled.blob, compiled.without_code
+    top = [
+        {"names": list(names), "addresses": addresses}
+        for names, addresses in missing.most_common(TOP_NAMES)
+    ]
+    return {
+        "records": records,
+        "runs": blob.runs,
+        "locations": blob.locations,
+        "bytes": blob.size,
+        "build_id": blob.build_id,
+        "sample": blob.meta["sample"],
+        "proven_addresses": ADDRESS_COUNT,
+        "codes": with_codes,
+        "without_code": {"count": len(missing), "top": top},
+    }
+
+
+def _build_text(summary: dict[str, Any]) -> str:
+    lines = [
+        f"{summary['output']}: {summary['bytes']} bytes, build id {summary['build_id']}",
+        f"{summary['records']} records, {summary['runs']} runs, {summary['locations']} locations",
+        f"proven equal to the source at all {summary['proven_addresses']} addresses",
+    ]
+    if summary["sample"]:
+        lines.append("this is the project's sample, not real data")
+    if summary["codes"]:
+        lines += _without_code_lines(summary["without_code"])
+    else:
+        lines.append("no --codes: no answer has a country, province or city code")
+    return "\n".join([*lines, f"{summary['seconds']:.2f} s"])
+
+
+def _without_code_lines(missing: dict[str, Any]) -> list[str]:
+    lines = [f"{missing['count']} names without a code"]
+    if missing["top"]:
+        lines[0] += "; those with the most addresses:"
+    lines += [f"  {row['addresses']:>13,}  {' '.join(row['names'])}" for row in missing["top"]]
+    return lines
+
+
+def _inspect_text(facts: dict[str, Any]) -> str:
+    lines = [f"{key:<10} {facts[key]}" for key in ("build_id", "bytes", "runs", "locations")]
+    meta = dict(facts["meta"])
+    for source in meta.pop("sources", []):
+        described = ", ".join(f"{key} {value}" for key, value in source.items())
+        lines.append(f"{'source':<10} {described}")
+    lines += [f"{key:<10} {json.dumps(value)}" for key, value in meta.items()]
+    lines.append(f"{'section':<10} {'offset':>10} {'length':>10}")
+    lines += [f"{s['tag']:<10} {s['offset']:>10} {s['length']:>10}" for s in facts["sections"]]
+    return "\n".join(lines)

@@ -1,0 +1,61 @@
+"""Proof that a blob answers what its source says, for every address there is."""
+
+import itertools
+from collections.abc import Iterator
+
+from ipgeo.address import format_ipv4
+from ipgeo.answers import Answer, render
+from ipgeo.blob import Blob
+from ipgeo.codes import Codes
+from ipgeo.errors import ProofError
+from ipgeo.model import NO_DATA, Runs
+
+Change = tuple[int, Answer | None]
+"""An address from which on the answer is another one than before; None is no data."""
+
+
+def prove(blob: Blob, runs: Runs, codes: Codes) -> None:
+    """Compare every change of answer in the blob with every one in the source.
+
+    Equal changes mean equal answers at all 2^32 addresses. Raises ProofError naming the first
+    address at which the two differ.
+    """
+    pairs = itertools.zip_longest(_source_changes(runs, codes), _blob_changes(blob))
+    for expected, found in pairs:
+        if expected != found:
+            raise ProofError(_difference(expected, found))
+
+
+def _source_changes(runs: Runs, codes: Codes) -> Iterator[Change]:
+    answers = [render(location, codes) for location in runs.locations]
+    before: Answer | None | str = "nothing yet"
+    for first, number in zip(runs.first, runs.number, strict=True):
+        answer = None if number == NO_DATA else answers[number]
+        if answer != before:
+            yield first, answer
+            before = answer
+
+
+def _blob_changes(blob: Blob) -> Iterator[Change]:
+    answers: list[Answer | None] = [blob.answer(number) for number in range(blob.locations)]
+    answers.append(None)  # the number behind the last location is no data
+    before: Answer | None | str = "nothing yet"
+    for first, number in zip(blob.first, blob.record, strict=True):
+        answer = answers[number]
+        if answer != before:
+            yield first, answer
+            before = answer
+
+
+def _difference(expected: Change | None, found: Change | None) -> str:
+    first = min(change[0] for change in (expected, found) if change)
+    source, blob = (
+        _describe(change) if change and change[0] == first else "goes on as before"
+        for change in (expected, found)
+    )
+    return f"{format_ipv4(first)}: the source {source}, the blob {blob}"
+
+
+def _describe(change: Change) -> str:
+    answer = change[1]
+    return f"answers {answer.array.decode() if answer else 'no data'}"

@@ -1,0 +1,169 @@
+"""The 17mon / IPIP.net ``.dat`` format, every edition.
+
+Layout (offsets in bytes; ``N`` is what the first four bytes say):
+
+====================  =========================================================================
+0..3                  ``N``, u32 big-endian
+4..1027               256 hints, u32 little-endian: the first record whose bound >= b.0.0.0
+1028..N-1025          records of 8 bytes: upper bound (u32 big-endian, inclusive), offset of the
+                      content in the text (u24 little-endian), length of the content (u8)
+N-1024..              the text: contents, UTF-8, tab-separated fields
+====================  =========================================================================
+
+A record's lower bound is the previous record's upper bound + 1, and 0 for the first one.
+"""
+
+import hashlib
+import operator
+import re
+import struct
+import sys
+from array import array
+from bisect import bisect_left
+from pathlib import Path
+
+from ipgeo.address import LAST_ADDRESS, format_ipv4
+from ipgeo.errors import InputError
+from ipgeo.model import NUMERIC, Location, Runs, Source
+
+SAMPLE_MARK = "IPGEO.SAMPLE"
+"""The first field of the last record of a source that the project made itself."""
+
+RECORDS_START = 4 + 256 * 4
+RECORD_SIZE = 8
+TEXT_OVERLAP = 1024
+"""The text begins this many bytes before ``N``: the official readers count it as index."""
+
+_DEGREES = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]*)?")
+
+_NAMES = ("country", "province", "city", "organization", "isp")
+_GEOGRAPHY = ("latitude", "longitude", "time_zone", "utc_offset")
+_CODES = ("china_admin_code", "phone_prefix", "source_country_code", "continent_code")
+_NETWORK = ("idc", "base_station", "country_code3", "european_union")
+_COMMERCE = ("currency_code", "currency_name", "anycast")
+_FULL = _NAMES + _GEOGRAPHY + _CODES + _NETWORK + _COMMERCE
+
+EDITIONS = {count: _FULL[:count] for count in (2, 3, 4, 5, 9, 13, 17, 20)}
+"""The standard names of an edition's fields, by how many it has."""
+
+
+def read_dat(path: Path) -> Source:
+    """Read and check a whole ``.dat`` file.
+
+    Raises InputError, naming the offset, for a file that breaks the format in any way that could
+    change an answer, and OSError for one that cannot be read.
+    """
+    data = path.read_bytes()
+    count = _record_count(path, data)
+    bounds, keys = _records(data, count)
+    _check_bounds(path, bounds)
+    _check_hints(path, data, bounds)
+    first = array("I", [0])
+    first.extend(bound + 1 for bound in bounds[:-1])
+    fields, locations, numbers = _contents(path, data, keys)
+    facts: dict[str, str | int] = {
+        "format": "17mon-dat",
+        "fields": fields,
+        "records": count,
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    sample = locations[numbers[-1]].country == SAMPLE_MARK
+    return Source(Runs(first, numbers, locations), facts, sample)
+
+
+def _record_count(path: Path, data: bytes) -> int:
+    if len(data) < RECORDS_START + TEXT_OVERLAP:
+        smallest = RECORDS_START + TEXT_OVERLAP
+        raise InputError(path, "", f"{len(data)} bytes, a .dat file has at least {smallest}")
+    (index_end,) = struct.unpack_from(">I", data)
+    records, rest = divmod(index_end - RECORDS_START - TEXT_OVERLAP, RECORD_SIZE)
+    if records < 1 or rest:
+        raise InputError(path, "offset 0", f"{index_end} is not 2052 + 8 x a count of records")
+    if index_end - TEXT_OVERLAP > len(data):
+        problem = f"the index ends at {index_end - TEXT_OVERLAP}, the file at {len(data)}"
+        raise InputError(path, "offset 0", problem)
+    return records
+
+
+def _records(data: bytes, count: int) -> tuple["array[int]", "array[int]"]:
+    """Return the upper bounds, and the content keys ``offset | length << 24``."""
+    words = array("I")
+    words.frombytes(memoryview(data)[RECORDS_START : RECORDS_START + count * RECORD_SIZE])
+    bounds, keys = words[0::2], words[1::2]
+    foreign = bounds if sys.byteorder == "little" else keys
+    foreign.byteswap()
+    return bounds, keys
+
+
+def _record_place(record: int) -> str:
+    return f"offset {RECORDS_START + record * RECORD_SIZE} (record {record})"
+
+
+def _check_bounds(path: Path, bounds: "array[int]") -> None:
+    for record, ascends in enumerate(map(operator.lt, bounds, bounds[1:]), start=1):
+        if not ascends:
+            this, before = format_ipv4(bounds[record]), format_ipv4(bounds[record - 1])
+            problem = f"upper bound {this} does not ascend from {before}"
+            raise InputError(path, _record_place(record), problem)
+    if bounds[-1] != LAST_ADDRESS:
+        problem = f"the last upper bound is {format_ipv4(bounds[-1])}, not 255.255.255.255"
+        raise InputError(path, _record_place(len(bounds) - 1), problem)
+
+
+def _check_hints(path: Path, data: bytes, bounds: "array[int]") -> None:
+    for octet, (hint,) in enumerate(struct.iter_unpack("<I", data[4:RECORDS_START])):
+        record = bisect_left(bounds, octet << 24)
+        if hint != record:
+            problem = f"the hint of {octet}.0.0.0 is record {hint}, its first record is {record}"
+            raise InputError(path, f"offset {4 + octet * 4}", problem)
+
+
+def _contents(
+    path: Path, data: bytes, keys: "array[int]"
+) -> tuple[int, list[Location], "array[int]"]:
+    """Return the field count, the distinct locations and each record's location number."""
+    text = memoryview(data)[RECORDS_START + len(keys) * RECORD_SIZE :]
+    numbers: dict[int, int] = {}
+    locations: list[Location] = []
+    count = 0
+    # dict.fromkeys keeps the order of appearance and visits each distinct content once.
+    for key in dict.fromkeys(keys):
+        try:
+            fields = _fields(text, key & 0xFFFFFF, key >> 24)
+            count = count or len(fields)
+            locations.append(_location(count, fields))
+        except ValueError as error:
+            raise InputError(path, _record_place(keys.index(key)), str(error)) from None
+        numbers[key] = len(numbers)
+    return count, locations, array("I", map(numbers.__getitem__, keys))
+
+
+def _fields(text: memoryview, offset: int, length: int) -> list[str]:
+    where = f"content {offset}+{length}"
+    if not length:
+        raise ValueError(f"{where} is empty")
+    if offset + length > len(text):
+        raise ValueError(f"{where} passes the text's end at {len(text)}")
+    try:
+        content = str(text[offset : offset + length], "utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{where} is not UTF-8: {error.reason}") from None
+    if "\0" in content:
+        raise ValueError(f"{where} has a NUL")
+    return content.split("\t")
+
+
+def _location(count: int, fields: list[str]) -> Location:
+    edition = EDITIONS.get(count)
+    if edition is None:
+        known = ", ".join(map(str, EDITIONS))
+        raise ValueError(f"{count} fields; the known editions have {known}")
+    if len(fields) != count:
+        raise ValueError(f"{len(fields)} fields, the file's first content has {count}")
+    named = dict(zip(edition, fields, strict=True))
+    for name in NUMERIC & named.keys():
+        if named[name] and not _DEGREES.fullmatch(named[name]):
+            raise ValueError(f"{name} {named[name]!r} is not a decimal number of degrees")
+    extra = tuple(named.items())[len(_NAMES) :]
+    return Location(*fields[: len(_NAMES)], extra=extra)

@@ -1,0 +1,240 @@
+-- A stretch of shared memory with two slots for blobs and a control block. Knows no nginx: any
+-- mapping that several processes share will do.
+--
+-- One process at a time loads, under a lock; all others read without one. A load fills the slot
+-- that is not current, and makes it current by one store. The slot's `seq` is odd while it is being
+-- written. A reader that copied something out of a slot believes it only if `seq` is still what it
+-- was when the reader opened the slot (a sequence lock).
+--
+-- The lock is a robust POSIX mutex: the kernel hands it on when its owner dies, at once, and never
+-- takes it from an owner that lives. A lock with an expiry would: an owner that was only stopped
+-- would then go on writing into a slot that another has made current.
+--
+-- x86-64 only: there, stores become visible in the order in which they were made.
+
+local ffi = require "ffi"
+local bit = require "bit"
+local blob = require "ipgeo.blob"
+
+
+local band, bor = bit.band, bit.bor
+local cast, C = ffi.cast, ffi.C
+local floor = math.floor
+local format = string.format
+
+local PAGE = 4096
+-- nginx's slab allocator keeps its descriptors (24 bytes a page) and what it hands out at the front
+-- of a zone: leave it 1/128 of the zone and 64 KiB.
+local FRONT_SHARE, FRONT = 128, 65536
+local SMALLEST = 8 * FRONT
+local MAGIC = "ipgeo\1\0\0"
+local OWNER_DIED = 130 -- EOWNERDEAD of Linux
+local PROCESS_SHARED, ROBUST = 1, 1
+local OPEN_TRIES = 1000
+
+ffi.cdef [[
+    int pthread_mutexattr_init(void *attribute);
+    int pthread_mutexattr_setpshared(void *attribute, int shared);
+    int pthread_mutexattr_setrobust(void *attribute, int robust);
+    int pthread_mutex_init(void *mutex, const void *attribute);
+    int pthread_mutex_trylock(void *mutex);
+    int pthread_mutex_consistent(void *mutex);
+    int pthread_mutex_unlock(void *mutex);
+]]
+
+local control_t = ffi.typeof([[
+    volatile struct {
+        char magic[8];
+        int32_t generation;
+        int32_t refused_set;
+        int64_t mutex[8];
+        struct {
+            int32_t seq;
+            int32_t length;
+            char build_id[32];
+            double mtime;
+            char identity[128];
+        } slot[2];
+        char refused[128];
+    } *]])
+local bytes_t = ffi.typeof("uint8_t *")
+local attribute_t = ffi.typeof("int64_t[8]")
+local IDENTITY = 128
+
+
+local _M = {}
+local mt = { __index = _M }
+
+
+local function text(field, length)
+    return ffi.string(cast("const char *", field), length)
+end
+
+
+-- An identity is padded to its field's length, so that a plain copy compares.
+local function put(field, value, length)
+    local padded = value:sub(1, length) .. ("\0"):rep(length - #value)
+    ffi.copy(cast("char *", field), padded, length)
+end
+
+
+-- Lays out what is at hand of `size` bytes at `address`; a zeroed stretch becomes an empty arena.
+-- To be called first by one process alone. Returns the arena, or nil and why it cannot be used.
+function _M.attach(address, size)
+    if jit.arch ~= "x64" then
+        return nil, "the order of stores is only known for x86-64, not for " .. jit.arch
+    end
+    if size < SMALLEST then
+        return nil, format("%d bytes of shared memory, at least %d are needed", size, SMALLEST)
+    end
+    address = cast(bytes_t, address)
+    local control_at = floor(size / PAGE) * PAGE - PAGE
+    local front = FRONT + floor(size / FRONT_SHARE / PAGE) * PAGE
+    local slot_size = floor((control_at - front) / 2 / PAGE) * PAGE
+    local self = setmetatable({
+        control = cast(control_t, address + control_at),
+        capacity = slot_size,
+        [0] = address + front,
+        [1] = address + front + slot_size,
+    }, mt)
+    local magic = text(self.control.magic, #MAGIC)
+    if magic == ("\0"):rep(#MAGIC) then
+        return self:format()
+    elseif magic ~= MAGIC then
+        return nil, "the end of the shared memory is in use by something else"
+    end
+    return self
+end
+
+
+function _M:format()
+    local attribute = attribute_t()
+    local mutex = cast("void *", self.control.mutex)
+    if C.pthread_mutexattr_init(attribute) ~= 0
+        or C.pthread_mutexattr_setpshared(attribute, PROCESS_SHARED) ~= 0
+        or C.pthread_mutexattr_setrobust(attribute, ROBUST) ~= 0
+        or C.pthread_mutex_init(mutex, attribute) ~= 0
+    then
+        return nil, "no robust mutex to be had"
+    end
+    put(self.control.magic, MAGIC, #MAGIC)
+    return self
+end
+
+
+-- Takes the lock if it is free or its owner has died; never waits. Returns whether it did.
+function _M:try_lock()
+    local mutex = cast("void *", self.control.mutex)
+    local result = C.pthread_mutex_trylock(mutex)
+    if result == OWNER_DIED then
+        result = C.pthread_mutex_consistent(mutex)
+    end
+    return result == 0
+end
+
+
+function _M:unlock()
+    C.pthread_mutex_unlock(cast("void *", self.control.mutex))
+end
+
+
+-- The generation that is served; 0 before the first load.
+function _M:generation()
+    return self.control.generation
+end
+
+
+-- Opens the current generation. Returns its description, or nil before the first load:
+-- `view` to look up in, `slot` and `seq` to believe it by, `generation`, `build_id`, `mtime` (of
+-- the file, in seconds), `length` (bytes).
+function _M:open()
+    local control = self.control
+    for _ = 1, OPEN_TRIES do
+        local generation = control.generation
+        if generation == 0 then
+            return nil
+        end
+        local number = band(generation, 1)
+        local slot = control.slot[number]
+        local seq = slot.seq
+        local opened = {
+            generation = generation,
+            slot = slot,
+            seq = seq,
+            length = slot.length,
+            mtime = slot.mtime,
+            build_id = text(slot.build_id, 32),
+            view = blob.open(self[number], slot.length),
+        }
+        if opened.view and band(seq, 1) == 0 and slot.seq == seq then
+            return opened
+        end
+    end
+    return nil
+end
+
+
+-- What the caller told of the file behind the current generation, and of the one refused last.
+function _M:identities()
+    local control = self.control
+    local slot = control.slot[band(control.generation, 1)]
+    local loaded = control.generation > 0 and text(slot.identity, IDENTITY) or nil
+    local refused = control.refused_set == 1 and text(control.refused, IDENTITY) or nil
+    return loaded, refused
+end
+
+
+-- An identity in the form in which `identities` returns it.
+function _M.identity(value)
+    return (value .. ("\0"):rep(IDENTITY)):sub(1, IDENTITY)
+end
+
+
+-- Remembers that a file is not to be tried again. Only under the lock.
+function _M:refuse(identity)
+    put(self.control.refused, identity, IDENTITY)
+    self.control.refused_set = 1
+end
+
+
+-- Loads the next generation. Only under the lock. `fill(base)` writes the `length` bytes to `base`
+-- and returns true, or nil and why not; both it and `tick` (see blob.check) may yield or raise:
+-- the slot is then left odd, which is simply not current. Returns the new generation, or nil and
+-- what is wrong.
+function _M:load(length, identity, mtime, fill, tick)
+    if length > self.capacity then
+        return nil, format("%d bytes, a slot of the shared memory holds %d: raise its size"
+            .. " to %d bytes or more", length, self.capacity, self.needed(length))
+    end
+    local control = self.control
+    local generation = control.generation + 1
+    local number = band(generation, 1)
+    local slot, base = control.slot[number], self[number]
+    -- Odd, and another odd one where a loader that died has left it odd.
+    slot.seq = bor(slot.seq + 1, 1)
+    local ok, err = fill(base)
+    if ok then
+        ok, err = blob.check(base, length, tick)
+    end
+    if not ok then
+        return nil, err
+    end
+    slot.length, slot.mtime = length, mtime
+    put(slot.build_id, blob.build_id(base), 32)
+    put(slot.identity, identity, IDENTITY)
+    control.refused_set = 0
+    slot.seq = slot.seq + 1
+    control.generation = generation
+    return generation
+end
+
+
+-- The size of shared memory whose slots hold `length` bytes.
+function _M.needed(length)
+    local pages = (2 * length + FRONT + 4 * PAGE) / (1 - 1 / FRONT_SHARE) / PAGE
+    return math.ceil(pages) * PAGE
+end
+
+
+
+return _M

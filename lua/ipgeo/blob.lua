@@ -1,0 +1,357 @@
+-- The blob: check, open, find. The layout is in docs/blob-format.md; compiler/ipgeo/blob.py writes
+-- and reads the same bytes. Knows no nginx: runs under plain luajit too.
+--
+-- The bytes may lie in memory that another process is overwriting. So every access is clamped to
+-- the sizes in the view, and all pointers are volatile: what was read is only believed after the
+-- caller has looked at its sequence lock, but it is never read from outside the blob.
+
+local ffi = require "ffi"
+local bit = require "bit"
+local crc32 = require "ipgeo.crc32"
+
+
+local arshift, band, rshift = bit.arshift, bit.band, bit.rshift
+local cast, ffi_string = ffi.cast, ffi.string
+local format = string.format
+local min = math.min
+local tonumber = tonumber
+
+local MAGIC = "\137IPGEO\r\n"
+local LAYOUT = 1
+local BUCKETS = 65536
+local MOST_SECTIONS = 64
+local LARGEST = 0x7fffffff
+local CRC_AT = 24
+-- How many bytes or elements a check looks at between two calls of `tick`.
+local SLICE = 65536
+
+local OPEN_BRACKET, CLOSE_BRACKET, QUOTE, CLOSE_BRACE = 0x5b, 0x5d, 0x22, 0x7d
+
+local header_t = ffi.typeof([[
+    const volatile struct {
+        char magic[8];
+        uint32_t layout;
+        uint32_t sections;
+        uint64_t size;
+        int32_t crc;
+        uint32_t reserved;
+        uint8_t build_id[16];
+        uint8_t reserved2[16];
+    } *]])
+local section_t = ffi.typeof([[
+    const volatile struct { char tag[8]; uint64_t offset; uint64_t length; } *]])
+local HEADER_SIZE, SECTION_SIZE = 64, 24
+
+-- Signed where the format says unsigned: `open` refuses blobs over 2 GiB, and LuaJIT computes with
+-- int32 in integer registers, with uint32 in doubles.
+local view_t = ffi.typeof([[
+    struct {
+        const volatile int32_t *index;
+        const volatile uint16_t *low;
+        const volatile uint16_t *record16;
+        const volatile int32_t *record32;
+        const volatile int32_t *offset;
+        const uint8_t *heap;
+        int32_t runs;
+        int32_t locations;
+        int32_t heap_size;
+        int32_t wide;
+    }]])
+local i32_t = ffi.typeof("const volatile int32_t *")
+local u16_t = ffi.typeof("const volatile uint16_t *")
+local u8_t = ffi.typeof("const volatile uint8_t *")
+local heap_t = ffi.typeof("const uint8_t *")
+
+
+local _M = { LAYOUT = LAYOUT }
+
+
+local function no_tick() end
+
+
+local function copy_bytes(source, length)
+    return ffi_string(cast(heap_t, source), length)
+end
+
+
+-- Returns the header, or nil and what is wrong with it.
+local function read_header(base, length)
+    if length < HEADER_SIZE then
+        return nil, format("%d bytes, shorter than a blob's header", length)
+    end
+    local header = cast(header_t, base)
+    if copy_bytes(header.magic, #MAGIC) ~= MAGIC then
+        return nil, "not an ipgeo blob: wrong magic"
+    end
+    if header.layout ~= LAYOUT then
+        return nil, format("blob layout %d, this edge reads %d", tonumber(header.layout), LAYOUT)
+    end
+    local size = tonumber(header.size)
+    if size ~= length then
+        return nil, format("the header says %.0f bytes, there are %d", size, length)
+    end
+    if size > LARGEST then
+        return nil, format("%.0f bytes, this edge reads at most %d", size, LARGEST)
+    end
+    return header
+end
+
+
+-- Returns the sections by tag, each with its offset and length, or nil and what is wrong.
+local function read_sections(base, length, count)
+    local start = HEADER_SIZE + count * SECTION_SIZE
+    if count > MOST_SECTIONS or start > length then
+        return nil, format("%d sections", count)
+    end
+    local rows = cast(section_t, base + HEADER_SIZE)
+    local sections = {}
+    for i = 0, count - 1 do
+        local tag = copy_bytes(rows[i].tag, 8):gsub("%z+$", "")
+        local offset, size = tonumber(rows[i].offset), tonumber(rows[i].length)
+        if offset ~= start or size > length - offset or sections[tag] then
+            return nil, format("section %d is not where it belongs", i)
+        end
+        sections[tag] = { offset = offset, length = size }
+        start = offset + size + (-size) % 8
+    end
+    if start ~= length then
+        return nil, format("the sections end at %.0f, the blob at %d", start, length)
+    end
+    return sections
+end
+
+
+local REQUIRED = { "meta", "v4index", "v4low", "v4record", "offset", "heap" }
+
+
+-- Returns the number of runs, the width of a record and the number of locations, or nil and what
+-- does not fit.
+local function measure(sections)
+    for i = 1, #REQUIRED do
+        if not sections[REQUIRED[i]] then
+            return nil, format("section %s is missing", REQUIRED[i])
+        end
+    end
+    if sections.v4index.length ~= (BUCKETS + 1) * 4 then
+        return nil, "v4index has the wrong length"
+    end
+    local runs = sections.v4low.length / 2
+    local width = sections.v4record.length / runs
+    if runs < 1 or runs % 1 ~= 0 or width ~= 2 and width ~= 4 then
+        return nil, "v4record does not fit the runs"
+    end
+    local locations = (sections.offset.length / 4 - 1) / 2
+    if locations < 0 or locations % 1 ~= 0 then
+        return nil, "offset does not hold two answers a location"
+    end
+    return runs, width, locations
+end
+
+
+-- Opens `length` bytes at `base` (any pointer; the caller keeps the memory alive): looks at the
+-- header and the section table only. Returns the view, or nil and what is wrong.
+function _M.open(base, length)
+    base = cast(u8_t, base)
+    local header, err = read_header(base, length)
+    if not header then
+        return nil, err
+    end
+    local sections
+    sections, err = read_sections(base, length, tonumber(header.sections))
+    if not sections then
+        return nil, err
+    end
+    local runs, width, locations = measure(sections)
+    if not runs then
+        return nil, width
+    end
+    local view = view_t()
+    view.index = cast(i32_t, base + sections.v4index.offset)
+    view.low = cast(u16_t, base + sections.v4low.offset)
+    view.record16 = cast(u16_t, base + sections.v4record.offset)
+    view.record32 = cast(i32_t, base + sections.v4record.offset)
+    view.wide = width == 4 and 1 or 0
+    view.offset = cast(i32_t, base + sections.offset.offset)
+    view.heap = cast(heap_t, base + sections.heap.offset)
+    view.heap_size = sections.heap.length
+    view.runs, view.locations = runs, locations
+    return view
+end
+
+
+-- The build id of an opened blob, 32 hexadecimal digits.
+function _M.build_id(base)
+    local raw = copy_bytes(cast(header_t, base).build_id, 16)
+    return (raw:gsub(".", function(byte) return format("%02x", byte:byte()) end))
+end
+
+
+local function clamp(value, most)
+    if value < 0 then
+        return 0
+    end
+    return value > most and most or value
+end
+
+
+-- The location number of an address given by its high and low 16 bits, or nil for no data.
+--
+-- The run that answers is the last one that starts at or before the address. It may have begun in
+-- an earlier bucket: then none in this bucket does, and the run before the bucket's first answers.
+-- The bisection has no branch on the data, for those would be mispredicted every other time.
+function _M.find(view, high, low)
+    local runs = view.runs
+    local from = clamp(view.index[high], runs)
+    local left = clamp(view.index[high + 1], runs) - from
+    while left > 0 do
+        local half = rshift(left + 1, 1)
+        -- All ones if the run at from + half - 1 starts at or before the address, else 0.
+        local before = arshift(view.low[from + half - 1] - low - 1, 31)
+        from = from + band(half, before)
+        left = left - half
+    end
+    if from < 1 then
+        from = 1
+    end
+    local location
+    if view.wide == 0 then
+        location = view.record16[from - 1]
+    else
+        location = view.record32[from - 1]
+    end
+    if location < 0 or location >= view.locations then
+        return nil
+    end
+    return location
+end
+
+
+-- Entry `entry` of the heap as a Lua string. Entries below `view.locations` are the array answers,
+-- as many more the object answers without their `{"ip":"A",`.
+function _M.answer(view, entry)
+    local size = view.heap_size
+    local from = clamp(view.offset[entry], size)
+    local to = clamp(view.offset[entry + 1], size)
+    return to > from and ffi_string(view.heap + from, to - from) or ""
+end
+
+
+-- The checksum of the blob with the checksum's own four bytes taken as zero.
+local function checksum(base, length, tick)
+    local crc = crc32.update(0, base, CRC_AT)
+    crc = crc32.update(crc, "\0\0\0\0", 4)
+    local at = CRC_AT + 4
+    while at < length do
+        local size = min(SLICE, length - at)
+        crc = crc32.update(crc, base + at, size)
+        at = at + size
+        tick()
+    end
+    return crc
+end
+
+
+local function check_index(view)
+    local index, low = view.index, view.low
+    if index[0] ~= 0 or index[BUCKETS] ~= view.runs then
+        return nil, "v4index does not span the runs"
+    end
+    for bucket = 0, BUCKETS - 1 do
+        if index[bucket] > index[bucket + 1] then
+            return nil, "v4index descends"
+        end
+    end
+    if index[1] < 1 or low[0] ~= 0 then
+        return nil, "the first run does not start at 0.0.0.0"
+    end
+    return true
+end
+
+
+-- Within every bucket the runs' starts ascend. Relies on a checked index.
+local function check_low(view, tick)
+    local index, low = view.index, view.low
+    for bucket = 0, BUCKETS - 1 do
+        for run = index[bucket] + 1, index[bucket + 1] - 1 do
+            if low[run] <= low[run - 1] then
+                return nil, format("run %d does not start after run %d", run, run - 1)
+            end
+        end
+        if band(bucket, 0xfff) == 0 then
+            tick()
+        end
+    end
+    return true
+end
+
+
+local function check_records(view, tick)
+    local most = view.locations
+    local record = view.wide == 0 and view.record16 or view.record32
+    for run = 0, view.runs - 1 do
+        if record[run] < 0 or record[run] > most then
+            return nil, format("run %d names a location that is not there", run)
+        end
+        if band(run, SLICE - 1) == 0 then
+            tick()
+        end
+    end
+    return true
+end
+
+
+local function check_answers(view, tick)
+    local offset, heap, locations = view.offset, view.heap, view.locations
+    if offset[0] ~= 0 or offset[2 * locations] ~= view.heap_size then
+        return nil, "offset does not span the heap"
+    end
+    for entry = 0, 2 * locations - 1 do
+        local from, to = offset[entry], offset[entry + 1]
+        if from < 0 or to > view.heap_size or to - from < 2 then
+            return nil, format("answer %d is not inside the heap", entry)
+        end
+        local is_array = entry < locations
+        if heap[from] ~= (is_array and OPEN_BRACKET or QUOTE)
+            or heap[to - 1] ~= (is_array and CLOSE_BRACKET or CLOSE_BRACE)
+        then
+            return nil, format("answer %d is not JSON", entry)
+        end
+        if band(entry, SLICE - 1) == 0 then
+            tick()
+        end
+    end
+    return true
+end
+
+
+-- Checks the whole blob: checksum, and every offset, number and bound that a lookup relies on.
+-- `tick`, if given, is called after each slice of work and may yield or raise. Returns the view, or
+-- nil and what is wrong.
+function _M.check(base, length, tick)
+    tick = tick or no_tick
+    local view, err = _M.open(base, length)
+    if not view then
+        return nil, err
+    end
+    if checksum(cast(heap_t, base), length, tick) ~= cast(header_t, base).crc then
+        return nil, "the checksum does not match: the blob is damaged"
+    end
+    local ok
+    ok, err = check_index(view)
+    if ok then
+        ok, err = check_low(view, tick)
+    end
+    if ok then
+        ok, err = check_records(view, tick)
+    end
+    if ok then
+        ok, err = check_answers(view, tick)
+    end
+    if not ok then
+        return nil, err
+    end
+    return view
+end
+
+
+return _M

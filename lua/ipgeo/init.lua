@@ -1,0 +1,59 @@
+-- The face of ipgeo for any OpenResty application:
+--
+--     init_by_lua_block { require("ipgeo").setup{ blob = "/var/lib/ipgeo/ipgeo.blob" } }
+--     init_worker_by_lua_block { require("ipgeo").init_worker() }
+--     content_by_lua_block { ngx.say(require("ipgeo").lookup("1.2.3.4")) }
+
+local ipv4 = require "ipgeo.ipv4"
+local store = require "ipgeo.store"
+
+
+local error = error
+local type = type
+
+-- The name carries the layout's version: an upgrade of the format never meets the workers of the
+-- edge before it.
+local DICT = "ipgeo_blob_1"
+
+
+local _M = { _VERSION = "0.1.0" }
+
+
+-- To be called in init_by_lua. `options.blob` is the path of the blob; `options.dict` the name of
+-- the lua_shared_dict that is to hold it (default "ipgeo_blob_1"). A missing or bad blob is logged
+-- and does not raise; a caller's mistake does.
+function _M.setup(options)
+    if type(options) ~= "table" or type(options.blob) ~= "string" then
+        error("ipgeo.setup: { blob = PATH } expected", 2)
+    end
+    store.setup(options.blob, options.dict or DICT)
+end
+
+
+-- To be called in init_worker_by_lua.
+function _M.init_worker()
+    store.check_access()
+end
+
+
+-- Looks up an address in strict dotted decimal. Returns its answer as JSON text: an array of eight,
+-- or an object if `format` is "object". Returns nil and "invalid_ip", "no_data" (the database has
+-- nothing for the address) or "unavailable" (no blob is loaded).
+function _M.lookup(ip, format)
+    local high, low = ipv4.parse(ip)
+    if not high then
+        return nil, "invalid_ip"
+    end
+    local as_object = format == "object"
+    local answer, opened = store.lookup(high, low, as_object)
+    if not opened then
+        return nil, "unavailable"
+    end
+    if not answer then
+        return nil, "no_data"
+    end
+    return as_object and '{"ip":"' .. ip .. '",' .. answer or answer
+end
+
+
+return _M

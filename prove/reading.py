@@ -1,0 +1,142 @@
+"""Reads a .dat file and its codes a second time, sharing no code with the compiler, and compares.
+
+usage: reading.py SOURCE.dat CODES < output of sweep.lua
+
+Written from the description of the formats alone, with nothing but the standard library, on
+purpose: what the compiler misunderstands, this must not repeat. It looks every address range up the
+way the format's official readers do, by the hint of the first octet and a bisection from there.
+Exit status: 0 equal, 1 different or unreadable.
+"""
+
+import bisect
+import json
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+FIELDS = [
+    "country province city organization isp latitude longitude time_zone utc_offset",
+    "china_admin_code phone_prefix source_country_code continent_code",
+    "idc base_station country_code3 european_union currency_code currency_name anycast",
+]
+NAMES = " ".join(FIELDS).split()
+LAST = 2**32 - 1
+
+Answer = tuple[str, str]
+Change = tuple[int, Answer | None]
+
+
+def canonical(value: object) -> str:
+    """Return a form of ``value`` in which equal JSON values are equal texts."""
+    return json.dumps(value, sort_keys=True)
+
+
+class Tables:
+    """The three code files, each as a dictionary."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the files; a byte order mark and CRLF are no part of the content."""
+        rows = {
+            name: [
+                line.split("\t")
+                for line in (folder / name).read_text(encoding="utf-8-sig").split("\n")
+                if line
+            ]
+            for name in ("country_list.txt", "china_province_code.txt", "china_city_code.txt")
+        }
+        self.country = {row[0]: row[1] for row in rows["country_list.txt"]}
+        self.province = {(r[1], r[2]): r[0] for r in rows["china_province_code.txt"]}
+        self.city = {(r[1], r[2], r[3]): r[0] for r in rows["china_city_code.txt"]}
+
+    def answer(self, content: str) -> Answer:
+        """Return the array and the object that a content stands for."""
+        place: dict[str, str] = dict.fromkeys(NAMES[:5], "")
+        place.update(zip(NAMES, content.split("\t"), strict=False))
+        path = place["country"], place["province"], place["city"]
+        codes = self.country.get(path[0]), self.province.get(path[:2]), self.city.get(path)
+        row: list[str | None] = []
+        for name, code in zip(path, codes, strict=True):
+            row += [name, code]
+        row += [place["organization"], place["isp"]]
+        whole: dict[str, object] = dict(place)
+        for name in ("latitude", "longitude"):
+            if name in whole:
+                whole[name] = float(place[name]) if place[name] else None
+        for level, code in zip(("country", "province", "city"), codes, strict=True):
+            whole[f"{level}_code"] = code
+        array_form = ["None" if value is None else value for value in row]
+        return canonical(array_form), canonical(whole)
+
+
+def source_changes(path: Path, tables: Tables) -> Iterator[Change]:
+    """Yield every address at which the source's answer changes."""
+    data = path.read_bytes()
+    end = int.from_bytes(data[:4], "big")
+    hints = struct.unpack("<256I", data[4:1028])
+    records = list(struct.iter_unpack(">I3sB", data[1028 : end - 1024]))
+    bounds = [bound for bound, _, _ in records]
+    answers: dict[bytes, Answer] = {}
+    before = None
+    address = 0
+    while address <= LAST:
+        found = bisect.bisect_left(bounds, address, lo=hints[address >> 24])
+        bound, offset, length = records[found]
+        start = end - 1024 + int.from_bytes(offset, "little")
+        content = data[start : start + length]
+        if content not in answers:
+            answers[content] = tables.answer(content.decode())
+        if answers[content] != before:
+            before = answers[content]
+            yield address, before
+        address = bound + 1
+
+
+def blob_changes(lines: list[str]) -> Iterator[Change]:
+    """Yield every address at which the swept answer changes."""
+    answers: dict[str, Answer | None] = {"-1": None}
+    for line in lines:
+        if line.startswith("answer "):
+            _, location, rest = line.split(" ", 2)
+            array_form, members = rest.split("\t")
+            answers[location] = canonical(json.loads(array_form)), canonical(
+                json.loads("{" + members)
+            )
+    before: Answer | str | None = "nothing yet"
+    for line in lines:
+        if line.startswith("change "):
+            _, address, location = line.split(" ")
+            if answers[location] != before:
+                before = answers[location]
+                yield int(address), answers[location]
+
+
+def compare(expected: list[Change], found: list[Change]) -> int:
+    """Print the result; return the exit status."""
+    different = sorted(set(expected) ^ set(found), key=lambda change: change[0])
+    if not different:
+        print(f"equal: {len(found)} changes of answer over all {LAST + 1} addresses")
+        return 0
+    print(f"different: {len(different)} changes are only in the source or only in the blob")
+    for change in different[:10]:
+        address = ".".join(map(str, change[0].to_bytes(4, "big")))
+        side = "source" if change in expected else "blob"
+        text = json.dumps(json.loads(change[1][0]), ensure_ascii=False) if change[1] else "no data"
+        print(f"  from {address} on the {side} answers {text}")
+    return 1
+
+
+def main() -> int:
+    """Compare standard input with the source named on the command line."""
+    source, codes = map(Path, sys.argv[1:])
+    found = list(blob_changes(sys.stdin.read().split("\n")))
+    try:
+        expected = list(source_changes(source, Tables(codes)))
+    except (OSError, ValueError, LookupError, struct.error) as error:
+        print(f"{source} with {codes} cannot be read: {error}", file=sys.stderr)
+        return 1
+    return compare(expected, found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

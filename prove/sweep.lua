@@ -1,0 +1,65 @@
+-- Asks the edge's own `find` for every one of the 2^32 addresses, in order, and prints where the
+-- location changes and what each location answers:
+--
+--     change ADDRESS LOCATION        (LOCATION -1: no data)
+--     answer LOCATION ARRAY<TAB>MEMBERS
+--
+-- usage: luajit sweep.lua LUA_FOLDER BLOB
+
+local ffi = require "ffi"
+
+package.path = arg[1] .. "/?.lua;" .. arg[1] .. "/?/init.lua;" .. package.path
+
+local blob = require "ipgeo.blob"
+
+
+local function read_file(path)
+    local handle, err = io.open(path, "rb")
+    if not handle then
+        return nil, err
+    end
+    local content = handle:read("*a")
+    handle:close()
+    return content, "cannot be read"
+end
+
+
+local function sweep(view)
+    local find = blob.find
+    local seen = {}
+    local before
+    for high = 0, 65535 do
+        for low = 0, 65535 do
+            local location = find(view, high, low) or -1
+            if location ~= before then
+                io.write("change ", ("%.0f"):format(high * 65536 + low), " ", location, "\n")
+                seen[location] = true
+                before = location
+            end
+        end
+    end
+    return seen
+end
+
+
+local function main(path)
+    local content, err = read_file(path)
+    local view
+    if content then
+        view, err = blob.check(ffi.cast("const uint8_t *", content), #content)
+    end
+    if not view then
+        io.stderr:write(path, ": ", err, "\n")
+        return 1
+    end
+    for location in pairs(sweep(view)) do
+        if location >= 0 then
+            io.write("answer ", location, " ", blob.answer(view, location), "\t",
+                blob.answer(view, view.locations + location), "\n")
+        end
+    end
+    return 0, content -- returned so that what the view points into lives until here
+end
+
+
+os.exit((main(arg[2])))
