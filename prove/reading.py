@@ -99,8 +99,9 @@ def blob_changes(lines: list[str]) -> Iterator[Change]:
         if line.startswith("answer "):
             _, location, rest = line.split(" ", 2)
             array_form, members = rest.split("\t")
-            answers[location] = canonical(json.loads(array_form)), canonical(
-                json.loads("{" + members)
+            answers[location] = (
+                canonical(json.loads(array_form)),
+                canonical(json.loads("{" + members)),
             )
     before: Answer | str | None = "nothing yet"
     for line in lines:

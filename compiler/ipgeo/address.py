@@ -9,7 +9,7 @@ _LONGEST = len("255.255.255.255")
 
 
 def parse_ipv4(text: str) -> int | None:
-    """Return the address as a number in 0..2^32-1, or None unless ``text`` is strict dotted decimal.
+    """Return ``text`` as a number in 0..2^32-1, or None unless it is strict dotted decimal.
 
     Strict: four decimal octets without sign, space, leading zero or anything after them.
     """

@@ -1,7 +1,7 @@
-"""The blob: writer, checked reader. The layout is in docs/blob-format.md; lua/ipgeo/blob.lua reads
-the same bytes.
+"""The blob: its writer and its checked reader.
 
-All integers are little-endian and unsigned, all sections begin at a multiple of 8.
+The layout is in docs/blob-format.md; lua/ipgeo/blob.lua reads the same bytes. All integers are
+little-endian and unsigned, all sections begin at a multiple of 8.
 """
 
 import hashlib
@@ -61,9 +61,7 @@ def write_blob(
     index = array("I", (bisect_left(first, bucket << 16) for bucket in range(_BUCKETS)))
     index.append(len(first))
     none = len(answers)
-    record = array(
-        "H" if none < _BUCKETS else "I", (none if n == NO_DATA else n for n in number)
-    )
+    record = array("H" if none < _BUCKETS else "I", (none if n == NO_DATA else n for n in number))
     heap = [answer.array for answer in answers] + [answer.members for answer in answers]
     offset = array("I", itertools.accumulate(map(len, heap), initial=0))
     return _assemble(
@@ -258,7 +256,7 @@ def _starts(index: "array[int]", low: "array[int]") -> "array[int]":
 def _check_records(content: bytes, runs: int, locations: int) -> "array[int]":
     width, rest = divmod(len(content), runs)
     _require(rest == 0 and width in (2, 4), "v4record does not fit the runs")
-    record = _column("v4record", "H" if width == 2 else "I", content)  # noqa: PLR2004
+    record = _column("v4record", "H" if width == 2 else "I", content)
     _require(max(record) <= locations, "v4record names a location that is not there")
     return record
 

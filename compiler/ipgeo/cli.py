@@ -6,7 +6,7 @@ Exit status: 0 done, 1 bad input, 2 wrong usage.
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ipgeo.blob import Blob, read_blob
 from ipgeo.codes import Codes, read_codes
 from ipgeo.compile import STEPS, Compiled, compile_blob
 from ipgeo.errors import BlobError, InputError, ProofError
+from ipgeo.export import FORMATS
 from ipgeo.prove import prove
 from ipgeo.publish import publish
 from ipgeo.sample import write_sample
@@ -35,7 +36,7 @@ FilePath = click.Path(path_type=Path)
 class _Commands(click.Group):
     """Turns every error that an input can cause into one line on stderr and exit status 1."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except (InputError, BlobError, ProofError) as error:
@@ -60,7 +61,7 @@ def main() -> None:
 @click.option("--codes", "codes_dir", type=FilePath, help="Folder of the three code files.")
 @click.option("-o", "--output", "out", type=FilePath, required=True, help="The blob to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def build(source: Path, codes_dir: Path | None, out: Path, as_json: bool) -> None:  # noqa: FBT001
+def build(source: Path, codes_dir: Path | None, out: Path, as_json: bool) -> None:
     """Compile SOURCE (a 17mon/IPIP .dat file), prove the result and publish it.
 
     An existing output is replaced as a whole at the very end, or not at all.
@@ -79,7 +80,9 @@ def build(source: Path, codes_dir: Path | None, out: Path, as_json: bool) -> Non
 @main.command()
 @click.argument("blob", type=FilePath)
 @click.option("--against", type=FilePath, help="Prove the blob equal to this source.")
-@click.option("--codes", "codes_dir", type=FilePath, help="Folder of the code files it was built with.")
+@click.option(
+    "--codes", "codes_dir", type=FilePath, help="Folder of the code files it was built with."
+)
 def verify(blob: Path, against: Path | None, codes_dir: Path | None) -> None:
     """Check the structure, checksum and build id of BLOB; with --against, every answer too."""
     if codes_dir and not against:
@@ -102,9 +105,9 @@ def lookup(blob: Path, ip: tuple[str, ...], form: str) -> None:
     the others are still answered, and the exit status is 1.
     """
     checked = read_blob(blob)
-    texts: Iterable[str] = ip or (line.strip() for line in click.get_text_stream("stdin"))
+    lines = click.get_text_stream("stdin", errors="backslashreplace")
     refused = 0
-    for number, text in enumerate(texts, start=1):
+    for number, text in enumerate(ip or map(str.strip, lines), start=1):
         address = parse_ipv4(text)
         if address is None:
             refused += 1
@@ -118,7 +121,7 @@ def lookup(blob: Path, ip: tuple[str, ...], form: str) -> None:
 @main.command()
 @click.argument("blob", type=FilePath)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def inspect(blob: Path, as_json: bool) -> None:  # noqa: FBT001
+def inspect(blob: Path, as_json: bool) -> None:
     """Print what BLOB says of itself: metadata, sections and sizes."""
     checked = read_blob(blob)
     facts = {
@@ -130,6 +133,23 @@ def inspect(blob: Path, as_json: bool) -> None:  # noqa: FBT001
         "sections": [section._asdict() for section in checked.sections],
     }
     click.echo(json.dumps(facts, ensure_ascii=False) if as_json else _inspect_text(facts))
+
+
+@main.command()
+@click.argument("blob", type=FilePath)
+@click.option("--format", "form", type=click.Choice(sorted(FORMATS)), required=True)
+@click.option("-o", "--output", "out", type=FilePath, required=True, help="File to write, or -.")
+def export(blob: Path, form: str, out: Path) -> None:
+    """Write BLOB as MMDB (MaxMind DB) or CSV; - is standard output.
+
+    The records hold the members of the object answer. MMDB leaves out codes that are null, in CSV
+    they are empty. The MMDB's build time is that of the file BLOB.
+    """
+    data = FORMATS[form](read_blob(blob), int(blob.stat().st_mtime))
+    if str(out) == "-":
+        click.get_binary_stream("stdout").write(data)
+    else:
+        publish(out, data)
 
 
 @main.command()
@@ -151,8 +171,12 @@ def _progress(source: Path) -> Iterator[Callable[[str], None]]:
         yield lambda _step: None
         return
     steps = 1 + len(STEPS)
-    with click.progressbar(length=steps, file=sys.stderr, item_show_func=str) as bar:
+    with click.progressbar(length=steps, file=sys.stderr, item_show_func=_step_name) as bar:
         yield lambda step: bar.update(1, step)
+
+
+def _step_name(step: str | None) -> str | None:
+    return step
 
 
 def _answer(blob: Blob, text: str, address: int, form: str) -> str:

@@ -57,7 +57,7 @@ def read_codes(folder: Path) -> Codes:
     Raises InputError naming file and line, and OSError for a file that cannot be read.
     """
     by_names: dict[Names, str] = {}
-    facts = []
+    facts: list[dict[str, str | int]] = []
     for name, columns in ((COUNTRY_FILE, 7), (PROVINCE_FILE, 3), (CITY_FILE, 4)):
         data = (folder / name).read_bytes()
         table = _table(folder / name, data, columns)
@@ -93,14 +93,14 @@ def _lines(path: Path, data: bytes) -> list[str]:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(path, f"line {line}", f"not UTF-8: {error.reason}") from None
     lines = [line.removesuffix("\r") for line in text.split("\n")]
-    for number, line in enumerate(lines, start=1):
-        if any(ord(character) < ord(" ") and character != "\t" for character in line):
+    for number, content in enumerate(lines, start=1):
+        if any(ord(character) < ord(" ") and character != "\t" for character in content):
             raise InputError(path, f"line {number}", "a control character")
     return lines
 
 
 def _row(cells: list[str]) -> tuple[Names, str]:
     """Return a row's names and code: a country's code follows its name, the others' lead."""
-    if len(cells) == 7:  # noqa: PLR2004 - the country file
+    if len(cells) == 7:
         return (cells[0],), cells[1]
     return tuple(cells[1:]), cells[0]

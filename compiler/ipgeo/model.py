@@ -1,10 +1,8 @@
 """What a source says: locations, and the runs of addresses that have them."""
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from ipgeo.address import LAST_ADDRESS
 
 NO_DATA = 0xFFFFFFFF
 """The location number of a run for which the source has nothing."""
@@ -33,7 +31,7 @@ class Location:
 class Runs:
     """All 2^32 addresses as consecutive runs, in columns.
 
-    Run ``i`` begins at ``first[i]`` (u32, strictly ascending, ``first[0] == 0``) and ends, inclusive,
+    Run ``i`` begins at ``first[i]`` (u32, strictly ascending, ``first[0] == 0``) and ends
     before ``first[i + 1]``; the last one ends at 255.255.255.255. ``number[i]`` is an index into
     ``locations``, or ``NO_DATA``.
     """
@@ -45,13 +43,6 @@ class Runs:
     def __len__(self) -> int:
         """Return the number of runs."""
         return len(self.first)
-
-    def spans(self) -> Iterator[tuple[int, int, int]]:
-        """Yield (first address, last address inclusive, location number) of every run."""
-        lasts = (first - 1 for first in self.first[1:])
-        for first, number in zip(self.first[:-1], self.number[:-1], strict=True):
-            yield first, next(lasts), number
-        yield self.first[-1], LAST_ADDRESS, self.number[-1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def prove(blob: Blob, runs: Runs, codes: Codes) -> None:
 
 def _source_changes(runs: Runs, codes: Codes) -> Iterator[Change]:
     answers = [render(location, codes) for location in runs.locations]
-    before: Answer | None | str = "nothing yet"
+    before: Answer | str | None = "nothing yet"
     for first, number in zip(runs.first, runs.number, strict=True):
         answer = None if number == NO_DATA else answers[number]
         if answer != before:
@@ -39,7 +39,7 @@ def _source_changes(runs: Runs, codes: Codes) -> Iterator[Change]:
 def _blob_changes(blob: Blob) -> Iterator[Change]:
     answers: list[Answer | None] = [blob.answer(number) for number in range(blob.locations)]
     answers.append(None)  # the number behind the last location is no data
-    before: Answer | None | str = "nothing yet"
+    before: Answer | str | None = "nothing yet"
     for first, number in zip(blob.first, blob.record, strict=True):
         answer = answers[number]
         if answer != before:

@@ -4,6 +4,7 @@ The facts: IANA's IPv4 address space and special-purpose registries (which regis
 which blocks have a special purpose), and the operators of a few well-known public services.
 """
 
+import itertools
 import struct
 from bisect import bisect_left
 from ipaddress import IPv4Network
@@ -16,9 +17,11 @@ from ipgeo.sources.dat import RECORDS_START, SAMPLE_MARK, TEXT_OVERLAP
 SOURCE_FILE = "sample.dat"
 VERSION = "2026-11"
 
-Fields = tuple[str, str, str, str]
+Fields = tuple[str, ...]
+"""Country, province, city, organization: the edition of four fields."""
+
 Range = tuple[int, int, Fields]
-"""First and last address (inclusive), and country, province, city, organization."""
+"""First and last address (inclusive), and the fields of a content."""
 
 # IANA's IPv4 Address Space Registry: each /8 by the registry that has or administers it.
 _REGISTRIES = {
@@ -132,7 +135,9 @@ def _table(rows: tuple[tuple[str, ...], ...]) -> bytes:
 
 def _ranges() -> list[Range]:
     """Return all facts; a later one lies over the earlier ones."""
-    facts = [(f"{octet}.0.0.0/8", (name, name, "", "")) for octet, name in _eights()]
+    facts: list[tuple[str, Fields]] = [
+        (f"{octet}.0.0.0/8", (name, name, "", "")) for octet, name in _eights()
+    ]
     facts += [(block, (name, name, "", "")) for block, name in _SPECIAL.items()]
     facts += _WELL_KNOWN.items()
     facts.append(("255.255.255.0/24", (SAMPLE_MARK, VERSION, "", "")))
@@ -153,7 +158,7 @@ def _flatten(ranges: list[Range]) -> list[Range]:
     """Cut the ranges at each other's edges; the last one that covers a piece has it."""
     edges = sorted({edge for first, last, _ in ranges for edge in (first, last + 1)})
     flat: list[Range] = []
-    for first, after in zip(edges, edges[1:], strict=False):
+    for first, after in itertools.pairwise(edges):
         fields = [f for lower, upper, f in ranges if lower <= first <= upper][-1]
         if flat and flat[-1][2] == fields:
             flat[-1] = (flat[-1][0], after - 1, fields)

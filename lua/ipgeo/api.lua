@@ -15,6 +15,7 @@ local ngx = ngx
 local exec, print = ngx.exec, ngx.print
 local get_body_data, get_body_file = ngx.req.get_body_data, ngx.req.get_body_file
 local get_method, read_body = ngx.req.get_method, ngx.req.read_body
+local clear_header = ngx.req.clear_header
 local header, var = ngx.header, ngx.var
 local parse, parse_bytes = ipv4.parse, ipv4.parse_bytes
 local read_object = json.read_object
@@ -147,7 +148,23 @@ local function read_get()
 end
 
 
+-- nginx's own filter looks at these whatever the answer is. It would answer 412 in the middle of
+-- Lua's output, by which a worker may die.
+local function ignore_preconditions()
+    clear_header("If-Match")
+    clear_header("If-Unmodified-Since")
+end
+
+
+-- It would also take `If-None-Match: *` to mean every answer, those without an ETag too.
+local function ignore_validators()
+    ignore_preconditions()
+    clear_header("If-None-Match")
+end
+
+
 local function read_post()
+    ignore_validators()
     read_body()
     local body = get_body_data()
     if not body then
@@ -175,8 +192,10 @@ function _M.query()
     if method == "POST" then
         ip, high, low, as_object = read_post()
     elseif method == "GET" or method == "HEAD" then
+        ignore_preconditions()
         ip, high, low, as_object = read_get()
     else
+        ignore_validators()
         return refuse_method(QUERY_METHODS)
     end
     if not ip then
@@ -197,6 +216,7 @@ end
 
 
 local function is_get()
+    ignore_validators()
     local method = get_method()
     return method == "GET" or method == "HEAD"
 end

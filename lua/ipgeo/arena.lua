@@ -10,7 +10,8 @@
 -- takes it from an owner that lives. A lock with an expiry would: an owner that was only stopped
 -- would then go on writing into a slot that another has made current.
 --
--- x86-64 only: there, stores become visible in the order in which they were made.
+-- x86-64 only: there, loads and stores of one process reach memory in the order in which it made
+-- them. That LuaJIT keeps that order too is what `barrier` is for.
 
 local ffi = require "ffi"
 local bit = require "bit"
@@ -18,7 +19,7 @@ local blob = require "ipgeo.blob"
 
 
 local band, bor = bit.band, bit.bor
-local cast, C = ffi.cast, ffi.C
+local cast, ffi_fill, C = ffi.cast, ffi.fill, ffi.C
 local floor = math.floor
 local format = string.format
 
@@ -43,7 +44,7 @@ ffi.cdef [[
 ]]
 
 local control_t = ffi.typeof([[
-    volatile struct {
+    struct {
         char magic[8];
         int32_t generation;
         int32_t refused_set;
@@ -64,6 +65,19 @@ local IDENTITY = 128
 
 local _M = {}
 local mt = { __index = _M }
+
+local scratch = ffi.new("int32_t[1]")
+
+
+-- Keeps LuaJIT from taking a value that it has loaded before this for one that is to be loaded
+-- behind it, and from dropping or moving stores across it. `volatile` does not: LuaJIT 2.1 parses
+-- it and merges the loads all the same (seen in its IR: even the generation was loaded once for a
+-- whole loop). A fill ends what its optimiser knows of memory, for a nanosecond.
+local function barrier()
+    ffi_fill(scratch, 4)
+end
+
+_M.barrier = barrier
 
 
 local function text(field, length)
@@ -138,8 +152,17 @@ function _M:unlock()
 end
 
 
+-- Whether what was copied out of an opened generation may be believed: nobody has begun to write
+-- into its slot since it was opened.
+function _M.is_intact(opened)
+    barrier()
+    return opened.slot.seq == opened.seq
+end
+
+
 -- The generation that is served; 0 before the first load.
 function _M:generation()
+    barrier()
     return self.control.generation
 end
 
@@ -150,6 +173,7 @@ end
 function _M:open()
     local control = self.control
     for _ = 1, OPEN_TRIES do
+        barrier()
         local generation = control.generation
         if generation == 0 then
             return nil
@@ -166,6 +190,7 @@ function _M:open()
             build_id = text(slot.build_id, 32),
             view = blob.open(self[number], slot.length),
         }
+        barrier()
         if opened.view and band(seq, 1) == 0 and slot.seq == seq then
             return opened
         end
@@ -176,6 +201,7 @@ end
 
 -- What the caller told of the file behind the current generation, and of the one refused last.
 function _M:identities()
+    barrier()
     local control = self.control
     local slot = control.slot[band(control.generation, 1)]
     local loaded = control.generation > 0 and text(slot.identity, IDENTITY) or nil
@@ -206,12 +232,14 @@ function _M:load(length, identity, mtime, fill, tick)
         return nil, format("%d bytes, a slot of the shared memory holds %d: raise its size"
             .. " to %d bytes or more", length, self.capacity, self.needed(length))
     end
+    barrier()
     local control = self.control
     local generation = control.generation + 1
     local number = band(generation, 1)
     local slot, base = control.slot[number], self[number]
     -- Odd, and another odd one where a loader that died has left it odd.
     slot.seq = bor(slot.seq + 1, 1)
+    barrier()
     local ok, err = fill(base)
     if ok then
         ok, err = blob.check(base, length, tick)
@@ -223,8 +251,11 @@ function _M:load(length, identity, mtime, fill, tick)
     put(slot.build_id, blob.build_id(base), 32)
     put(slot.identity, identity, IDENTITY)
     control.refused_set = 0
+    barrier()
     slot.seq = slot.seq + 1
+    barrier()
     control.generation = generation
+    barrier()
     return generation
 end
 

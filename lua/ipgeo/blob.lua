@@ -2,8 +2,8 @@
 -- and reads the same bytes. Knows no nginx: runs under plain luajit too.
 --
 -- The bytes may lie in memory that another process is overwriting. So every access is clamped to
--- the sizes in the view, and all pointers are volatile: what was read is only believed after the
--- caller has looked at its sequence lock, but it is never read from outside the blob.
+-- the sizes in the view: the caller believes what was read only after a look at its sequence lock,
+-- but until then, too, nothing is read from outside the blob.
 
 local ffi = require "ffi"
 local bit = require "bit"
@@ -28,7 +28,7 @@ local SLICE = 65536
 local OPEN_BRACKET, CLOSE_BRACKET, QUOTE, CLOSE_BRACE = 0x5b, 0x5d, 0x22, 0x7d
 
 local header_t = ffi.typeof([[
-    const volatile struct {
+    const struct {
         char magic[8];
         uint32_t layout;
         uint32_t sections;
@@ -39,27 +39,27 @@ local header_t = ffi.typeof([[
         uint8_t reserved2[16];
     } *]])
 local section_t = ffi.typeof([[
-    const volatile struct { char tag[8]; uint64_t offset; uint64_t length; } *]])
+    const struct { char tag[8]; uint64_t offset; uint64_t length; } *]])
 local HEADER_SIZE, SECTION_SIZE = 64, 24
 
 -- Signed where the format says unsigned: `open` refuses blobs over 2 GiB, and LuaJIT computes with
 -- int32 in integer registers, with uint32 in doubles.
 local view_t = ffi.typeof([[
     struct {
-        const volatile int32_t *index;
-        const volatile uint16_t *low;
-        const volatile uint16_t *record16;
-        const volatile int32_t *record32;
-        const volatile int32_t *offset;
+        const int32_t *index;
+        const uint16_t *low;
+        const uint16_t *record16;
+        const int32_t *record32;
+        const int32_t *offset;
         const uint8_t *heap;
         int32_t runs;
         int32_t locations;
         int32_t heap_size;
         int32_t wide;
     }]])
-local i32_t = ffi.typeof("const volatile int32_t *")
-local u16_t = ffi.typeof("const volatile uint16_t *")
-local u8_t = ffi.typeof("const volatile uint8_t *")
+local i32_t = ffi.typeof("const int32_t *")
+local u16_t = ffi.typeof("const uint16_t *")
+local u8_t = ffi.typeof("const uint8_t *")
 local heap_t = ffi.typeof("const uint8_t *")
 
 
@@ -194,30 +194,68 @@ local function clamp(value, most)
 end
 
 
+-- One step of a bisection for the last of `left` runs from `from` on that starts at or before
+-- `key`: halves `left`, and is harmless once that is 0. No branch on the data: it would be
+-- mispredicted every other time.
+local function halve(low, from, left, key)
+    local half = rshift(left + 1, 1)
+    -- All ones if the run at from + half - 1 starts at or before the address, else 0.
+    local before = arshift(low[from + half - 1] - key - 1, 31)
+    return from + band(half, before), left - half
+end
+
+
+local function halve_twice(low, from, left, key)
+    from, left = halve(low, from, left, key)
+    return halve(low, from, left, key)
+end
+
+
+local function halve_4(low, from, left, key)
+    from, left = halve_twice(low, from, left, key)
+    return halve_twice(low, from, left, key)
+end
+
+
+-- The position behind the last of the bucket's runs that starts at or before `key`.
+--
+-- Without a loop, for a loop that ends after one to seventeen turns is what LuaJIT compiles worst:
+-- it gives up on it after some tries and on the callers with it. This becomes five straight traces.
+local function bisect(low, from, left, key)
+    if left > 0 then
+        if left > 3 then
+            if left > 15 then
+                if left > 255 then -- up to 65,536, which is 255 or less eight or nine steps later
+                    from, left = halve_4(low, from, left, key)
+                    from, left = halve_4(low, from, left, key)
+                    from, left = halve(low, from, left, key)
+                end
+                from, left = halve_4(low, from, left, key)
+            end
+            from, left = halve_twice(low, from, left, key)
+        end
+        from = halve_twice(low, from, left, key)
+    end
+    return from
+end
+
+
 -- The location number of an address given by its high and low 16 bits, or nil for no data.
 --
 -- The run that answers is the last one that starts at or before the address. It may have begun in
 -- an earlier bucket: then none in this bucket does, and the run before the bucket's first answers.
--- The bisection has no branch on the data, for those would be mispredicted every other time.
 function _M.find(view, high, low)
     local runs = view.runs
-    local from = clamp(view.index[high], runs)
-    local left = clamp(view.index[high + 1], runs) - from
-    while left > 0 do
-        local half = rshift(left + 1, 1)
-        -- All ones if the run at from + half - 1 starts at or before the address, else 0.
-        local before = arshift(view.low[from + half - 1] - low - 1, 31)
-        from = from + band(half, before)
-        left = left - half
-    end
-    if from < 1 then
-        from = 1
+    local first = clamp(view.index[high], runs)
+    local run = bisect(view.low, first, clamp(view.index[high + 1], runs) - first, low) - 1
+    if run < 0 then
+        run = 0
     end
     local location
     if view.wide == 0 then
-        location = view.record16[from - 1]
+        location = view.record16[run]
     else
-        location = view.record32[from - 1]
+        location = view.record32[run]
     end
     if location < 0 or location >= view.locations then
         return nil

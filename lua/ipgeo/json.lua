@@ -2,8 +2,8 @@
 -- it takes 0x10, +1 and invalid UTF-8, and does not tell of repeated keys. It is used for what it
 -- does well, the unescaping of strings that have been found valid.
 --
--- Positions count from 0; every skip_* returns the position behind what it skipped, or nil if that is
--- not valid. Nothing behind the end is read: a Lua string ends in a NUL, which no rule takes.
+-- Positions count from 0; every skip_* returns the position behind what it skipped, or nil if that
+-- is not valid. Nothing behind the end is read: a Lua string ends in a NUL, which no rule takes.
 
 local ffi = require "ffi"
 local cjson = require "cjson.safe"

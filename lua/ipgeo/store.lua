@@ -12,7 +12,7 @@ local file = require "ipgeo.file"
 
 
 local C = ffi.C
-local find, answer = blob.find, blob.answer
+local find, answer, is_intact = blob.find, blob.answer, arena.is_intact
 local format = string.format
 local ngx = ngx
 local log, NOTICE, WARN = ngx.log, ngx.NOTICE, ngx.WARN
@@ -234,7 +234,7 @@ function _M.open()
     else
         generation = copied and copied.generation or 0
     end
-    if not opened or opened.generation ~= generation or opened.slot.seq ~= opened.seq then
+    if not opened or opened.generation ~= generation then
         opened = current()
         if opened then
             opened.etag = '"' .. opened.build_id .. '"'
@@ -259,8 +259,7 @@ function _M.lookup(high, low, members)
         if location then
             bytes = answer(view, members and view.locations + location or location)
         end
-        -- Only now is it known that nobody has written into the slot meanwhile.
-        if now.slot.seq == now.seq then
+        if is_intact(now) then
             return bytes, now
         end
     end

@@ -73,10 +73,10 @@ def read_dat(path: Path) -> Source:
 
 
 def _record_count(path: Path, data: bytes) -> int:
-    if len(data) < RECORDS_START + TEXT_OVERLAP:
-        smallest = RECORDS_START + TEXT_OVERLAP
-        raise InputError(path, "", f"{len(data)} bytes, a .dat file has at least {smallest}")
-    (index_end,) = struct.unpack_from(">I", data)
+    if len(data) < RECORDS_START:
+        problem = f"{len(data)} bytes, the head of a .dat file alone has {RECORDS_START}"
+        raise InputError(path, "", problem)
+    index_end = int.from_bytes(data[:4], "big")
     records, rest = divmod(index_end - RECORDS_START - TEXT_OVERLAP, RECORD_SIZE)
     if records < 1 or rest:
         raise InputError(path, "offset 0", f"{index_end} is not 2052 + 8 x a count of records")
@@ -166,4 +166,5 @@ def _location(count: int, fields: list[str]) -> Location:
         if named[name] and not _DEGREES.fullmatch(named[name]):
             raise ValueError(f"{name} {named[name]!r} is not a decimal number of degrees")
     extra = tuple(named.items())[len(_NAMES) :]
-    return Location(*fields[: len(_NAMES)], extra=extra)
+    names = {name: named[name] for name in edition[: len(_NAMES)]}
+    return Location(**names, extra=extra)

@@ -1,0 +1,40 @@
+"""What the service refuses: one table of codes, statuses and messages."""
+
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """An error as it is answered; ``message`` never repeats any input."""
+
+    status: int
+    code: str
+    message: str
+
+
+MISSING_IP = Fault(400, "missing_ip", "the argument ip is missing")
+INVALID_IP = Fault(400, "invalid_ip", "ip is not an IPv4 address in dotted decimal")
+REPEATED_ARGUMENT = Fault(400, "repeated_argument", "ip or format is given more than once")
+TOO_MANY_ARGUMENTS = Fault(400, "too_many_arguments", "more than 8 arguments")
+INVALID_FORMAT = Fault(400, "invalid_format", "format is neither array nor object")
+INVALID_JSON = Fault(400, "invalid_json", "the body is not a JSON object in UTF-8")
+BAD_REQUEST = Fault(400, "bad_request", "the request is malformed")
+NOT_FOUND = Fault(404, "not_found", "no such path")
+METHOD_NOT_ALLOWED = Fault(405, "method_not_allowed", "this path does not allow the method")
+BODY_TOO_LARGE = Fault(413, "body_too_large", "the body is too large")
+INTERNAL = Fault(500, "internal", "internal error")
+NO_DATA = Fault(501, "no_data", "the database has nothing for this address")
+UNAVAILABLE = Fault(503, "unavailable", "no database is loaded")
+
+BY_STATUS = {
+    fault.status: fault for fault in (BAD_REQUEST, NOT_FOUND, METHOD_NOT_ALLOWED, BODY_TOO_LARGE)
+}
+"""What the framework's own errors are answered with."""
+
+
+class RefusedError(Exception):
+    """A request that is answered with ``fault``."""
+
+    def __init__(self, fault: Fault) -> None:
+        """Refuse with ``fault``."""
+        super().__init__(fault.code)
+        self.fault = fault

@@ -1,0 +1,77 @@
+"""Fixtures that every test may use."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support import blobs, logs
+from support.places import short_folder
+from support.stack import Stack
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "provokes(*expressions): the error lines, as regular expressions, that the servers log"
+        " because of this test; any other one fails it",
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _last_lines() -> Iterator[None]:
+    """Look at the logs once more when the servers that live as long as the run have ended."""
+    yield
+    _fail_for(logs.undeclared(()))
+
+
+@pytest.fixture(autouse=True)
+def _declared_lines(_last_lines: None, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test during which a server logged an error that the test does not declare."""
+    yield
+    markers = request.node.iter_markers("provokes")
+    _fail_for(logs.undeclared(expression for marker in markers for expression in marker.args))
+
+
+def _fail_for(lines: list[str]) -> None:
+    if lines:
+        pytest.fail("error lines that no test declares:\n" + "\n".join(lines), pytrace=False)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder for the run-time files of a server."""
+    with short_folder() as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def fiction() -> Iterator[Stack]:
+    """Both servers over the fictional blob with a gap, for all tests that change nothing."""
+    with short_folder() as path:
+        blob = path / "fiction.blob"
+        blob.write_bytes(blobs.fictional(gap=True))
+        with Stack(path, blob) as stack:
+            yield stack
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of the real data."""
+    return blobs.real_data()
+
+
+@pytest.fixture(scope="session")
+def real_blob(real_data: Path) -> bytes:
+    """The blob of the real data."""
+    return blobs.real_blob(real_data)
+
+
+@pytest.fixture(scope="session")
+def real(real_blob: bytes) -> Iterator[Stack]:
+    """Both servers over the real data."""
+    with short_folder() as path:
+        blob = path / "real.blob"
+        blob.write_bytes(real_blob)
+        with Stack(path, blob) as stack:
+            yield stack

@@ -1,0 +1,18 @@
+-- Prints what the edge's `check` says of a blob.
+--
+-- usage: luajit check.lua BLOB
+
+local ffi = require "ffi"
+local blob = require "ipgeo.blob"
+
+
+local handle = assert(io.open(arg[1], "rb"))
+local content = handle:read("*a")
+handle:close()
+local base = ffi.cast("const uint8_t *", content)
+local view, err = blob.check(base, #content)
+if view then
+    print(("sound: build id %s, %d runs"):format(blob.build_id(base), view.runs))
+else
+    print("refused: " .. err)
+end

@@ -1,0 +1,102 @@
+-- init_worker_by_lua of tests/test_torn.py. Worker 0 loads three blobs in turn, back to back (with
+-- two, each slot would always get the same one); worker 1 looks up at random and compares each
+-- answer with the one that its generation's blob owes. Worker 1 ends after `torn.lookups` lookups
+-- and writes how many there were, how many were wrong and how many generations it met.
+
+local bit = require "bit"
+local ffi = require "ffi"
+local blob = require "ipgeo.blob"
+local store = require "ipgeo.store"
+
+
+local PREFIX = ngx.config.prefix()
+local SLICE = 1000000
+
+local state = ngx.shared.torn
+
+
+local function read_file(name)
+    local handle = assert(io.open(PREFIX .. name, "rb"))
+    local content = handle:read("*a")
+    handle:close()
+    return content
+end
+
+
+local function rename(from, to)
+    assert(os.rename(PREFIX .. from, PREFIX .. to))
+end
+
+
+local function load_on()
+    while not state:get("done") and not ngx.worker.exiting() do
+        rename("served.blob", "aside.blob")
+        rename("next.blob", "served.blob")
+        rename("last.blob", "next.blob")
+        rename("aside.blob", "last.blob")
+        store.refresh()
+    end
+end
+
+
+-- Private copies, by build id: { view =, anchor = }.
+local function copies()
+    local by_id = {}
+    for _, name in ipairs { "a.blob", "b.blob", "c.blob" } do
+        local content = read_file(name)
+        local base = ffi.cast("const uint8_t *", content)
+        by_id[blob.build_id(base)] = { view = assert(blob.check(base, #content)), anchor = content }
+    end
+    return by_id
+end
+
+
+local seed = 20261121
+
+
+local function random_word()
+    seed = bit.bxor(seed, bit.lshift(seed, 13))
+    seed = bit.bxor(seed, bit.rshift(seed, 17))
+    seed = bit.bxor(seed, bit.lshift(seed, 5))
+    return seed
+end
+
+
+local function look_up(count, by_id, met)
+    local wrong = 0
+    for _ = 1, count do
+        local word = random_word()
+        local high, low = bit.rshift(word, 16), bit.band(word, 0xffff)
+        local answer, opened = store.lookup(high, low)
+        local view = by_id[opened.build_id].view
+        if answer ~= blob.answer(view, blob.find(view, high, low)) then
+            wrong = wrong + 1
+        end
+        if met.last ~= opened.generation then
+            met.last, met.count = opened.generation, met.count + 1
+        end
+    end
+    return wrong
+end
+
+
+local function look_on()
+    local by_id, met = copies(), { count = 0 }
+    local wanted = tonumber(read_file("torn.lookups"))
+    local done, wrong = 0, 0
+    while done < wanted and not ngx.worker.exiting() do
+        wrong = wrong + look_up(SLICE, by_id, met)
+        done = done + SLICE
+    end
+    state:set("done", true)
+    local handle = assert(io.open(PREFIX .. "torn.result.tmp", "wb"))
+    handle:write(done, " ", wrong, " ", met.count)
+    handle:close()
+    assert(os.rename(PREFIX .. "torn.result.tmp", PREFIX .. "torn.result"))
+end
+
+
+local role = ({ [0] = load_on, [1] = look_on })[ngx.worker.id()]
+if role then -- the third worker answers the harness meanwhile
+    assert(ngx.timer.at(0, role))
+end

@@ -1,0 +1,6 @@
+"""The harness: real servers, blobs with known answers, and the rule about error logs."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The project's folder."""

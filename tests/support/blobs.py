@@ -1,0 +1,109 @@
+"""Blobs for tests: a fictional one whose answers are written down here, and the real data's."""
+
+import os
+from array import array
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from ipgeo.address import parse_ipv4
+from ipgeo.answers import Answer, render
+from ipgeo.blob import Blob, write_blob
+from ipgeo.codes import Codes, read_codes
+from ipgeo.compile import compile_blob
+from ipgeo.model import NO_DATA, Location
+from ipgeo.sources.dat import read_dat
+from support import ROOT
+
+ATLANTIS_IP = "1.2.3.4"
+ATLANTIS_ARRAY = (
+    '["Atlantis","AT","海底","420000","Deep \\"Blue\\"","421000","Triton/Sons","Bubble"]'
+).encode()
+ATLANTIS_OBJECT = (
+    '{"ip":"1.2.3.4","country":"Atlantis","country_code":"AT","province":"海底",'
+    '"province_code":"420000","city":"Deep \\"Blue\\"","city_code":"421000",'
+    '"organization":"Triton/Sons","isp":"Bubble","latitude":31.25,"longitude":-24.5,'
+    '"time_zone":"Ocean/Deep"}'
+).encode()
+
+UTOPIA_IP = "9.9.9.9"
+UTOPIA_ARRAY = b'["Utopia","None","","None","","None","",""]'
+UTOPIA_OBJECT = (
+    b'{"ip":"9.9.9.9","country":"Utopia","country_code":null,"province":"","province_code":null,'
+    b'"city":"","city_code":null,"organization":"","isp":"","latitude":null,"longitude":null,'
+    b'"time_zone":""}'
+)
+
+GAP_IP = "5.5.5.5"
+"""An address in the run without data."""
+
+_ATLANTIS = Location(
+    "Atlantis",
+    "海底",
+    'Deep "Blue"',
+    "Triton/Sons",
+    "Bubble",
+    (("latitude", "31.25"), ("longitude", "-24.5"), ("time_zone", "Ocean/Deep")),
+)
+_UTOPIA = Location("Utopia", extra=(("latitude", ""), ("longitude", ""), ("time_zone", "")))
+_CODES = Codes(
+    {
+        ("Atlantis",): "AT",
+        ("Atlantis", "海底"): "420000",
+        ("Atlantis", "海底", 'Deep "Blue"'): "421000",
+    }
+)
+_FICTION = {"0.0.0.0": 1, "1.2.3.0": 0, "1.2.4.0": 1}  # noqa: S104 - no bind address
+_GAP = {"5.0.0.0": NO_DATA, "6.0.0.0": 1}
+
+
+def fictional(*, gap: bool = False) -> bytes:
+    """Return a small blob: 1.2.3.0/24 is Atlantis, the rest Utopia; 5.0.0.0/8 may be a gap."""
+    return of_runs(_FICTION | (_GAP if gap else {}))
+
+
+def of_runs(runs: Mapping[str, int]) -> bytes:
+    """Return a blob from first addresses, ascending, to 0 (Atlantis), 1 (Utopia) or NO_DATA."""
+    first = array("I", (_number(text) for text in runs))
+    answers = [render(location, _CODES) for location in (_ATLANTIS, _UTOPIA)]
+    return write_blob(first, array("I", runs.values()), answers, {"sample": True})
+
+
+def _number(text: str) -> int:
+    address = parse_ipv4(text)
+    if address is None:
+        raise ValueError(f"{text} is not an address")
+    return address
+
+
+def expected(blob: Blob, address: int) -> bytes | None:
+    """Return the array answer that both servers owe for ``address``; None for no data."""
+    location = blob.find(address)
+    return None if location is None else blob.answer(location).array
+
+
+def real_data() -> Path:
+    """Return the folder of the real data, or skip the test where there is none.
+
+    IPGEO_REAL_DATA names the folder; with IPGEO_REQUIRE_REAL_DATA=1 its absence is a failure.
+    """
+    folder = Path(os.environ.get("IPGEO_REAL_DATA") or ROOT.parent / "shared" / "data")
+    if not (folder / "17monipdb.dat").exists():
+        reason = f"no real data in {folder} (IPGEO_REAL_DATA)"
+        if os.environ.get("IPGEO_REQUIRE_REAL_DATA") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
+
+
+def real_blob(folder: Path) -> bytes:
+    """Compile and prove the real data."""
+    return compile_blob(read_dat(folder / "17monipdb.dat"), read_codes(folder)).data
+
+
+def numbered(count: int) -> bytes:
+    """Return a blob of ``count`` runs, 10,000 addresses each, with a location each."""
+    answers = [Answer(b"[%d]" % n, b'"country":"%d"}' % n) for n in range(count)]
+    first = array("I", range(0, count * 10_000, 10_000))
+    return write_blob(first, array("I", range(count)), answers, {"sample": True})

@@ -1,0 +1,74 @@
+"""The edge: the real nginx with the project's own configuration."""
+
+import os
+import signal
+from pathlib import Path
+
+from support import ROOT, wait
+from support.client import get
+from support.logs import NGINX, Log
+from support.places import free_port
+from support.process import Server, environment, run
+
+
+class Edge(Server):
+    """nginx on a free port of 127.0.0.1, its run-time files in ``folder``."""
+
+    name = "nginx"
+
+    def __init__(
+        self, folder: Path, blob: Path, conf: str | None = None, **settings: object
+    ) -> None:
+        """Serve ``blob``; ``settings`` are further environment variables (IPGEO_...).
+
+        ``conf`` takes the place of the project's nginx.conf.
+        """
+        super().__init__(folder, "nginx.out", NGINX)
+        self._conf = conf
+        self.port = free_port()
+        self.error_log = Log(folder / "log" / "error.log", NGINX)
+        self.access_log = folder / "log" / "access.log"
+        self._settings: dict[str, object] = {
+            "IPGEO_VAR": folder,
+            "IPGEO_BLOB": blob,
+            "IPGEO_PORT": self.port,
+            "IPGEO_WORKERS": 2,
+            "IPGEO_DICT_SIZE": "16m",
+            **settings,
+        }
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        return "127.0.0.1", self.port
+
+    def start(self) -> None:
+        """Configure and start it; return when it answers."""
+        variables = environment(self._settings)
+        run([ROOT / "nginx" / "configure"], variables)
+        if self._conf is not None:
+            (self.folder / "nginx" / "nginx.conf").write_text(self._conf)
+        self._spawn([self.folder / "nginx" / "run", "-g", "daemon off;"], variables)
+        self._wait_until_alive()
+
+    def wait_until_ready(self, seconds: float = 10) -> None:
+        """Return when a generation is loaded."""
+        wait.until(self._ready, "/readyz says 200", seconds)
+
+    def hup(self, seconds: float = 10) -> None:
+        """Reload the configuration; return when only new workers are left."""
+        old = set(self.worker_pids())
+        os.kill(self.pid, signal.SIGHUP)
+
+        def replaced() -> bool:
+            now = set(self.worker_pids())
+            return bool(now) and not now & old
+
+        wait.until(replaced, "new workers after HUP", seconds)
+
+    def _ready(self) -> bool:
+        return get(self.address, "/readyz").status == 200
+
+    def _close_logs(self) -> None:
+        super()._close_logs()
+        self.error_log.close()

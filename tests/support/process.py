@@ -1,0 +1,124 @@
+"""A server process: started, watched, and stopped by its own process id."""
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from support import ROOT, wait
+from support.client import Address, get
+from support.logs import Log
+
+_KEPT = frozenset({"IPGEO_NGINX", "IPGEO_USER"})
+_STOP_SECONDS = 10
+
+
+def environment(settings: Mapping[str, object]) -> dict[str, str]:
+    """Return this process's environment with ``settings`` in the place of the project's own."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("IPGEO_") or name in _KEPT
+    }
+    return kept | {name: str(value) for name, value in settings.items()}
+
+
+class Server:
+    """A server of the harness; usable in a ``with``, which starts and stops it."""
+
+    name = "server"
+
+    def __init__(self, folder: Path, output: str, bad: re.Pattern[str]) -> None:
+        """Run below ``folder``; what the process prints goes to the file ``output`` in it."""
+        self.folder = folder
+        self.output = Log(folder / output, bad)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        raise NotImplementedError
+
+    @property
+    def pid(self) -> int:
+        """The process id of the master."""
+        if self._process is None:
+            raise RuntimeError(f"{self.name} is not running")
+        return self._process.pid
+
+    def worker_pids(self) -> list[int]:
+        """Return the process ids of the workers: the master's children."""
+        return children(self.pid)
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Ask it to quit, and kill it if it does not; one that is not running is left alone."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGQUIT)
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise
+        finally:
+            self._process = None
+            self._close_logs()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _spawn(self, command: Sequence[str | Path], variables: Mapping[str, str]) -> None:
+        with self.output.path.open("ab") as output:
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=variables, stdout=output, stderr=subprocess.STDOUT
+            )
+
+    def _wait_until_alive(self) -> None:
+        try:
+            wait.until(self._answers, f"{self.name} answers /healthz", seconds=20)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _answers(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            raise RuntimeError(f"{self.name} has ended: {self.output.text()}")
+        try:
+            return get(self.address, "/healthz").status == 200
+        except (OSError, ValueError):
+            return False
+
+    def _close_logs(self) -> None:
+        self.output.close()
+
+
+def children(pid: int) -> list[int]:
+    """Return the process ids of the children of process ``pid``."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def run(command: Sequence[str | Path], variables: Mapping[str, str]) -> None:
+    """Run a program to its end; raise RuntimeError with what it printed if it fails."""
+    done = subprocess.run(
+        command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{command[0]}: status {done.returncode}: {done.stdout}{done.stderr}")

@@ -1,0 +1,34 @@
+"""Both servers as they work together: the edge in front, the fallback behind it."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from support.edge import Edge
+from support.gunicorn import Gunicorn
+
+
+class Stack:
+    """An edge and the fallback that it asks, over the same blob and in the same folder."""
+
+    def __init__(self, folder: Path, blob: Path, **settings: object) -> None:
+        """Serve ``blob``; ``settings`` (IPGEO_...) are for both."""
+        self.fallback = Gunicorn(folder, blob, **settings)
+        self.edge = Edge(folder, blob, conf=None, **settings)
+        self._running = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as started:
+            started.enter_context(self.fallback)
+            started.enter_context(self.edge)
+            self._running = started.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._running.close()

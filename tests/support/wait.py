@@ -1,0 +1,21 @@
+"""Waiting for what other processes do: by polling with a deadline, never by sleeping it out."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+_PAUSE = 0.01
+
+
+def until(check: Callable[[], _T | None], what: str, seconds: float = 10) -> _T:
+    """Return the first true value of ``check()``; raise TimeoutError with ``what`` without one."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = check()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds} s")
+        time.sleep(_PAUSE)

@@ -1,0 +1,131 @@
+"""The Python side of the blob format: what is written is read, what is broken is refused."""
+
+import random
+from array import array
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipgeo.address import LAST_ADDRESS
+from ipgeo.answers import Answer
+from ipgeo.blob import Blob, read_blob, seal, write_blob
+from ipgeo.errors import BlobError
+from ipgeo.model import NO_DATA
+from support import blobs
+from support.sources import patched
+
+
+def _answers(count: int) -> list[Answer]:
+    return [Answer(b"[%d]" % n, b'"country":"%d"}' % n) for n in range(count)]
+
+
+@st.composite
+def _columns(draw: st.DrawFn) -> tuple[list[int], list[int]]:
+    address = st.integers(1, LAST_ADDRESS) | st.integers(1, 0xFFFF).map(lambda high: high << 16)
+    first = [0, *sorted(draw(st.sets(address, max_size=40)))]
+    number = st.integers(0, 4) | st.just(NO_DATA)
+    return first, draw(st.lists(number, min_size=len(first), max_size=len(first)))
+
+
+@given(_columns(), st.lists(st.integers(0, LAST_ADDRESS), max_size=20))
+def test_every_run_is_found_again(columns: tuple[list[int], list[int]], more: list[int]) -> None:
+    first, number = columns
+    blob = Blob(write_blob(array("I", first), array("I", number), _answers(5), {}))
+    edges = {edge for start in first for edge in (start, max(start - 1, 0))}
+    for address in (*edges, LAST_ADDRESS, *more):
+        run = max(i for i, start in enumerate(first) if start <= address)
+        expected = None if number[run] == NO_DATA else number[run]
+        assert blob.find(address) == expected
+    assert [span[0] for span in blob.spans()] == first
+
+
+def test_more_locations_than_16_bits_hold() -> None:
+    count = 70_000
+    first = array("I", range(0, count * 1000, 1000))
+    blob = Blob(write_blob(first, array("I", range(count)), _answers(count), {}))
+    assert blob.find(69_999_500) == 69_999
+    assert blob.answer(69_999) == _answers(count)[-1]
+
+
+def test_the_answers_of_both_forms() -> None:
+    blob = Blob(blobs.fictional(gap=True))
+    location = blob.find(0x01020304)
+    assert location is not None
+    assert blob.answer(location).array == blobs.ATLANTIS_ARRAY
+    assert b'{"ip":"1.2.3.4",' + blob.answer(location).members == blobs.ATLANTIS_OBJECT
+    assert blob.find(0x05050505) is None
+
+
+MAGIC, LAYOUT, COUNT, SIZE, BUILD_ID, TABLE = 0, 8, 12, 16, 32, 64
+
+
+@pytest.mark.parametrize(
+    ("offset", "new", "problem"),
+    [
+        (MAGIC, b"X", "wrong magic"),
+        (LAYOUT, b"\2", "blob layout 2, this reader reads 1"),
+        (SIZE, b"\1", "the header says"),
+        (BUILD_ID, b"\xff\xff\xff", "checksum"),
+        (TABLE + 3 * 24 + 100, b"\xff\xff\xff", "checksum"),
+    ],
+)
+def test_damage_is_refused(offset: int, new: bytes, problem: str) -> None:
+    with pytest.raises(BlobError, match=problem):
+        Blob(patched(blobs.fictional(), offset, new))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_flipped_bits_are_refused(seed: int) -> None:
+    data = blobs.fictional(gap=True)
+    for mutant in mutants(data, 2500, seed):
+        with pytest.raises(BlobError):
+            Blob(mutant)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_flipped_bits_under_a_mended_seal_are_refused_or_harmless(seed: int) -> None:
+    data = blobs.fictional(gap=True)
+    accepted = 0
+    for mutant in mutants(data, 2500, seed):
+        try:
+            blob = Blob(seal(mutant))
+        except BlobError:
+            continue
+        accepted += 1
+        for first, last, _ in blob.spans():
+            for address in (first, last):
+                location = blob.find(address)
+                if location is not None:
+                    answer = blob.answer(location)
+                    assert answer.array.startswith(b"[")
+                    assert answer.members.endswith(b"}")
+    assert accepted < 2500
+
+
+def mutants(data: bytes, count: int, seed: int) -> list[bytes]:
+    """Return copies with one to three flipped bits, most of them where the structure lies."""
+    chance = random.Random(seed)
+    structure = [range(208), range(len(data) - 1024, len(data)), range(len(data))]
+    flipped = []
+    for _ in range(count):
+        mutant = bytearray(data)
+        for offset in chance.sample(chance.choice(structure), chance.choice((1, 1, 3))):
+            mutant[offset] ^= 1 << chance.randrange(8)
+        flipped.append(bytes(mutant))
+    return flipped
+
+
+def test_truncations_are_refused(tmp_path: Path) -> None:
+    data = blobs.fictional()
+    edges = {edge for s in Blob(data).sections for edge in (s.offset, s.offset + s.length)}
+    chance = random.Random(1)
+    lengths = (edges - {len(data)}) | {chance.randrange(len(data)) for _ in range(2000)}
+    path = tmp_path / "cut.blob"
+    for length in lengths:
+        path.write_bytes(data[:length])
+        with pytest.raises(BlobError, match=r"cut\.blob"):
+            read_blob(path)
+        with pytest.raises(BlobError):
+            Blob(seal(patched(data[:length], SIZE, length.to_bytes(8, "little"))[:length]))

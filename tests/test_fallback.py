@@ -1,0 +1,400 @@
+"""What is the fallback's own: settings, a blob that is missing or bad, privileges, gunicorn."""
+
+import contextlib
+import json
+import logging
+import os
+import pwd
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipgeo.address import format_ipv4
+from ipgeo_fallback import create_app, holder_of
+from ipgeo_fallback.errors import INVALID_JSON, RefusedError
+from ipgeo_fallback.holder import Holder
+from ipgeo_fallback.question import ARRAY, OBJECT, Question, from_body, from_query
+from ipgeo_fallback.settings import Settings, parse_size
+from support import blobs, wait
+from support.client import connect, get, post, request
+from support.gunicorn import Gunicorn
+from support.process import children
+
+PATH = "/api/ip_query"
+QUERY = f"{PATH}?ip={blobs.ATLANTIS_IP}"
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up root's privileges")
+
+
+@pytest.fixture
+def blob(folder: Path) -> Path:
+    path = folder / "data" / "test.blob"
+    path.parent.mkdir()
+    path.write_bytes(blobs.fictional())
+    return path
+
+
+def client_of(blob: Path | None, **settings: Any) -> FlaskClient:
+    return create_app(Settings(blob, **settings)).test_client()
+
+
+class Clock:
+    """A clock that the test sets, in seconds."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    return clock
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1", 1), ("65536", 65536), ("64k", 65536), ("64K", 65536), ("2m", 2 << 20), ("1G", 1 << 30)],
+)
+def test_parse_size(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "k", "-1", "1.5k", "64kb", "0x10", "1 k", "٦٤", "9" * 13])
+def test_parse_size_refuses(text: str) -> None:
+    with pytest.raises(ValueError, match="not a size"):
+        parse_size(text)
+
+
+def test_settings_from_environment() -> None:
+    assert Settings.from_environment({}) == Settings(None, 65536)
+    assert Settings.from_environment({"IPGEO_BLOB": "", "IPGEO_BODY_LIMIT": ""}).blob is None
+    given = {"IPGEO_BLOB": "/x/y.blob", "IPGEO_BODY_LIMIT": "1k"}
+    assert Settings.from_environment(given) == Settings(Path("/x/y.blob"), 1024)
+
+
+def test_body_limit_is_a_setting(blob: Path) -> None:
+    client = client_of(blob, body_limit=20)
+    body = b'{"ip":"1.2.3.4"}'
+    assert client.post(PATH, data=body.ljust(20)).status_code == 200
+    reply = client.post(PATH, data=body.ljust(21))
+    assert reply.status_code == 413
+    assert reply.json == {"error": {"code": "body_too_large", "message": "the body is too large"}}
+
+
+# A blob that is not there, or no blob
+
+
+def break_layout(blob: bytes) -> bytes:
+    return blob[:8] + b"\x02" + blob[9:]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda _: None, "No such file"),
+        (lambda _: b"", "0 bytes"),
+        (lambda blob: blob[:-1], "the header says"),
+        (lambda blob: blob[:-1] + b"\xff", "damaged"),
+        (break_layout, "blob layout 2, this reader reads 1"),
+    ],
+)
+def test_without_a_good_blob(
+    blob: Path,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    change: Callable[[bytes], bytes | None],
+    reason: str,
+) -> None:
+    good = blob.read_bytes()
+    bad = change(good)
+    blob.unlink() if bad is None else blob.write_bytes(bad)
+    client = client_of(blob)
+    assert_unavailable(client)
+    clock.now += 1.5
+    assert_unavailable(client)
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 1, "it is said once"
+    assert reason in warnings[0].getMessage()
+    assert str(blob) in warnings[0].getMessage()
+
+    blob.write_bytes(good)
+    assert client.get(QUERY).status_code == 503, "it is not looked for more than once a second"
+    clock.now += 1.5
+    assert client.get(QUERY).data == blobs.ATLANTIS_ARRAY
+    assert client.get("/readyz").status_code == 200
+
+
+def assert_unavailable(client: FlaskClient) -> None:
+    for reply in (
+        client.get(QUERY),
+        client.post(PATH, data=b'{"ip":"1.2.3.4"}'),
+        client.get("/readyz"),
+    ):
+        assert reply.status_code == 503
+        assert json.loads(reply.data)["error"]["code"] == "unavailable"
+        assert "ETag" not in reply.headers
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/x").status_code == 404
+
+
+def test_no_blob_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    client = client_of(None)
+    assert_unavailable(client)
+    assert "IPGEO_BLOB is not set" in caplog.text
+
+
+def test_a_folder_that_appears_later(folder: Path, clock: Clock) -> None:
+    path = folder / "later" / "test.blob"
+    client = client_of(path)
+    assert_unavailable(client)
+    path.parent.mkdir()
+    path.write_bytes(blobs.fictional())
+    clock.now += 1.5
+    assert client.get(QUERY).data == blobs.ATLANTIS_ARRAY
+
+
+def test_a_loaded_blob_is_in_memory(blob: Path) -> None:
+    """The file may be truncated in place: nothing of it is mapped."""
+    client = client_of(blob)
+    with blob.open("r+b") as file:
+        file.truncate(0)
+    assert client.get(QUERY).data == blobs.ATLANTIS_ARRAY
+
+
+def test_readyz_tells_the_age_of_the_file(blob: Path) -> None:
+    an_hour_ago = time.time() - 3600
+    os.utime(blob, (an_hour_ago, an_hour_ago))
+    state = json.loads(client_of(blob).get("/readyz").data)
+    assert 3600 <= state["data_age"] < 3660
+
+
+# Errors
+
+
+def test_an_unexpected_exception(
+    blob: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = create_app(Settings(blob))
+    monkeypatch.setattr(holder_of(app), "view", lambda: 1 // 0)
+    reply = app.test_client().get(QUERY)
+    assert reply.status_code == 500
+    assert reply.content_type == "application/json"
+    assert reply.json == {"error": {"code": "internal", "message": "internal error"}}
+    assert "ZeroDivisionError" in caplog.text
+    assert blobs.ATLANTIS_IP not in caplog.text, "addresses are personal data"
+
+
+# Questions
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([ARRAY, OBJECT]))
+def test_a_question_is_read_back(address: int, form: str) -> None:
+    ip = format_ipv4(address)
+    assert from_query(f"ip={ip}&format={form}".encode()) == Question(address, form)
+    body = json.dumps({"format": form, "ip": ip}).encode()
+    assert from_body(body) == Question(address, form)
+
+
+@given(st.binary(max_size=64))
+def test_any_query_is_answered_or_refused(query: bytes) -> None:
+    try:
+        question = from_query(query)
+    except RefusedError as error:
+        assert error.fault.status == 400  # noqa: PT017 - both ends are good ones
+    else:
+        assert b"p=" in query or b"%70" in query
+        assert question.form in (ARRAY, OBJECT)
+
+
+@given(st.binary(max_size=64) | st.text(alphabet='{}[]",:ip\\u0069 1.e', max_size=64))
+def test_any_body_is_answered_or_refused(content: bytes | str) -> None:
+    body = content if isinstance(content, bytes) else content.encode()
+    try:
+        from_body(body)
+    except RefusedError as error:
+        assert error.fault.status == 400  # noqa: PT017
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def depth_of(value: object) -> int:
+    if isinstance(value, dict):
+        return 1 + max(map(depth_of, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(depth_of, value), default=0)
+    return 0
+
+
+@given(st.dictionaries(st.text(), _json, max_size=5), st.booleans())
+def test_other_members_are_ignored(members: dict[str, object], ascii_only: bool) -> None:
+    asked = {**members, "ip": "1.2.3.4", "format": "object"}
+    text = json.dumps(asked, ensure_ascii=ascii_only)
+    if "Infinity" not in text and depth_of(asked) <= 8:
+        assert from_body(text.encode()) == Question(0x01020304, OBJECT)
+
+
+@pytest.mark.parametrize(
+    "body", [b'"' + rb"\"" * 500_000, b"[" * 1_000_000, b'{"a":"' + b"\\" * 999_999, b'"' * 999_999]
+)
+def test_hostile_bodies_take_linear_time(body: bytes) -> None:
+    started = time.process_time()
+    with pytest.raises(RefusedError) as caught:
+        from_body(body)
+    assert caught.value.fault == INVALID_JSON
+    assert time.process_time() - started < 2
+
+
+# gunicorn
+
+
+def heartbeat(pid: int) -> float:
+    """When the worker last touched its heartbeat file."""
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        if "wgunicorn-" in str(entry.readlink()):
+            return entry.stat().st_mtime
+    raise LookupError("no heartbeat file")
+
+
+@pytest.mark.provokes("was sent SIGKILL")
+def test_a_worker_that_dies_is_replaced(folder: Path, blob: Path) -> None:
+    with Gunicorn(folder, blob) as server:
+        (first,) = server.worker_pids()
+        os.kill(first, signal.SIGKILL)
+        wait.until(lambda: set(server.worker_pids()) - {first}, "a new worker")
+        wait.until(lambda: get(server.address, QUERY).status == 200, "it answers")
+
+
+def test_hup_loads_the_blob_anew(folder: Path, blob: Path) -> None:
+    with Gunicorn(folder, blob) as server:
+        (old,) = server.worker_pids()
+        blob.write_bytes(blobs.fictional(gap=True))
+        os.kill(server.pid, signal.SIGHUP)
+        wait.until(lambda: old not in server.worker_pids(), "the old worker ends")
+        assert get(server.address, f"{PATH}?ip={blobs.GAP_IP}").status == 501
+
+
+def test_missing_blob_does_not_stop_gunicorn(folder: Path) -> None:
+    path = folder / "later.blob"
+    with Gunicorn(folder, path) as server:
+        assert get(server.address, QUERY).status == 503
+        assert "no blob is loaded" in server.output.text()
+        path.write_bytes(blobs.fictional())
+        wait.until(lambda: get(server.address, QUERY).status == 200, "it is found", seconds=3)
+
+
+def test_files_and_logs(folder: Path, blob: Path) -> None:
+    log = folder / "access.log"
+    with Gunicorn(folder, blob, IPGEO_FALLBACK_ACCESS_LOG=log) as server:
+        assert int((folder / "fallback.pid").read_text()) == server.pid
+        assert server.address.stat().st_mode & 0o777 == 0o777, "nginx's workers may connect"
+        assert get(server.address, QUERY).status == 200
+        wait.until(lambda: PATH in log.read_text(), "the request is logged")
+        assert blobs.ATLANTIS_IP not in log.read_text() + server.output.text()
+    assert not (folder / "fallback.pid").exists()
+
+
+def test_body_limit_of_the_environment(folder: Path, blob: Path) -> None:
+    with Gunicorn(folder, blob, IPGEO_BODY_LIMIT="1k") as server:
+        body = b'{"ip":"1.2.3.4"}'
+        assert post(server.address, PATH, body.ljust(1024)).status == 200
+        assert post(server.address, PATH, body.ljust(1025)).status == 413
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        request("POST", PATH, body=b" " * 70_000, close=False),
+        request("PUT", PATH, body=b" " * 70_000, close=False),
+        request("POST", PATH, "Transfer-Encoding: chunked", close=False)
+        + b"11170\r\n%s\r\n0\r\n\r\n" % (b" " * 70_000),
+        request("GET", "/x", body=b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", close=False),
+    ],
+)
+def test_an_unread_body_is_not_taken_for_a_request(
+    folder: Path, blob: Path, refused: bytes
+) -> None:
+    """The connection is either closed or goes on with the next request, and nothing else."""
+    with Gunicorn(folder, blob) as server, connect(server.address) as connection:
+        connection.sendall(refused)
+        connection.sendall(request("GET", QUERY))
+        received = b""
+        with contextlib.suppress(ConnectionResetError):
+            while data := connection.recv(65536):
+                received += data
+    heads = [line for line in received.split(b"\r\n") if b"HTTP/1.1 " in line]
+    assert heads[0].split(b" ")[1] in (b"413", b"404")
+    assert len(heads) == 1 or (len(heads) == 2 and received.endswith(blobs.ATLANTIS_ARRAY))
+
+
+@as_root
+def test_workers_give_up_root(folder: Path, blob: Path) -> None:
+    """The blob lies where only root may enter; its own folder is open to all."""
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    shutil.move(blob.parent, closed / "data")
+    user = pwd.getpwnam("www-data")
+    with Gunicorn(folder, closed / "data" / "test.blob", IPGEO_USER=user.pw_name) as server:
+        assert get(server.address, QUERY).body == blobs.ATLANTIS_ARRAY
+        (worker,) = children(server.pid)
+        status = Path(f"/proc/{worker}/status").read_text()
+        assert f"Uid:\t{user.pw_uid}\t{user.pw_uid}\t{user.pw_uid}" in status
+        assert f"Gid:\t{user.pw_gid}\t{user.pw_gid}\t{user.pw_gid}" in status
+        assert f"Groups:\t{user.pw_gid} \n" in status
+        before = heartbeat(worker)
+        wait.until(lambda: heartbeat(worker) > before, "a heartbeat")
+        assert server.worker_pids() == [worker]
+        for target in ("/x", f"{PATH}?ip=x", "/readyz", "/healthz"):
+            assert get(server.address, target).headers["content-type"] == "application/json"
+        assert post(server.address, PATH, b"[" * 5000).status == 400
+        assert "can be loaded by this user" not in server.output.text()
+
+
+@as_root
+def test_a_blob_that_comes_later_is_read_without_root(folder: Path) -> None:
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    path = closed / "data" / "test.blob"
+    path.parent.mkdir()
+    with Gunicorn(folder, path) as server:
+        assert get(server.address, QUERY).status == 503
+        path.write_bytes(blobs.fictional())
+        wait.until(lambda: get(server.address, QUERY).status == 200, "it is found", seconds=3)
+
+
+@as_root
+def test_a_blob_for_root_alone_is_served_with_a_warning(folder: Path, blob: Path) -> None:
+    blob.chmod(0o600)
+    with Gunicorn(folder, blob) as server:
+        assert get(server.address, QUERY).status == 200
+        assert "no newer blob can be loaded by this user" in server.output.text()
+
+
+def test_a_folder_is_found_by_its_path_first(folder: Path, blob: Path) -> None:
+    """Another folder in the place of the first one counts, not the one that was opened."""
+    holder = Holder(blob)
+    blob.parent.rename(folder / "old")
+    blob.parent.mkdir()
+    blob.write_bytes(blobs.fictional(gap=True))
+    view = holder.view()
+    assert view is not None
+    assert view.blob.runs == 5
