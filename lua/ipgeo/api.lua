@@ -1,37 +1,34 @@
--- The HTTP contract: arguments in, an answer or an error out.
+-- The HTTP contract: arguments in, answers or an error out.
 
-local ffi = require "ffi"
+local arguments = require "ipgeo.arguments"
+local batch = require "ipgeo.batch"
 local ipv4 = require "ipgeo.ipv4"
 local json = require "ipgeo.json"
 local store = require "ipgeo.store"
 
 
-local byte, find, gsub, match, sub = string.byte, string.find, string.gsub, string.match, string.sub
-local cast = ffi.cast
-local char = string.char
+local byte, match, sub = string.byte, string.match, string.sub
 local floor, format, max = math.floor, string.format, math.max
-local lookup = store.lookup
 local ngx = ngx
 local exec, print = ngx.exec, ngx.print
+local clear_header = ngx.req.clear_header
 local get_body_data, get_body_file = ngx.req.get_body_data, ngx.req.get_body_file
 local get_method, read_body = ngx.req.get_method, ngx.req.read_body
-local clear_header = ngx.req.clear_header
 local header, var = ngx.header, ngx.var
-local parse, parse_bytes = ipv4.parse, ipv4.parse_bytes
-local read_object = json.read_object
-local tonumber = tonumber
+local lookup, read = store.lookup, store.read
+local parse = ipv4.parse
 
 local FALLBACK = "@fallback"
-local MOST_ARGUMENTS = 8
-local WANTED = { ip = true, format = true }
 local QUERY_METHODS, GET_METHODS = "GET, HEAD, POST", "GET, HEAD"
+local NDJSON = "application/x-ndjson"
+local ARGUMENTS = { ip = true, format = true }
+local MEMBERS = { ip = true, ips = true, format = true }
+-- The usual body, as client libraries write it: it needs no parser.
+local PLAIN_BODY = '^{"ip": ?"([%d.]+)"}$'
+-- "ip=", with which the usual query string begins.
+local LOWER_I, LOWER_P, EQUALS, IP_LENGTH = 0x69, 0x70, 0x3d, 3
 
-local bytes_t = ffi.typeof("const uint8_t *")
-
--- "ip=" as it begins the usual query string.
-local LOWER_I, LOWER_P, EQUALS = 0x69, 0x70, 0x3d
-local IP_LENGTH = #"ip="
-local LONGEST_QUERY = IP_LENGTH + #"255.255.255.255"
+local most_ips = 1000
 
 
 local _M = {}
@@ -40,15 +37,31 @@ local _M = {}
 local ERRORS = {
     missing_ip = { 400, "the argument ip is missing" },
     invalid_ip = { 400, "ip is not an IPv4 address in dotted decimal" },
+    invalid_ips = { 400, "ips is not an array" },
+    ip_and_ips = { 400, "ip and ips exclude each other" },
+    too_many_ips = { 400, "more addresses than this server takes in one request" },
     invalid_format = { 400, "format is neither array nor object" },
     invalid_json = { 400, "the body is not one JSON object in UTF-8, nested at most 8 deep" },
-    repeated_argument = { 400, "ip or format occurs more than once" },
+    repeated_argument = { 400, "ip, ips or format occurs more than once" },
     too_many_arguments = { 400, "more than 8 arguments" },
     method_not_allowed = { 405, "this path does not take this method" },
     body_too_large = { 413, "the body is larger than this server takes" },
     no_data = { 501, "the database has nothing for this address" },
     unavailable = { 503, "no database is loaded" },
 }
+
+
+-- Each code's body, ready to be sent.
+local BODIES = {}
+for code, error in pairs(ERRORS) do
+    BODIES[code] = format('{"error":{"code":"%s","message":"%s"}}', code, error[2])
+end
+
+
+-- The most addresses that one request may ask for.
+function _M.set_batch_limit(limit)
+    most_ips = limit
+end
 
 
 local function send(body)
@@ -58,93 +71,14 @@ end
 
 
 local function send_error(code)
-    local status, message = ERRORS[code][1], ERRORS[code][2]
-    ngx.status = status
-    send(format('{"error":{"code":"%s","message":"%s"}}', code, message))
+    ngx.status = ERRORS[code][1]
+    send(BODIES[code])
 end
 
 
 local function refuse_method(allowed)
     header["Allow"] = allowed
     send_error("method_not_allowed")
-end
-
-
-local function unescape(text)
-    if not find(text, "[%%+]") then
-        return text
-    end
-    text = gsub(text, "+", " ")
-    return (gsub(text, "%%(%x%x)", function(digits) return char(tonumber(digits, 16)) end))
-end
-
-
--- Reads the query string. A bare argument has the value false. Returns the wanted arguments by
--- name, or nil and the error's code.
-local function read_arguments(query)
-    local _, separators = gsub(query, "&", "")
-    if separators >= MOST_ARGUMENTS then
-        return nil, "too_many_arguments"
-    end
-    local arguments, repeated = {}, false
-    for piece in query:gmatch("[^&]+") do
-        local raw_name, equals, raw_value = match(piece, "^([^=]*)(=?)(.*)$")
-        local name = unescape(raw_name)
-        if WANTED[name] then
-            repeated = repeated or arguments[name] ~= nil
-            arguments[name] = equals == "=" and unescape(raw_value)
-        end
-    end
-    if repeated then
-        return nil, "repeated_argument"
-    end
-    return arguments
-end
-
-
--- Checks the wanted values, however they came. Returns the address, its high and low 16 bits and
--- whether the answer is to be an object, or nil and the error's code.
-local function interpret(values)
-    local ip, shape = values.ip, values.format
-    if shape ~= nil and shape ~= "array" and shape ~= "object" then
-        return nil, "invalid_format"
-    end
-    if ip == nil then
-        return nil, "missing_ip"
-    end
-    local high, low = parse(ip)
-    if not high then
-        return nil, "invalid_ip"
-    end
-    return ip, high, low, shape == "object"
-end
-
-
--- The usual query string is `ip=A` and nothing else: it needs no table and no pattern.
-local function read_plain_query(query)
-    local length = #query
-    if length > LONGEST_QUERY then
-        return nil
-    end
-    local i, p, equals = byte(query, 1, IP_LENGTH)
-    if i ~= LOWER_I or p ~= LOWER_P or equals ~= EQUALS then
-        return nil
-    end
-    return parse_bytes(cast(bytes_t, query), IP_LENGTH, length)
-end
-
-
-local function read_get()
-    local query = var.args or ""
-    local high, low = read_plain_query(query)
-    if high then
-        return sub(query, IP_LENGTH + 1), high, low, false
-    end
-    local arguments, code = read_arguments(query)
-    if not arguments then
-        return nil, code
-    end
-    return interpret(arguments)
 end
 
 
@@ -163,22 +97,163 @@ local function ignore_validators()
 end
 
 
-local function read_post()
+-- Sends what `lookup` has found for `ip`. Only GET and HEAD carry an ETag: with one, nginx would
+-- turn POST + If-None-Match into 304.
+local function send_answer(ip, high, low, as_object, with_etag)
+    local opened, answer = lookup(high, low, as_object)
+    if not opened then
+        return exec(FALLBACK)
+    end
+    if not answer then
+        return send_error("no_data")
+    end
+    if with_etag then
+        header["ETag"] = opened.etag
+    end
+    return send(as_object and '{"ip":"' .. ip .. '",' .. answer or answer)
+end
+
+
+-- Whether the answer is to be an object, or nil for a format that there is not.
+local function wants_object(shape)
+    if shape == nil or shape == "array" then
+        return false
+    end
+    return shape == "object" or nil
+end
+
+
+-- Answers the wanted values `ip` and `format`, however they came.
+local function answer_values(values, with_etag)
+    local ip, as_object = values.ip, wants_object(values.format)
+    if as_object == nil then
+        return send_error("invalid_format")
+    end
+    if ip == nil then
+        return send_error("missing_ip")
+    end
+    local high, low = parse(ip)
+    if not high then
+        return send_error("invalid_ip")
+    end
+    return send_answer(ip, high, low, as_object, with_etag)
+end
+
+
+-- The address in the usual query string, which is `ip=A` and nothing else, or nil.
+local function parse_plain_query(query)
+    local i, p, equals = byte(query, 1, IP_LENGTH)
+    if i ~= LOWER_I or p ~= LOWER_P or equals ~= EQUALS then
+        return nil
+    end
+    return parse(query, IP_LENGTH)
+end
+
+
+local function answer_get()
+    ignore_preconditions()
+    local query = var.args or ""
+    local high, low = parse_plain_query(query)
+    if high then
+        return send_answer(sub(query, IP_LENGTH + 1), high, low, false, true)
+    end
+    local values, code = arguments.read(query, ARGUMENTS)
+    if not values then
+        return send_error(code)
+    end
+    return answer_values(values, true)
+end
+
+
+-- Sends the answers of a batch. `opened` is nil while no generation is loaded.
+local function send_batch(opened, body, count, media_type)
+    if not opened then
+        return exec(FALLBACK)
+    end
+    if count > most_ips then
+        return send_error("too_many_ips")
+    end
+    if media_type then
+        header["Content-Type"] = media_type
+    end
+    return send(body)
+end
+
+
+local function answer_lines(body)
+    local values, code = arguments.read(var.args or "", ARGUMENTS)
+    if not values then
+        return send_error(code)
+    end
+    local as_object = wants_object(values.format)
+    if as_object == nil then
+        return send_error("invalid_format")
+    end
+    local opened, answers, count = read(batch.answer_lines, body, as_object, BODIES)
+    return send_batch(opened, answers, count, NDJSON)
+end
+
+
+local function answer_batch(body, values)
+    local as_object = wants_object(values.format)
+    if as_object == nil then
+        return send_error("invalid_format")
+    end
+    if values.ip ~= nil then
+        return send_error("ip_and_ips")
+    end
+    local ips = values.ips
+    if not ips.at then
+        return send_error("invalid_ips")
+    end
+    local opened, answers, count = read(batch.answer_array, body, ips, as_object, BODIES)
+    if opened and not answers then -- not as plain as it looked: now read with care
+        local members = {}
+        if not json.read_object(body, MEMBERS, members) then
+            return send_error("invalid_json")
+        end
+        return answer_batch(body, members)
+    end
+    return send_batch(opened, answers, count)
+end
+
+
+local function is_text(media_type)
+    local name = media_type and match(media_type, "^%s*([^;%s]*)")
+    return name and name:lower() == "text/plain"
+end
+
+
+local function answer_post()
     ignore_validators()
     read_body()
     local body = get_body_data()
-    if not body then
-        return nil, get_body_file() and "body_too_large" or "invalid_json"
+    if not body and get_body_file() then
+        return send_error("body_too_large")
     end
-    local members = {}
-    local valid, repeated = read_object(body, WANTED, members)
+    if is_text(var.content_type) then
+        return answer_lines(body or "")
+    end
+    if not body then
+        return send_error("invalid_json")
+    end
+    local ip = match(body, PLAIN_BODY)
+    local high, low = parse(ip)
+    if high then
+        return send_answer(ip, high, low, false, false)
+    end
+    local values = {}
+    local valid, repeated = batch.read_body(body, MEMBERS, values)
     if not valid then
-        return nil, "invalid_json"
+        return send_error("invalid_json")
     end
     if repeated then
-        return nil, "repeated_argument"
+        return send_error("repeated_argument")
     end
-    return interpret(members)
+    if values.ips ~= nil then
+        return answer_batch(body, values)
+    end
+    return answer_values(values, false)
 end
 
 
@@ -188,30 +263,13 @@ function _M.query()
         return exec(FALLBACK)
     end
     local method = get_method()
-    local ip, high, low, as_object
-    if method == "POST" then
-        ip, high, low, as_object = read_post()
-    elseif method == "GET" or method == "HEAD" then
-        ignore_preconditions()
-        ip, high, low, as_object = read_get()
-    else
-        ignore_validators()
-        return refuse_method(QUERY_METHODS)
+    if method == "GET" or method == "HEAD" then
+        return answer_get()
+    elseif method == "POST" then
+        return answer_post()
     end
-    if not ip then
-        return send_error(high)
-    end
-    local answer, opened = lookup(high, low, as_object)
-    if not opened then
-        return exec(FALLBACK)
-    end
-    if not answer then
-        return send_error("no_data")
-    end
-    if method ~= "POST" then -- with an ETag, nginx would turn POST + If-None-Match into 304
-        header["ETag"] = opened.etag
-    end
-    return send(as_object and '{"ip":"' .. ip .. '",' .. answer or answer)
+    ignore_validators()
+    return refuse_method(QUERY_METHODS)
 end
 
 

@@ -264,13 +264,22 @@ function _M.find(view, high, low)
 end
 
 
--- Entry `entry` of the heap as a Lua string. Entries below `view.locations` are the array answers,
--- as many more the object answers without their `{"ip":"A",`.
-function _M.answer(view, entry)
+-- Where entry `entry` of the heap lies: a pointer and a length. Entries below `view.locations` are
+-- the array answers, as many more the object answers without their `{"ip":"A",`.
+function _M.locate(view, entry)
     local size = view.heap_size
     local from = clamp(view.offset[entry], size)
-    local to = clamp(view.offset[entry + 1], size)
-    return to > from and ffi_string(view.heap + from, to - from) or ""
+    local length = clamp(view.offset[entry + 1], size) - from
+    if length < 0 then
+        length = 0
+    end
+    return view.heap + from, length
+end
+
+
+-- The same entry as a Lua string.
+function _M.answer(view, entry)
+    return ffi_string(_M.locate(view, entry))
 end
 
 

@@ -45,7 +45,7 @@ function _M.lookup(ip, format)
         return nil, "invalid_ip"
     end
     local as_object = format == "object"
-    local answer, opened = store.lookup(high, low, as_object)
+    local opened, answer = store.lookup(high, low, as_object)
     if not opened then
         return nil, "unavailable"
     end

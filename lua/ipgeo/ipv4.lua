@@ -2,74 +2,73 @@
 -- lookup needs, and both stay small integers where a whole address would become a double.
 
 local ffi = require "ffi"
+local bit = require "bit"
 
 
-local cast = ffi.cast
-local type = type
+local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
+local cast, C = ffi.cast, ffi.C
+local tonumber, type = tonumber, type
 
-local bytes_t = ffi.typeof("const uint8_t *")
+ffi.cdef [[
+    int inet_pton(int family, const char *text, void *address);
+    size_t strlen(const char *text);
+]]
 
-local DOT = 0x2e
+local text_t = ffi.typeof("const char *")
+local parsed = ffi.new("uint8_t[4]")
+
+local AF_INET = 2
+local ZERO, DOT = 0x30, 0x2e
 local LONGEST = #"255.255.255.255"
+local BROKEN = 4
 
 
 local _M = {}
 
 
--- One octet of `text` from `at` on: strict decimal, no leading zero. Returns the octet and the
--- position behind it, or nil.
-local function octet(text, at, stop)
-    local value = 0
-    local from = at
-    while at < stop do
-        local digit = text[at] - 0x30
-        if digit < 0 or digit > 9 then
-            break
-        end
-        value = value * 10 + digit
-        at = at + 1
-        -- More digits than fit end the loop early, a leading zero at its second digit.
-        if value > 255 or (value == digit and at - from > 1) then
-            return nil
-        end
-    end
-    if at == from then
+-- Parses a Lua string from behind its first `skip` bytes on: strict dotted decimal without leading
+-- zeros, or nil. What is not a string gives nil too.
+function _M.parse(text, skip)
+    skip = skip or 0
+    if type(text) ~= "string" or #text - skip > LONGEST then
         return nil
     end
-    return value, at
+    local address = cast(text_t, text) + skip
+    -- inet_pton stops at a NUL, wherever the string ends.
+    if C.inet_pton(AF_INET, address, parsed) ~= 1
+        or tonumber(C.strlen(address)) ~= #text - skip
+    then
+        return nil
+    end
+    return parsed[0] * 256 + parsed[1], parsed[2] * 256 + parsed[3]
 end
 
 
--- Parses `stop - at` bytes: exactly four octets and nothing else. `text` is a `const uint8_t *`.
--- Returns the high and the low 16 bits, or nil.
-function _M.parse_bytes(text, at, stop)
-    local a, b, c, d
-    a, at = octet(text, at, stop)
-    if not a or at == stop or text[at] ~= DOT then
-        return nil
+-- Reads an address byte by byte, for loops over many: takes the next byte and the state so far
+-- (address, octet, digits, dots; all 0 at first) and returns the next state. A straight line of
+-- code: LuaJIT does not compile the call of a function with a short loop in it.
+function _M.step(byte, address, octet, digits, dots)
+    local digit = byte - ZERO
+    if digit >= 0 and digit <= 9 then
+        octet = octet * 10 + digit
+        if octet > 255 or (digits == 1 and octet < 10) then -- too large, or a leading zero
+            return 0, 0, 0, BROKEN
+        end
+        return address, octet, digits + 1, dots
+    elseif byte == DOT and digits > 0 and dots < 3 then
+        return bor(lshift(address, 8), octet), 0, 0, dots + 1
     end
-    b, at = octet(text, at + 1, stop)
-    if not b or at == stop or text[at] ~= DOT then
-        return nil
-    end
-    c, at = octet(text, at + 1, stop)
-    if not c or at == stop or text[at] ~= DOT then
-        return nil
-    end
-    d, at = octet(text, at + 1, stop)
-    if not d or at ~= stop then
-        return nil
-    end
-    return a * 256 + b, c * 256 + d
+    return 0, 0, 0, BROKEN
 end
 
 
--- Parses a Lua string; anything but a string in strict dotted decimal gives nil.
-function _M.parse(text)
-    if type(text) ~= "string" or #text > LONGEST then
+-- The high and the low 16 bits of what `step` has read, or nil if it is not an address.
+function _M.finish(address, octet, digits, dots)
+    if dots ~= 3 or digits == 0 then
         return nil
     end
-    return _M.parse_bytes(cast(bytes_t, text), 0, #text)
+    address = bor(lshift(address, 8), octet)
+    return rshift(address, 16), band(address, 0xffff)
 end
 
 

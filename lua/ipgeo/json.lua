@@ -25,11 +25,11 @@ local LOWER_B, LOWER_E, LOWER_F, LOWER_N = 0x62, 0x65, 0x66, 0x6e
 local LOWER_R, LOWER_T, LOWER_U, UPPER_E = 0x72, 0x74, 0x75, 0x45
 
 
--- What a member is that is present and not a string; never equal to any string.
+-- What a member is that is neither a string nor an array; never equal to any string.
 local OTHER = {}
 
 
-local _M = { OTHER = OTHER }
+local _M = {}
 
 
 local function skip_space(text, at)
@@ -256,8 +256,11 @@ local function string_at(text, from, to, escaped)
 end
 
 
+-- The value in [from, to): a string, the position of an array as `{ at = from }`, or OTHER.
 local function value_at(text, from, to)
-    if text[from] ~= QUOTE then
+    if text[from] == OPEN_BRACKET then
+        return { at = from }
+    elseif text[from] ~= QUOTE then
         return OTHER
     end
     local _, escaped = skip_string(text, from + 1)
@@ -266,7 +269,7 @@ end
 
 
 -- Reads `body`, one object and nothing else. For each key that `wanted` has, `members[key]` becomes
--- its value: a string, or OTHER. Returns whether the body is valid, and whether a wanted key occurs
+-- its value (see value_at). Returns whether the body is valid, and whether a wanted key occurs
 -- more than once.
 function _M.read_object(body, wanted, members)
     local text = cast(bytes_t, body)
@@ -283,6 +286,9 @@ function _M.read_object(body, wanted, members)
     local valid = at and skip_space(text, at) == #body
     return valid or false, repeated
 end
+
+
+_M.skip_space, _M.skip_value, _M.value_at = skip_space, skip_value, value_at
 
 
 return _M

@@ -244,26 +244,35 @@ function _M.open()
 end
 
 
--- The answer of an address given by its high and low 16 bits: the array form, or, with `members`,
--- the object form without its `{"ip":"A",`. Returns the answer (nil: no data) and the opened
--- generation that gave it; nothing at all while none is loaded.
-function _M.lookup(high, low, members)
+-- Calls `action(view, a, b, c, d)`, which copies something out of the view, until nobody wrote
+-- there meanwhile. Returns the opened generation and the action's two results; nil while none is
+-- loaded.
+function _M.read(action, a, b, c, d)
     for _ = 1, READ_TRIES do
         local now = _M.open()
         if not now then
-            return nil, nil
+            return nil
         end
-        local view = now.view
-        local location = find(view, high, low)
-        local bytes
-        if location then
-            bytes = answer(view, members and view.locations + location or location)
-        end
+        local first, second = action(now.view, a, b, c, d)
         if is_intact(now) then
-            return bytes, now
+            return now, first, second
         end
     end
-    return nil, nil
+    return nil
+end
+
+
+local function answer_one(view, high, low, members)
+    local location = find(view, high, low)
+    return location and answer(view, members and view.locations + location or location)
+end
+
+
+-- Looks up an address given by its high and low 16 bits. Returns the opened generation (nil while
+-- none is loaded) and its answer (nil: no data): the array form, or, with `members`, the object
+-- form without its `{"ip":"A",`.
+function _M.lookup(high, low, members)
+    return _M.read(answer_one, high, low, members)
 end
 
 

@@ -67,7 +67,7 @@ local function look_up(count, by_id, met)
     for _ = 1, count do
         local word = random_word()
         local high, low = bit.rshift(word, 16), bit.band(word, 0xffff)
-        local answer, opened = store.lookup(high, low)
+        local opened, answer = store.lookup(high, low)
         local view = by_id[opened.build_id].view
         if answer ~= blob.answer(view, blob.find(view, high, low)) then
             wrong = wrong + 1
