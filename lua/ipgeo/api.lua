@@ -7,7 +7,7 @@ local json = require "ipgeo.json"
 local store = require "ipgeo.store"
 
 
-local byte, match, sub = string.byte, string.match, string.sub
+local byte, find, match, sub = string.byte, string.find, string.match, string.sub
 local floor, format, max = math.floor, string.format, math.max
 local ngx = ngx
 local exec, print = ngx.exec, ngx.print
@@ -27,6 +27,7 @@ local MEMBERS = { ip = true, ips = true, format = true }
 local PLAIN_BODY = '^{"ip": ?"([%d.]+)"}$'
 -- "ip=", with which the usual query string begins.
 local LOWER_I, LOWER_P, EQUALS, IP_LENGTH = 0x69, 0x70, 0x3d, 3
+local OBJECT_SUFFIX = "&format=object"
 
 local most_ips = 1000
 
@@ -140,24 +141,55 @@ local function answer_values(values, with_etag)
 end
 
 
--- The address in the usual query string, which is `ip=A` and nothing else, or nil.
-local function parse_plain_query(query)
+-- Answers a query string as nearly all are: `ip=A`, or `ip=A&format=object`, and nothing else.
+-- Returns the generation and the answer, or nil for any other query and for every error.
+local function answer_plain_query(query)
     local i, p, equals = byte(query, 1, IP_LENGTH)
     if i ~= LOWER_I or p ~= LOWER_P or equals ~= EQUALS then
         return nil
     end
-    return parse(query, IP_LENGTH)
+    local high, low = parse(query, IP_LENGTH)
+    if high then
+        return lookup(high, low, false)
+    end
+    local behind = find(query, OBJECT_SUFFIX, IP_LENGTH + 1, true)
+    if not behind or #query ~= behind + #OBJECT_SUFFIX - 1 then
+        return nil
+    end
+    local ip = sub(query, IP_LENGTH + 1, behind - 1)
+    high, low = parse(ip)
+    if not high then
+        return nil
+    end
+    local opened, answer = lookup(high, low, true)
+    return opened, answer and '{"ip":"' .. ip .. '",' .. answer
+end
+
+
+-- For set_by_lua: the answer to a plain GET, which nginx then returns by itself: that spares the
+-- coroutine and the output of a content handler. Empty for everything else: `query` takes that.
+function _M.plain_answer()
+    local method = get_method()
+    if method ~= "GET" and method ~= "HEAD" then
+        return ""
+    end
+    local query = var.args
+    if not query then
+        return ""
+    end
+    local opened, answer = answer_plain_query(query)
+    if not answer then
+        return ""
+    end
+    ignore_preconditions()
+    header["ETag"] = opened.etag
+    return answer
 end
 
 
 local function answer_get()
     ignore_preconditions()
-    local query = var.args or ""
-    local high, low = parse_plain_query(query)
-    if high then
-        return send_answer(sub(query, IP_LENGTH + 1), high, low, false, true)
-    end
-    local values, code = arguments.read(query, ARGUMENTS)
+    local values, code = arguments.read(var.args or "", ARGUMENTS)
     if not values then
         return send_error(code)
     end
