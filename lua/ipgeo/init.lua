@@ -15,24 +15,28 @@ local type = type
 -- edge before it.
 local DICT = "ipgeo_blob_1"
 
+local interval = 1
+
 
 local _M = { _VERSION = "0.1.0" }
 
 
 -- To be called in init_by_lua. `options.blob` is the path of the blob; `options.dict` the name of
--- the lua_shared_dict that is to hold it (default "ipgeo_blob_1"). A missing or bad blob is logged
--- and does not raise; a caller's mistake does.
+-- the lua_shared_dict that is to hold it (default "ipgeo_blob_1"); `options.interval` how often to
+-- look whether the file has changed, in seconds (default 1). A missing or bad blob is logged and
+-- does not raise; a caller's mistake does.
 function _M.setup(options)
     if type(options) ~= "table" or type(options.blob) ~= "string" then
         error("ipgeo.setup: { blob = PATH } expected", 2)
     end
+    interval = options.interval or interval
     store.setup(options.blob, options.dict or DICT)
 end
 
 
--- To be called in init_worker_by_lua.
+-- To be called in init_worker_by_lua: from then on a changed file is loaded.
 function _M.init_worker()
-    store.check_access()
+    store.watch(interval)
 end
 
 

@@ -12,6 +12,7 @@ local file = require "ipgeo.file"
 
 
 local C = ffi.C
+local error = error
 local find, answer, is_intact = blob.find, blob.answer, arena.is_intact
 local format = string.format
 local ngx = ngx
@@ -216,13 +217,45 @@ function _M.setup(path, dict_name)
 end
 
 
--- For init_worker_by_lua: says if a later refresh could not read the file as this worker.
-function _M.check_access()
+-- Lets the worker's requests in between two slices of a load, and ends the load of a worker that is
+-- to go: the one that follows will do it.
+local function give_way()
+    if ngx.worker.exiting() then
+        error("the worker is exiting", 0)
+    end
+    ngx.sleep(0)
+end
+
+
+local refreshing = false
+
+
+local function refresh_in_slices(premature)
+    -- A load may take longer than the interval.
+    if premature or refreshing then
+        return
+    end
+    refreshing = true
+    _M.refresh(give_way)
+    refreshing = false
+end
+
+
+-- For init_worker_by_lua: looks at the file every `interval` seconds from now on. One worker does
+-- so for all, unless every worker has a copy of its own.
+function _M.watch(interval)
+    if shared and ngx.worker.id() ~= 0 then
+        return
+    end
     local ok, err = source:open()
     if not ok then
         log(WARN, "ipgeo: this worker cannot open ", source.path, ": ", err)
     end
     source:close()
+    ok, err = ngx.timer.every(interval, refresh_in_slices)
+    if not ok then
+        log(WARN, "ipgeo: ", source.path, " is not watched: ", err)
+    end
 end
 
 
