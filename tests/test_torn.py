@@ -11,6 +11,9 @@ from support import ROOT, wait
 from support.edge import Edge
 
 LOOKUPS = 60_000_000
+# How many torn answers there are without the second look depends on when the kernel interrupts the
+# reader: some hundreds in 60 million lookups, now and then none.
+PATIENCE = 20
 
 CONF = """
 include gen-modules.conf;
@@ -44,11 +47,15 @@ def _blob(tag: str, runs: int, seed: int) -> bytes:
     return write_blob(first, number, answers, {})
 
 
-def _torn(folder: Path, lua: Path, lookups: int) -> tuple[int, int, int]:
-    """Return how many lookups there were, how many were wrong, and how many generations."""
+def _torn(folder: Path, lua: Path, lookups: int, most_wrong: int) -> tuple[int, int, int]:
+    """Return how many lookups there were, how many were wrong, and how many generations.
+
+    It ends early after more than ``most_wrong`` wrong ones.
+    """
     for seed, (name, runs) in enumerate((("a", 200_000), ("b", 120_000), ("c", 160_000))):
         (folder / f"{name}.blob").write_bytes(_blob(name, runs, seed))
     (folder / "torn.lookups").write_text(str(lookups))
+    (folder / "torn.most_wrong").write_text(str(most_wrong))
     shutil.copy(folder / "a.blob", folder / "served.blob")
     shutil.copy(folder / "b.blob", folder / "next.blob")
     shutil.copy(folder / "c.blob", folder / "last.blob")
@@ -58,13 +65,13 @@ def _torn(folder: Path, lua: Path, lookups: int) -> tuple[int, int, int]:
     edge = Edge(folder, folder / "served.blob", conf=conf, **settings)
     with edge:
         result = folder / "torn.result"
-        wait.until(result.exists, "the lookups are done", seconds=120)
+        wait.until(result.exists, "the lookups are done", seconds=400)
     done, wrong, generations = map(int, result.read_text().split())
     return done, wrong, generations
 
 
 def test_no_answer_is_torn(folder: Path) -> None:
-    done, wrong, generations = _torn(folder, ROOT / "lua", LOOKUPS)
+    done, wrong, generations = _torn(folder, ROOT / "lua", LOOKUPS, most_wrong=LOOKUPS)
     assert done >= LOOKUPS
     assert wrong == 0
     assert generations > 50
@@ -78,5 +85,5 @@ def test_without_the_second_look_at_seq_answers_are_torn(folder: Path, tmp_path:
     assert RECHECK in code
     store.write_text(code.replace(RECHECK, "if true then"))
     tmp_path.chmod(0o755)
-    _, wrong, _ = _torn(folder, lua, LOOKUPS)
+    _, wrong, _ = _torn(folder, lua, PATIENCE * LOOKUPS, most_wrong=0)
     assert wrong > 0

@@ -3,16 +3,27 @@
 import contextlib
 import logging
 import os
+import stat
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from ipgeo.blob import Blob
 from ipgeo.errors import BlobError
 
 _log = logging.getLogger(__name__)
 
-_RETRY_SECONDS = 1.0
+_HEAD = 4096
+
+
+class _Identity(NamedTuple):
+    """What tells this state of a file from every other."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    head: bytes
 
 
 class View(NamedTuple):
@@ -32,16 +43,21 @@ class View(NamedTuple):
 
 
 class Holder:
-    """Loads the blob and hands out the current view.
+    """Loads the blob, follows its file and hands out the current view.
 
     A request takes the view once and works with that: replacing it is one assignment.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        """Hold the blob at ``path``; nothing is read before the first ``view()``."""
+    def __init__(self, path: Path | None, interval: float = 1.0) -> None:
+        """Hold the blob at ``path``, looking for a change at most every ``interval`` seconds.
+
+        Nothing is read before the first ``view()``.
+        """
         self._path = path
+        self._interval = interval
         self._view: View | None = None
         self._next_look = float("-inf")
+        self._seen: _Identity | None = None
         self._complaint = ""
         self._folder: int | None = None
         if path:
@@ -53,11 +69,13 @@ class Holder:
     def view(self) -> View | None:
         """Return the current view; None while no blob could be loaded.
 
-        While there is none it is looked for again, at most once a second.
+        A changed file is taken up here, at a request. One that is missing or damaged changes
+        nothing.
         """
-        if self._view is None and time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + _RETRY_SECONDS
-            self._load()
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + self._interval
+            self._look()
         return self._view
 
     def warn_unless_readable(self) -> None:
@@ -68,43 +86,48 @@ class Holder:
             except OSError as error:
                 _log.warning("no newer blob can be loaded by this user: %s", error)
 
-    def _load(self) -> None:
+    def _look(self) -> None:
+        """Load the file if it is not the one that was loaded or refused last."""
         try:
-            view = self._read()
+            with os.fdopen(self._open(), "rb") as file:
+                seen = _identity(file)
+                if seen != self._seen:
+                    self._seen = seen
+                    self._load(file.read(), seen.mtime_ns)
         except (OSError, BlobError) as error:
             self._complain(str(error))
-            return
-        self._view = view
+
+    def _load(self, data: bytes, mtime_ns: int) -> None:
+        blob = Blob(data)
         self._complaint = ""
-        _log.info("loaded blob %s, %d runs", view.blob.build_id, view.blob.runs)
+        generation = self._view.generation + 1 if self._view else 1
+        self._view = View(blob, generation, mtime_ns / 1e9)
+        _log.info("loaded blob %s, %d runs", blob.build_id, blob.runs)
 
     def _complain(self, complaint: str) -> None:
-        """Log why there is no blob: once, not every second."""
+        """Log why the file is not loaded: once for each reason, not at every look."""
         if complaint != self._complaint:
-            _log.warning("no blob is loaded: %s", complaint)
+            state = "the loaded blob stays" if self._view else "no blob is loaded"
+            _log.warning("%s: %s: %s", state, self._path, complaint)
             self._complaint = complaint
-
-    def _read(self) -> View:
-        if self._path is None:
-            raise BlobError("IPGEO_BLOB is not set")
-        with os.fdopen(self._open(), "rb") as file:
-            status = os.fstat(file.fileno())
-            data = file.read()
-        try:
-            blob = Blob(data)
-        except BlobError as error:
-            raise BlobError(f"{self._path}: {error}") from None
-        generation = self._view.generation + 1 if self._view else 1
-        return View(blob, generation, status.st_mtime)
 
     def _open(self) -> int:
         """Return a descriptor of the blob's file: by its path, else through its folder."""
         if self._path is None:
             raise FileNotFoundError("no blob is named")
-        flags = os.O_RDONLY | os.O_CLOEXEC
+        # A FIFO in the file's place must not stop the process.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
         try:
             return os.open(self._path, flags)
         except PermissionError:
             if self._folder is None:
                 raise
             return os.open(self._path.name, flags, dir_fd=self._folder)
+
+
+def _identity(file: BinaryIO) -> _Identity:
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        raise BlobError("not a regular file")
+    head = os.pread(file.fileno(), _HEAD, 0)
+    return _Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, head)

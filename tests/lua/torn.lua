@@ -1,7 +1,8 @@
 -- init_worker_by_lua of tests/test_torn.py. Worker 0 loads three blobs in turn, back to back (with
 -- two, each slot would always get the same one); worker 1 looks up at random and compares each
--- answer with the one that its generation's blob owes. Worker 1 ends after `torn.lookups` lookups
--- and writes how many there were, how many were wrong and how many generations it met.
+-- answer with the one that its generation's blob owes. Worker 1 ends after `torn.lookups` lookups or
+-- more than `torn.most_wrong` wrong answers and writes how many there were, how many were wrong and
+-- how many generations it met.
 
 local bit = require "bit"
 local ffi = require "ffi"
@@ -83,8 +84,9 @@ end
 local function look_on()
     local by_id, met = copies(), { count = 0 }
     local wanted = tonumber(read_file("torn.lookups"))
+    local most_wrong = tonumber(read_file("torn.most_wrong"))
     local done, wrong = 0, 0
-    while done < wanted and not ngx.worker.exiting() do
+    while done < wanted and wrong <= most_wrong and not ngx.worker.exiting() do
         wrong = wrong + look_up(SLICE, by_id, met)
         done = done + SLICE
     end
