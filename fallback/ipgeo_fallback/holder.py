@@ -94,7 +94,9 @@ class Holder:
                 if seen != self._seen:
                     self._seen = seen
                     self._load(file.read(), seen.mtime_ns)
-        except (OSError, BlobError) as error:
+        except BlobError as error:
+            self._complain(f"{self._path}: {error}")
+        except OSError as error:
             self._complain(str(error))
 
     def _load(self, data: bytes, mtime_ns: int) -> None:
@@ -108,13 +110,13 @@ class Holder:
         """Log why the file is not loaded: once for each reason, not at every look."""
         if complaint != self._complaint:
             state = "the loaded blob stays" if self._view else "no blob is loaded"
-            _log.warning("%s: %s: %s", state, self._path, complaint)
+            _log.warning("%s: %s", state, complaint)
             self._complaint = complaint
 
     def _open(self) -> int:
         """Return a descriptor of the blob's file: by its path, else through its folder."""
         if self._path is None:
-            raise FileNotFoundError("no blob is named")
+            raise FileNotFoundError("IPGEO_BLOB is not set")
         # A FIFO in the file's place must not stop the process.
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
         try:
