@@ -226,6 +226,27 @@ local function answer_lines(body)
 end
 
 
+-- Answers a batch as client libraries write it. Returns false, having sent nothing, for every other
+-- body and for every error.
+local function answer_plain_batch(body)
+    local values = batch.read_plain(body, MEMBERS)
+    if not values or values.ip ~= nil then
+        return false
+    end
+    local as_object = wants_object(values.format)
+    if as_object == nil then
+        return false
+    end
+    local opened, answers, count =
+        read(batch.answer_plain_array, body, values.ips, as_object, BODIES)
+    if opened and not answers then
+        return false
+    end
+    send_batch(opened, answers, count)
+    return true
+end
+
+
 local function answer_batch(body, values)
     local as_object = wants_object(values.format)
     if as_object == nil then
@@ -234,19 +255,27 @@ local function answer_batch(body, values)
     if values.ip ~= nil then
         return send_error("ip_and_ips")
     end
-    local ips = values.ips
-    if not ips.at then
+    if not values.ips.at then
         return send_error("invalid_ips")
     end
-    local opened, answers, count = read(batch.answer_array, body, ips, as_object, BODIES)
-    if opened and not answers then -- not as plain as it looked: now read with care
-        local members = {}
-        if not json.read_object(body, MEMBERS, members) then
-            return send_error("invalid_json")
-        end
-        return answer_batch(body, members)
-    end
+    local opened, answers, count = read(batch.answer_array, body, values.ips, as_object, BODIES)
     return send_batch(opened, answers, count)
+end
+
+
+local function answer_object(body)
+    local values = {}
+    local valid, repeated = json.read_object(body, MEMBERS, values)
+    if not valid then
+        return send_error("invalid_json")
+    end
+    if repeated then
+        return send_error("repeated_argument")
+    end
+    if values.ips ~= nil then
+        return answer_batch(body, values)
+    end
+    return answer_values(values, false)
 end
 
 
@@ -274,18 +303,7 @@ local function answer_post()
     if high then
         return send_answer(ip, high, low, false, false)
     end
-    local values = {}
-    local valid, repeated = batch.read_body(body, MEMBERS, values)
-    if not valid then
-        return send_error("invalid_json")
-    end
-    if repeated then
-        return send_error("repeated_argument")
-    end
-    if values.ips ~= nil then
-        return answer_batch(body, values)
-    end
-    return answer_values(values, false)
+    return answer_plain_batch(body) or answer_object(body)
 end
 
 

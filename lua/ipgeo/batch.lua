@@ -11,7 +11,9 @@ local cast, copy, ffi_string = ffi.cast, ffi.copy, ffi.string
 local find, locate = blob.find, blob.locate
 local max = math.max
 local parse, step, finish = ipv4.parse, ipv4.step, ipv4.finish
-local skip_space, skip_value, value_at = json.skip_space, json.skip_value, json.value_at
+local read_object, value_at = json.read_object, json.value_at
+local skip_space, skip_value = json.skip_space, json.skip_value
+local find_text, sub = string.find, string.sub
 
 local bytes_t = ffi.typeof("const uint8_t *")
 local buffer_t = ffi.typeof("uint8_t[?]")
@@ -20,6 +22,7 @@ local LINE_FEED, RETURN, SPACE = 0x0a, 0x0d, 0x20
 local QUOTE, COMMA, CLOSE_BRACKET = 0x22, 0x2c, 0x5d
 
 local HEAD, TAIL = '{"results":[', "]}"
+local PLAIN_ARRAY = '"ips"[ \t\r\n]*:[ \t\r\n]*%[["%d., \t\r\n]*%]'
 local IP_HEAD, IP_TAIL = '{"ip":"', '",'
 
 
@@ -108,13 +111,62 @@ function _M.answer_lines(view, body, as_object, errors)
 end
 
 
--- Answers an array of strings without escapes that lies between `from` and the bracket at `to`.
--- Returns the response's body and the number of elements, or nil if it is anything else.
-local function answer_plain_array(response, text, from, to)
+-- Answers the array at `ips.at`, in a body that is known to be valid JSON. Returns the response's
+-- body and the number of elements.
+function _M.answer_array(view, body, ips, as_object, errors)
+    local text = cast(bytes_t, body)
+    local response = start(view, as_object, errors)
+    local count = 0
+    put(HEAD, #HEAD)
+    local at = skip_space(text, ips.at + 1)
+    while text[at] ~= CLOSE_BRACKET do
+        local behind = skip_value(text, at, 0)
+        local ip = value_at(text, at, behind)
+        local high, low = parse(ip)
+        put_answer(response, high, low, ip, high and #ip)
+        count = count + 1
+        at = skip_space(text, behind)
+        if text[at] == COMMA then
+            put_byte(COMMA)
+            at = skip_space(text, at + 1)
+        end
+    end
+    put(TAIL, #TAIL)
+    return ffi_string(buffer, used), count
+end
+
+
+-- Reads a body whose member `ips` is an array of nothing but digits, dots, quotes and commas. What
+-- is between its brackets is not looked at: answer_plain_array does that anyway. Returns the wanted
+-- members, with the position of the closing bracket in `ips.last`; or nil, which says nothing about
+-- the body but that it takes json.read_object to read it.
+function _M.read_plain(body, wanted)
+    local from, to = find_text(body, PLAIN_ARRAY)
+    if not from then
+        return nil
+    end
+    local bracket = find_text(body, "[", from, true)
+    local members = {}
+    local skeleton = sub(body, 1, bracket) .. sub(body, to)
+    local valid, repeated = read_object(skeleton, wanted, members)
+    local ips = members.ips
+    if not valid or repeated or not ips or ips.at ~= bracket - 1 then
+        return nil
+    end
+    ips.last = to - 1
+    return members
+end
+
+
+-- Answers the array that read_plain has found. Returns the response's body and the number of
+-- elements, or nil if there is more between the brackets than strings and commas.
+function _M.answer_plain_array(view, body, ips, as_object, errors)
+    local text = cast(bytes_t, body)
+    local response = start(view, as_object, errors)
     local address, octet, digits, dots = 0, 0, 0, 0
     local inside, expected, begun, count = false, true, 0, 0
     put(HEAD, #HEAD)
-    for at = from, to - 1 do
+    for at = ips.at + 1, ips.last - 1 do
         local byte = text[at]
         if byte == QUOTE then
             if inside then
@@ -143,59 +195,6 @@ local function answer_plain_array(response, text, from, to)
     end
     put(TAIL, #TAIL)
     return ffi_string(buffer, used), count
-end
-
-
--- Answers any array; `at` is behind its bracket, and it is known to be valid JSON.
-local function answer_any_array(response, text, at)
-    local count = 0
-    put(HEAD, #HEAD)
-    at = skip_space(text, at)
-    while text[at] ~= CLOSE_BRACKET do
-        local behind = skip_value(text, at, 0)
-        local ip = value_at(text, at, behind)
-        local high, low = parse(ip)
-        put_answer(response, high, low, ip, high and #ip)
-        count = count + 1
-        at = skip_space(text, behind)
-        if text[at] == COMMA then
-            put_byte(COMMA)
-            at = skip_space(text, at + 1)
-        end
-    end
-    put(TAIL, #TAIL)
-    return ffi_string(buffer, used), count
-end
-
-
--- Answers the elements of an array in `body`; `span` is what read_batch says of it. Returns the
--- response's body and the number of elements, or nil for a body that is not valid.
-function _M.answer_array(view, body, span, as_object, errors)
-    local text = cast(bytes_t, body)
-    local response = start(view, as_object, errors)
-    if span.plain_to then
-        return answer_plain_array(response, text, span.at + 1, span.plain_to)
-    end
-    return answer_any_array(response, text, span.at + 1)
-end
-
-
--- Reads a body as json.read_object does. Where the member `ips` is an array of nothing but quoted
--- digits and dots, its content is left out of that: answer_array looks at each of its bytes anyway.
--- `members.ips` then has `plain_to`, the position of its closing bracket.
-function _M.read_body(body, wanted, members)
-    local from, to = body:find('"ips"[ \t\r\n]*:[ \t\r\n]*%[["%d., \t\r\n]*%]')
-    if not from then
-        return json.read_object(body, wanted, members)
-    end
-    local bracket = body:find("[", from, true)
-    local skeleton = body:sub(1, bracket) .. body:sub(to)
-    local valid, repeated = json.read_object(skeleton, wanted, members)
-    local ips = members.ips
-    if valid and ips and ips.at == bracket - 1 then
-        ips.plain_to = to - 1
-    end
-    return valid, repeated
 end
 
 

@@ -155,6 +155,17 @@ local function skip_word(text, at, word)
 end
 
 
+-- What follows an element: a comma, or the bracket that closes them all. Returns the position of
+-- the next element, or the position behind the bracket and true.
+local function skip_comma(text, at, closing)
+    at = skip_space(text, at)
+    if text[at] == closing then
+        return at + 1, true
+    end
+    return text[at] == COMMA and skip_space(text, at + 1) or nil
+end
+
+
 local skip_value
 
 
@@ -163,19 +174,14 @@ local function skip_array(text, at, depth)
     if text[at] == CLOSE_BRACKET then
         return at + 1
     end
-    while true do
+    local closed
+    repeat
         at = skip_value(text, at, depth)
-        if not at then
-            return nil
+        if at then
+            at, closed = skip_comma(text, at, CLOSE_BRACKET)
         end
-        at = skip_space(text, at)
-        if text[at] == CLOSE_BRACKET then
-            return at + 1
-        elseif text[at] ~= COMMA then
-            return nil
-        end
-        at = skip_space(text, at + 1)
-    end
+    until closed or not at
+    return at
 end
 
 
@@ -203,24 +209,19 @@ local function skip_object(text, at, depth, on_member)
     if text[at] == CLOSE_BRACE then
         return at + 1
     end
-    while true do
+    local closed
+    repeat
         local key_from = at + 1
-        local value_at, key_to, escaped = skip_key(text, at)
-        at = value_at and skip_value(text, value_at, depth)
-        if not at then
-            return nil
+        local value_from, key_to, escaped = skip_key(text, at)
+        at = value_from and skip_value(text, value_from, depth)
+        if at then
+            if on_member then
+                on_member(key_from, key_to, escaped, value_from, at)
+            end
+            at, closed = skip_comma(text, at, CLOSE_BRACE)
         end
-        if on_member then
-            on_member(key_from, key_to, escaped, value_at, at)
-        end
-        at = skip_space(text, at)
-        if text[at] == CLOSE_BRACE then
-            return at + 1
-        elseif text[at] ~= COMMA then
-            return nil
-        end
-        at = skip_space(text, at + 1)
-    end
+    until closed or not at
+    return at
 end
 
 
