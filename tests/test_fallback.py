@@ -22,7 +22,7 @@ from ipgeo_fallback import create_app, holder_of
 from ipgeo_fallback.errors import INVALID_JSON, RefusedError
 from ipgeo_fallback.holder import Holder
 from ipgeo_fallback.question import ARRAY, OBJECT, Question, from_body, from_query
-from ipgeo_fallback.settings import Settings, parse_size
+from ipgeo_fallback.settings import Settings, parse_batch_limit, parse_size
 from support import blobs, wait
 from support.client import connect, get, post, request
 from support.gunicorn import Gunicorn
@@ -81,10 +81,24 @@ def test_parse_size_refuses(text: str) -> None:
 
 
 def test_settings_from_environment() -> None:
-    assert Settings.from_environment({}) == Settings(None, 65536)
-    assert Settings.from_environment({"IPGEO_BLOB": "", "IPGEO_BODY_LIMIT": ""}).blob is None
-    given = {"IPGEO_BLOB": "/x/y.blob", "IPGEO_BODY_LIMIT": "1k"}
-    assert Settings.from_environment(given) == Settings(Path("/x/y.blob"), 1024)
+    names = ("IPGEO_BLOB", "IPGEO_BODY_LIMIT", "IPGEO_BATCH_LIMIT")
+    for unset in ({}, dict.fromkeys(names, "")):
+        assert Settings.from_environment(unset) == Settings(None, 65536, 1000)
+    given = dict(zip(names, ("/x/y.blob", "1k", "7"), strict=True))
+    assert Settings.from_environment(given) == Settings(Path("/x/y.blob"), 1024, 7)
+
+
+@pytest.mark.parametrize(
+    ("batch", "body"), [("1", 65536), ("3225", 65536), ("3226", 65544), ("100000", 2_001_024)]
+)
+def test_the_body_limit_follows_the_batch_limit(batch: str, body: int) -> None:
+    assert Settings.from_environment({"IPGEO_BATCH_LIMIT": batch}).body_limit == body
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "100001", "1k", " 1", "1.0", "٣", "01", "9" * 20])
+def test_parse_batch_limit_refuses(text: str) -> None:
+    with pytest.raises(ValueError, match="not a number from 1 to 100000"):
+        parse_batch_limit(text)
 
 
 def test_body_limit_is_a_setting(blob: Path) -> None:
@@ -93,7 +107,7 @@ def test_body_limit_is_a_setting(blob: Path) -> None:
     assert client.post(PATH, data=body.ljust(20)).status_code == 200
     reply = client.post(PATH, data=body.ljust(21))
     assert reply.status_code == 413
-    assert reply.json == {"error": {"code": "body_too_large", "message": "the body is too large"}}
+    assert json.loads(reply.data)["error"]["code"] == "body_too_large"
 
 
 # A blob that is not there, or no blob
@@ -207,7 +221,7 @@ def test_a_question_is_read_back(address: int, form: str) -> None:
     ip = format_ipv4(address)
     assert from_query(f"ip={ip}&format={form}".encode()) == Question(address, form)
     body = json.dumps({"format": form, "ip": ip}).encode()
-    assert from_body(body) == Question(address, form)
+    assert from_body(body, 1) == Question(address, form)
 
 
 @given(st.binary(max_size=64))
@@ -225,7 +239,7 @@ def test_any_query_is_answered_or_refused(query: bytes) -> None:
 def test_any_body_is_answered_or_refused(content: bytes | str) -> None:
     body = content if isinstance(content, bytes) else content.encode()
     try:
-        from_body(body)
+        from_body(body, 1)
     except RefusedError as error:
         assert error.fault.status == 400  # noqa: PT017
 
@@ -245,12 +259,12 @@ def depth_of(value: object) -> int:
     return 0
 
 
-@given(st.dictionaries(st.text(), _json, max_size=5), st.booleans())
+@given(st.dictionaries(st.text().filter("ips".__ne__), _json, max_size=5), st.booleans())
 def test_other_members_are_ignored(members: dict[str, object], ascii_only: bool) -> None:
     asked = {**members, "ip": "1.2.3.4", "format": "object"}
     text = json.dumps(asked, ensure_ascii=ascii_only)
     if "Infinity" not in text and depth_of(asked) <= 8:
-        assert from_body(text.encode()) == Question(0x01020304, OBJECT)
+        assert from_body(text.encode(), 1) == Question(0x01020304, OBJECT)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +273,7 @@ def test_other_members_are_ignored(members: dict[str, object], ascii_only: bool)
 def test_hostile_bodies_take_linear_time(body: bytes) -> None:
     started = time.process_time()
     with pytest.raises(RefusedError) as caught:
-        from_body(body)
+        from_body(body, 1)
     assert caught.value.fault == INVALID_JSON
     assert time.process_time() - started < 2
 

@@ -7,7 +7,8 @@ answers.
 
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -16,6 +17,8 @@ import pytest
 
 from ipgeo.address import ADDRESS_COUNT, format_ipv4
 from ipgeo.blob import Blob
+from ipgeo_fallback import create_app, errors
+from ipgeo_fallback.settings import Settings
 from support import blobs
 from support.blobs import (
     ATLANTIS_ARRAY,
@@ -40,6 +43,28 @@ BODY_LIMIT = 65536
 BUILD_ID = Blob(blobs.fictional(gap=True)).build_id
 TAG = f'"{BUILD_ID}"'
 
+MESSAGES = {
+    "missing_ip": "the argument ip is missing",
+    "invalid_ip": "ip is not an IPv4 address in dotted decimal",
+    "invalid_ips": "ips is not an array",
+    "ip_and_ips": "ip and ips exclude each other",
+    "too_many_ips": "more addresses than this server takes in one request",
+    "invalid_format": "format is neither array nor object",
+    "invalid_json": "the body is not one JSON object in UTF-8, nested at most 8 deep",
+    "repeated_argument": "ip, ips or format occurs more than once",
+    "too_many_arguments": "more than 8 arguments",
+    "bad_request": "the request is not valid HTTP, or a header is too large",
+    "not_found": "there is nothing at this path",
+    "method_not_allowed": "this path does not take this method",
+    "body_too_large": "the request body is too large",
+    "uri_too_long": "the request line is too long",
+    "no_data": "the database has nothing for this address",
+    "not_implemented": "this transfer encoding is not implemented",
+    "unavailable": "no database is loaded",
+    "http_version_not_supported": "this version of HTTP is not supported",
+}
+"""What an error says, by its code; both servers send the same bytes."""
+
 TOO_LARGE = r"client intended to send too large (chunked )?body"
 
 
@@ -47,17 +72,20 @@ TOO_LARGE = r"client intended to send too large (chunked )?body"
 class Case:
     """A request and what is owed for it.
 
-    ``code`` is an error's; ``body`` the exact body of anything else; ``headers`` has None for one
-    that must be absent. ``only`` names the one server that the row holds for, ``why`` the reason.
-    ``html`` is an answer of gunicorn's own, in which nothing but the status is looked at. Without
-    ``through`` the row does not hold for an edge that has no blob.
+    ``code`` is an error's, ``message`` what it says if that is not what MESSAGES has; ``body`` is
+    the exact body of anything else; ``headers`` has None for one that must be absent. ``only``
+    names the one server that the row holds for, ``why`` the reason. ``html`` is an answer of
+    gunicorn's own, in which nothing but the status is looked at. Without ``through`` the row does
+    not hold for an edge that has no blob.
     """
 
     name: str
     request: bytes
     status: int = 200
     code: str = ""
+    message: str = ""
     body: bytes | None = None
+    media_type: str = "application/json"
     headers: Mapping[str, str | None] = field(default_factory=dict)
     provokes: str = ""
     only: str = ""
@@ -336,7 +364,7 @@ def bodies() -> Iterator[Case]:
         r'{"f\u006frmat":"obj\u0065ct","ip":"1.2.3.4"}',
     ):
         yield Case(name=f"POST {content}", request=body(content), body=ATLANTIS_OBJECT)
-    for media_type in ("application/json", "application/x-www-form-urlencoded", "text/plain",
+    for media_type in ("application/json", "application/x-www-form-urlencoded", "text/html",
                        "multipart/form-data", "application/json; charset=utf-16", ""):  # fmt: skip
         yield Case(
             name=f"POST Content-Type: {media_type}",
@@ -517,20 +545,19 @@ def exceptions() -> Iterator[Case]:
             only=FALLBACK,
             why=normalized,
         )
-    yield Case(
-        name="TRACE",
-        request=request("TRACE", PATH),
-        status=405,
-        code="method_not_allowed",
-        headers={"allow": "GET, HEAD, POST"},
-    )
-    yield Case(
-        name="CONNECT",
-        request=request("CONNECT", PATH),
-        status=405,
-        code="method_not_allowed",
-        headers={"allow": "GET, HEAD, POST"},
-    )
+    by_itself = "nginx refuses the method by itself, in its own words"
+    for method in ("TRACE", "CONNECT"):
+        for only, message in ((EDGE, "this method is not allowed here"), (FALLBACK, "")):
+            yield Case(
+                name=method,
+                request=request(method, PATH),
+                status=405,
+                code="method_not_allowed",
+                message=message,
+                headers={"allow": "GET, HEAD, POST"},
+                only=only,
+                why=by_itself,
+            )
     nul = "nginx refuses a NUL in the path, to Flask it is a character like others"
     with_nul = request("GET", f"{PATH}%00?ip=1.2.3.4")
     yield Case(
@@ -611,8 +638,8 @@ CASES = [
 ]  # fmt: skip
 
 
-def parameters() -> Iterator[Any]:
-    for case in CASES:
+def parameters(cases: Iterable[Case]) -> Iterator[Any]:
+    for case in cases:
         for server in (EDGE, FALLBACK, THROUGH):
             if holds(case, server):
                 marks = [pytest.mark.provokes(case.provokes)] if case.provokes else []
@@ -627,26 +654,36 @@ def holds(case: Case, server: str) -> bool:
     return case.only in ("", server)
 
 
-@pytest.fixture(scope="session")
-def through(fiction: Stack) -> Iterator[Edge]:
+@contextmanager
+def without_blob(stack: Stack) -> Iterator[Edge]:
+    """Give an edge that has no blob and asks the stack's fallback."""
     with short_folder() as folder:
-        upstream = f"unix:{fiction.fallback.address}"
+        upstream = f"unix:{stack.fallback.address}"
         with Edge(folder, folder / "none.blob", IPGEO_UPSTREAM=upstream) as edge:
             yield edge
+
+
+@pytest.fixture(scope="module")
+def through(fiction: Stack) -> Iterator[Edge]:
+    with without_blob(fiction) as edge:
+        yield edge
 
 
 def address_of(stack: Stack, server: str) -> Address:
     return stack.edge.address if server == EDGE else stack.fallback.address
 
 
-@pytest.mark.parametrize(("server", "case"), [*parameters()])
+@pytest.mark.parametrize(("server", "case"), [*parameters(CASES)])
 def test_case(fiction: Stack, through: Edge, server: str, case: Case) -> None:
-    address = through.address if server == THROUGH else address_of(fiction, server)
+    check_case(through.address if server == THROUGH else address_of(fiction, server), server, case)
+
+
+def check_case(address: Address, server: str, case: Case) -> None:
     reply = exchange(address, case.request)
     assert reply.status == case.status, reply
     if case.html:
         return
-    check_headers(reply, server)
+    check_headers(reply, server, case.media_type)
     if case.code:
         check_error(reply, case)
     if case.body is not None:
@@ -657,10 +694,10 @@ def test_case(fiction: Stack, through: Edge, server: str, case: Case) -> None:
         assert "etag" not in reply.headers
 
 
-def check_headers(reply: Reply, server: str) -> None:
+def check_headers(reply: Reply, server: str, media_type: str) -> None:
     """What every answer owes, whatever was asked."""
     if reply.status != 304:
-        assert reply.headers["content-type"] == "application/json"
+        assert reply.headers["content-type"] == media_type
         assert "content-length" in reply.headers
     assert "transfer-encoding" not in reply.headers
     assert reply.headers["cache-control"] == "no-cache"
@@ -677,12 +714,11 @@ def check_error(reply: Reply, case: Case) -> None:
         assert reply.body == b""
         return
     assert int(reply.headers["content-length"]) == len(reply.body)
-    error = json.loads(reply.body)
-    assert set(error) == {"error"}
-    assert set(error["error"]) == {"code", "message"}
-    assert error["error"]["code"] == case.code
-    assert isinstance(error["error"]["message"], str)
-    assert error["error"]["message"]
+    assert reply.body == error_body(case.code, case.message)
+
+
+def error_body(code: str, message: str = "") -> bytes:
+    return f'{{"error":{{"code":"{code}","message":"{message or MESSAGES[code]}"}}}}'.encode()
 
 
 def test_the_table_names_no_case_twice() -> None:
@@ -692,6 +728,21 @@ def test_the_table_names_no_case_twice() -> None:
 
 def test_an_exception_has_a_reason() -> None:
     assert all(bool(case.only) == bool(case.why) for case in CASES)
+
+
+def test_messages_are_those_of_the_fallback() -> None:
+    """All codes but that for a server's own fault, which no request brings about."""
+    faults = {fault for fault in vars(errors).values() if isinstance(fault, errors.Fault)}
+    said = {fault.code: fault.message for fault in faults - {errors.INTERNAL}}
+    assert said == {code: MESSAGES[code] for code in said}
+
+
+def test_unavailable_is_the_same_bytes(through: Edge) -> None:
+    owed = (503, error_body("unavailable"))
+    edge = get(through.address, "/readyz")
+    assert (edge.status, edge.body) == owed
+    fallback = create_app(Settings(None)).test_client().get("/readyz")
+    assert (fallback.status_code, fallback.data) == owed
 
 
 @pytest.fixture(params=[EDGE, FALLBACK])

@@ -41,9 +41,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = _Application(__name__, static_folder=None)
     # //api/ip_query is another path, not a redirection.
     app.url_map.merge_slashes = False
-    holder = Holder(settings.blob)
+    holder = Holder(settings.blob, settings.refresh_interval)
     app.extensions[_HOLDER] = holder
-    api.install(app, holder, settings.body_limit)
+    api.install(app, holder, settings)
     holder.view()
     return app
 

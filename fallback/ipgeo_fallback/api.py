@@ -1,7 +1,8 @@
 """HTTP: a request in, an answer or an error out."""
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 
 from flask import Flask, Response, current_app, request
@@ -13,30 +14,34 @@ from ipgeo_fallback.errors import (
     BODY_TOO_LARGE,
     BY_STATUS,
     INTERNAL,
+    INVALID_IP,
     NO_DATA,
     UNAVAILABLE,
     Fault,
     RefusedError,
 )
 from ipgeo_fallback.holder import Holder, View
-from ipgeo_fallback.question import ARRAY, Question
+from ipgeo_fallback.question import ARRAY, Batch, Question
+from ipgeo_fallback.settings import Settings
 
 _HEADERS = {"Cache-Control": "no-cache", "X-IPGeo-Served-By": "fallback"}
-_JSON = "application/json"
+_JSON, _NDJSON = "application/json", "application/x-ndjson"
+
+_MEDIA_TYPE = re.compile(r"\s*([^;\s]*)", re.ASCII)
 
 
-def install(app: Flask, holder: Holder, body_limit: int) -> None:
+def install(app: Flask, holder: Holder, settings: Settings) -> None:
     """Add the routes, and answer every error as JSON."""
 
     def ip_query() -> Response:
-        return _ip_query(holder, body_limit)
+        return _post(holder, settings) if request.method == "POST" else _get(holder)
 
     def readyz() -> Response:
-        return _readyz(holder.view())
+        return _readyz(_loaded(holder))
 
     def refuse_length() -> Response | None:
         # As nginx: by the header alone, whatever the path and the method.
-        too_long = (request.content_length or 0) > body_limit
+        too_long = (request.content_length or 0) > settings.body_limit
         return _fault(BODY_TOO_LARGE) if too_long else None
 
     app.before_request(refuse_length)
@@ -53,20 +58,44 @@ def _route(app: Flask, path: str, view: Callable[[], Response], *methods: str) -
     app.add_url_rule(path, path, view, methods=methods, provide_automatic_options=False)
 
 
-def _ip_query(holder: Holder, body_limit: int) -> Response:
-    if request.method == "POST":
-        asked = question.from_body(_body(body_limit))
-    else:
-        asked = question.from_query(request.query_string)
+def _loaded(holder: Holder) -> View:
     view = holder.view()
     if view is None:
         raise RefusedError(UNAVAILABLE)
-    location = view.blob.find(asked.address)
-    if location is None:
-        raise RefusedError(NO_DATA)
-    if request.method == "POST":
-        return _answer(_text(view, location, asked))
-    return _tagged(view, location, asked)
+    return view
+
+
+def _get(holder: Holder) -> Response:
+    """Answer GET and HEAD, whose answers name their data and can be asked for conditionally."""
+    asked = question.from_query(request.query_string)
+    view = _loaded(holder)
+    text = _found(view, asked)
+    tag = f'"{view.blob.build_id}"'
+    if _none_match(request.headers.get("If-None-Match", ""), tag):
+        response = Response(status=HTTPStatus.NOT_MODIFIED, headers=_HEADERS)
+        del response.headers["Content-Type"]
+    else:
+        response = _answer(text)
+    response.headers["ETag"] = tag
+    return response
+
+
+def _post(holder: Holder, settings: Settings) -> Response:
+    body = _body(settings.body_limit)
+    if _is_text(request.headers.get("Content-Type", "")):
+        lines = question.from_lines(request.query_string, body, settings.batch_limit)
+        texts = _texts(_loaded(holder), lines)
+        return _answer(b"".join(text + b"\n" for text in texts), media_type=_NDJSON)
+    asked = question.from_body(body, settings.batch_limit)
+    view = _loaded(holder)
+    if isinstance(asked, Batch):
+        return _answer(b'{"results":[' + b",".join(_texts(view, asked)) + b"]}")
+    return _answer(_found(view, asked))
+
+
+def _is_text(media_type: str) -> bool:
+    match = _MEDIA_TYPE.match(media_type)
+    return match is not None and match[1].lower() == "text/plain"
 
 
 def _body(limit: int) -> bytes:
@@ -82,23 +111,31 @@ def _body(limit: int) -> bytes:
     return body
 
 
-def _text(view: View, location: int, asked: Question) -> bytes:
+def _found(view: View, asked: Question) -> bytes:
+    text = _text(view, asked.address, asked.form)
+    if text is None:
+        raise RefusedError(NO_DATA)
+    return text
+
+
+def _texts(view: View, asked: Batch) -> Iterator[bytes]:
+    """Yield the answer of each address, or an error in its place, all from ``view``."""
+    invalid_ip, no_data = _error(INVALID_IP), _error(NO_DATA)
+    for address in asked.addresses:
+        if address is None:
+            yield invalid_ip
+        else:
+            yield _text(view, address, asked.form) or no_data
+
+
+def _text(view: View, address: int, form: str) -> bytes | None:
+    location = view.blob.find(address)
+    if location is None:
+        return None
     answer = view.blob.answer(location)
-    if asked.form == ARRAY:
+    if form == ARRAY:
         return answer.array
-    return b'{"ip":"' + format_ipv4(asked.address).encode() + b'",' + answer.members
-
-
-def _tagged(view: View, location: int, asked: Question) -> Response:
-    """Answer GET and HEAD, whose answers name their data and can be asked for conditionally."""
-    tag = f'"{view.blob.build_id}"'
-    if _none_match(request.headers.get("If-None-Match", ""), tag):
-        response = Response(status=HTTPStatus.NOT_MODIFIED, headers=_HEADERS)
-        del response.headers["Content-Type"]
-    else:
-        response = _answer(_text(view, location, asked))
-    response.headers["ETag"] = tag
-    return response
+    return b'{"ip":"' + format_ipv4(address).encode() + b'",' + answer.members
 
 
 def _none_match(condition: str, tag: str) -> bool:
@@ -111,9 +148,7 @@ def _healthz() -> Response:
     return _answer(b'{"status":"ok"}')
 
 
-def _readyz(view: View | None) -> Response:
-    if view is None:
-        raise RefusedError(UNAVAILABLE)
+def _readyz(view: View) -> Response:
     return _answer(
         _dump(
             {
@@ -142,12 +177,15 @@ def _unexpected(error: Exception) -> Response:
 
 
 def _fault(fault: Fault) -> Response:
-    body = _dump({"error": {"code": fault.code, "message": fault.message}})
-    return _answer(body, fault.status)
+    return _answer(_error(fault), fault.status)
 
 
-def _answer(body: bytes, status: int = HTTPStatus.OK) -> Response:
-    return Response(body, status, _HEADERS, content_type=_JSON)
+def _error(fault: Fault) -> bytes:
+    return _dump({"error": {"code": fault.code, "message": fault.message}})
+
+
+def _answer(body: bytes, status: int = HTTPStatus.OK, media_type: str = _JSON) -> Response:
+    return Response(body, status, _HEADERS, content_type=media_type)
 
 
 def _dump(value: object) -> bytes:

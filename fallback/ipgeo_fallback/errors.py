@@ -1,4 +1,8 @@
-"""What the service refuses: one table of codes, statuses and messages."""
+"""What the service refuses: one table of codes, statuses and messages.
+
+The messages are the edge's to the letter: lua/ipgeo/api.lua has those of its own refusals, and
+nginx/json-errors.conf those of nginx (bad_request, not_found, body_too_large, internal).
+"""
 
 from typing import NamedTuple
 
@@ -13,14 +17,19 @@ class Fault(NamedTuple):
 
 MISSING_IP = Fault(400, "missing_ip", "the argument ip is missing")
 INVALID_IP = Fault(400, "invalid_ip", "ip is not an IPv4 address in dotted decimal")
-REPEATED_ARGUMENT = Fault(400, "repeated_argument", "ip or format is given more than once")
+INVALID_IPS = Fault(400, "invalid_ips", "ips is not an array")
+IP_AND_IPS = Fault(400, "ip_and_ips", "ip and ips exclude each other")
+TOO_MANY_IPS = Fault(400, "too_many_ips", "more addresses than this server takes in one request")
+REPEATED_ARGUMENT = Fault(400, "repeated_argument", "ip, ips or format occurs more than once")
 TOO_MANY_ARGUMENTS = Fault(400, "too_many_arguments", "more than 8 arguments")
 INVALID_FORMAT = Fault(400, "invalid_format", "format is neither array nor object")
-INVALID_JSON = Fault(400, "invalid_json", "the body is not a JSON object in UTF-8")
-BAD_REQUEST = Fault(400, "bad_request", "the request is malformed")
-NOT_FOUND = Fault(404, "not_found", "no such path")
-METHOD_NOT_ALLOWED = Fault(405, "method_not_allowed", "this path does not allow the method")
-BODY_TOO_LARGE = Fault(413, "body_too_large", "the body is too large")
+INVALID_JSON = Fault(
+    400, "invalid_json", "the body is not one JSON object in UTF-8, nested at most 8 deep"
+)
+BAD_REQUEST = Fault(400, "bad_request", "the request is not valid HTTP, or a header is too large")
+NOT_FOUND = Fault(404, "not_found", "there is nothing at this path")
+METHOD_NOT_ALLOWED = Fault(405, "method_not_allowed", "this path does not take this method")
+BODY_TOO_LARGE = Fault(413, "body_too_large", "the request body is too large")
 INTERNAL = Fault(500, "internal", "internal error")
 NO_DATA = Fault(501, "no_data", "the database has nothing for this address")
 UNAVAILABLE = Fault(503, "unavailable", "no database is loaded")

@@ -1,12 +1,12 @@
 """From a query string or a request body to the question it asks.
 
 The rules are the edge's, byte for byte, and so is the order in which they are looked at: number of
-arguments, repeated ones, format, ip.
+arguments or JSON, repeated ones, format, then ip, or ip together with ips, ips, their number.
 """
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, NoReturn
 from urllib.parse import unquote_to_bytes
 
@@ -14,10 +14,13 @@ from ipgeo.address import parse_ipv4
 from ipgeo_fallback.errors import (
     INVALID_FORMAT,
     INVALID_IP,
+    INVALID_IPS,
     INVALID_JSON,
+    IP_AND_IPS,
     MISSING_IP,
     REPEATED_ARGUMENT,
     TOO_MANY_ARGUMENTS,
+    TOO_MANY_IPS,
     RefusedError,
 )
 
@@ -25,6 +28,9 @@ MOST_ARGUMENTS = 8
 DEEPEST_NESTING = 8
 
 ARRAY, OBJECT = "array", "object"
+
+_ARGUMENTS = frozenset({"ip", "format"})
+_MEMBERS = frozenset({"ip", "ips", "format"})
 
 # A string, even an unfinished one, is one token: brackets inside it do not nest. The closing quote
 # is optional and the repetition possessive so that hostile input is read once, not once per quote.
@@ -38,16 +44,47 @@ class Question(NamedTuple):
     form: str
 
 
+class Batch(NamedTuple):
+    """Many addresses as numbers, None for what is no address, and the form of their answers."""
+
+    addresses: Sequence[int | None]
+    form: str
+
+
 def from_query(query: bytes) -> Question:
     """Read a raw query string, without its question mark; raise RefusedError for a bad one."""
+    values = _query_values(query)
+    return _question(values, _form(values))
+
+
+def from_body(body: bytes, batch_limit: int) -> Question | Batch:
+    """Read a JSON body; raise RefusedError for a bad one."""
+    values = _pick(_members(body).pairs, _MEMBERS)
+    form = _form(values)
+    if "ips" in values:
+        return Batch([*map(_address, _elements(values, batch_limit))], form)
+    return _question(values, form)
+
+
+def from_lines(query: bytes, body: bytes, batch_limit: int) -> Batch:
+    """Read a body with an address in each line; ``query`` tells the form.
+
+    A line ends in LF or CRLF; behind the last one there need not be any.
+    """
+    form = _form(_query_values(query))
+    *lines, last = body.split(b"\n", batch_limit + 1)
+    lines = [line.removesuffix(b"\r") for line in lines]
+    if last:
+        lines.append(last)
+    if len(lines) > batch_limit:
+        raise RefusedError(TOO_MANY_IPS)
+    return Batch([_address(line.decode("latin-1")) for line in lines], form)
+
+
+def _query_values(query: bytes) -> dict[str, object]:
     if query.count(b"&") >= MOST_ARGUMENTS:
         raise RefusedError(TOO_MANY_ARGUMENTS)
-    return _question(list(_arguments(query)))
-
-
-def from_body(body: bytes) -> Question:
-    """Read a request body; raise RefusedError for a bad one."""
-    return _question([(name, value) for name, value in _members(body)])
+    return _pick(_arguments(query), _ARGUMENTS)
 
 
 def _arguments(query: bytes) -> Iterator[tuple[str, object]]:
@@ -66,25 +103,27 @@ def _ascii(value: bytes) -> str | None:
     return value.decode() if value.isascii() else None
 
 
-class _Members(list[tuple[str, object]]):
+class _Object(NamedTuple):
     """A JSON object as it is written: a dict would hide repeated keys."""
 
+    pairs: list[tuple[str, object]]
 
-def _members(body: bytes) -> _Members:
+
+def _members(body: bytes) -> _Object:
     try:
         text = body.decode()
         _check_nesting(text)
         # The numbers are of no interest: as strings they cannot be too long to convert.
         members = json.loads(
             text,
-            object_pairs_hook=_Members,
+            object_pairs_hook=_Object,
             parse_int=str,
             parse_float=str,
             parse_constant=_refuse_constant,
         )
     except ValueError:  # UnicodeDecodeError and JSONDecodeError among them
         raise RefusedError(INVALID_JSON) from None
-    if not isinstance(members, _Members):
+    if not isinstance(members, _Object):
         raise RefusedError(INVALID_JSON)
     return members
 
@@ -104,17 +143,42 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _question(arguments: Sequence[tuple[str, object]]) -> Question:
-    ips = [value for name, value in arguments if name == "ip"]
-    formats = [value for name, value in arguments if name == "format"]
-    if len(ips) > 1 or len(formats) > 1:
-        raise RefusedError(REPEATED_ARGUMENT)
-    form = formats[0] if formats else ARRAY
+def _pick(given: Iterable[tuple[str, object]], wanted: Collection[str]) -> dict[str, object]:
+    picked: dict[str, object] = {}
+    for name, value in given:
+        if name in wanted:
+            if name in picked:
+                raise RefusedError(REPEATED_ARGUMENT)
+            picked[name] = value
+    return picked
+
+
+def _form(values: Mapping[str, object]) -> str:
+    form = values.get("format", ARRAY)
     if not isinstance(form, str) or form not in (ARRAY, OBJECT):
         raise RefusedError(INVALID_FORMAT)
-    if not ips:
+    return form
+
+
+def _question(values: Mapping[str, object], form: str) -> Question:
+    if "ip" not in values:
         raise RefusedError(MISSING_IP)
-    address = parse_ipv4(ips[0]) if isinstance(ips[0], str) else None
+    address = _address(values["ip"])
     if address is None:
         raise RefusedError(INVALID_IP)
     return Question(address, form)
+
+
+def _elements(values: Mapping[str, object], batch_limit: int) -> Sequence[object]:
+    elements = values["ips"]
+    if "ip" in values:
+        raise RefusedError(IP_AND_IPS)
+    if not isinstance(elements, list):
+        raise RefusedError(INVALID_IPS)
+    if len(elements) > batch_limit:
+        raise RefusedError(TOO_MANY_IPS)
+    return elements
+
+
+def _address(value: object) -> int | None:
+    return parse_ipv4(value) if isinstance(value, str) else None

@@ -6,8 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
+DEFAULT_BATCH_LIMIT = 1000
+MOST_BATCH_LIMIT = 100_000
 DEFAULT_BODY_LIMIT = 64 << 10
+DEFAULT_REFRESH_INTERVAL = 1.0
 
+# Bytes that one address of a batch takes: quotes, a comma, white space.
+_ADDRESS_SIZE = 20
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _SIZE = re.compile(r"([0-9]{1,12})([kmg]?)", re.IGNORECASE | re.ASCII)
 _SHIFT = {"": 0, "k": 10, "m": 20, "g": 30}
 
@@ -15,21 +21,42 @@ _SHIFT = {"": 0, "k": 10, "m": 20, "g": 30}
 class Settings(NamedTuple):
     """What the application has to know.
 
-    ``blob`` is None where none is named; ``body_limit`` is the longest request body, in bytes.
+    ``blob`` is None where none is named; ``body_limit`` is the longest request body, in bytes;
+    ``batch_limit`` the most addresses in one request; ``refresh_interval`` how often to look
+    whether the blob has changed, in seconds.
     """
 
     blob: Path | None
     body_limit: int = DEFAULT_BODY_LIMIT
+    batch_limit: int = DEFAULT_BATCH_LIMIT
+    refresh_interval: float = DEFAULT_REFRESH_INTERVAL
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read IPGEO_BLOB and IPGEO_BODY_LIMIT; an empty one counts as not set."""
+        """Read IPGEO_BLOB, _BATCH_LIMIT, _BODY_LIMIT and _REFRESH_INTERVAL; empty is not set."""
         blob = environment.get("IPGEO_BLOB")
-        limit = environment.get("IPGEO_BODY_LIMIT")
+        batch = environment.get("IPGEO_BATCH_LIMIT")
+        body = environment.get("IPGEO_BODY_LIMIT")
+        interval = environment.get("IPGEO_REFRESH_INTERVAL")
+        batch_limit = parse_batch_limit(batch) if batch else DEFAULT_BATCH_LIMIT
         return cls(
             blob=Path(blob) if blob else None,
-            body_limit=parse_size(limit) if limit else DEFAULT_BODY_LIMIT,
+            body_limit=parse_size(body) if body else body_limit_for(batch_limit),
+            batch_limit=batch_limit,
+            refresh_interval=float(interval) if interval else DEFAULT_REFRESH_INTERVAL,
         )
+
+
+def parse_batch_limit(text: str) -> int:
+    """Return the most addresses in one request, from 1 to 100,000."""
+    if not _NUMBER.fullmatch(text) or int(text) > MOST_BATCH_LIMIT:
+        raise ValueError(f"not a number from 1 to {MOST_BATCH_LIMIT}: {text!r}")
+    return int(text)
+
+
+def body_limit_for(batch_limit: int) -> int:
+    """Return the longest body, in bytes, where none is set: the longest batch fits into it."""
+    return max(DEFAULT_BODY_LIMIT, batch_limit * _ADDRESS_SIZE + 1024)
 
 
 def parse_size(text: str) -> int:

@@ -46,7 +46,7 @@ local ERRORS = {
     repeated_argument = { 400, "ip, ips or format occurs more than once" },
     too_many_arguments = { 400, "more than 8 arguments" },
     method_not_allowed = { 405, "this path does not take this method" },
-    body_too_large = { 413, "the body is larger than this server takes" },
+    body_too_large = { 413, "the request body is too large" },
     no_data = { 501, "the database has nothing for this address" },
     unavailable = { 503, "no database is loaded" },
 }
