@@ -30,3 +30,46 @@ as_root() {
 is_installed() {
     [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
 }
+
+# Runs as root in a shell of its own, so that one question by sudo is enough: it is passed as text
+# and uses nothing else of this file.
+install_packages() {
+    set -euo pipefail
+    local policy=/usr/sbin/policy-rc.d had_nginx=yes
+    exec 8>/run/ipgeo-bootstrap.lock
+    flock 8
+    command -v nginx >/dev/null || [[ -x /usr/sbin/nginx ]] || had_nginx=no
+
+    # Debian starts a server with the package. policy-rc.d forbids that while we install; one
+    # that is there already is the machine's own business.
+    if [[ ! -e $policy ]]; then
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        trap 'exit 1' HUP INT TERM
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+
+    export DEBIAN_FRONTEND=noninteractive
+    local apt=(apt-get -o DPkg::Lock::Timeout=300 -o APT::Color=0 -qq -y)
+    "${apt[@]}" update
+    # --no-remove: never trade away what is installed (luajit conflicts with luajit2).
+    "${apt[@]}" install --no-install-recommends --no-remove "$@" >/dev/null
+
+    # Nor shall it start by itself at the next boot.
+    if [[ $had_nginx == no ]] && command -v systemctl >/dev/null; then
+        systemctl disable nginx.service >/dev/null 2>&1 || true
+    fi
+}
+
+# ensure_packages PACKAGE...: installs those that are missing; needs no network if none is.
+ensure_packages() {
+    command -v dpkg-query >/dev/null || die "this needs Debian: dpkg-query is not here"
+    local package missing=()
+    for package in "$@"; do
+        is_installed "$package" || missing+=("$package")
+    done
+    ((${#missing[@]} > 0)) || return 0
+    say "installing ${missing[*]}"
+    as_root bash -c "$(declare -f install_packages); install_packages \"\$@\"" install \
+        "${missing[@]}" || die "installing Debian packages failed"
+}

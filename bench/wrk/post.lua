@@ -1,0 +1,18 @@
+-- POST {"ip": A} for random routable addresses.
+--
+--     wrk -t1 -c32 -d10s -s bench/wrk/post.lua http://127.0.0.1:8080
+--     wrk -t1 -c32 -d10s -s bench/wrk/post.lua http://127.0.0.1:8080 -- object
+
+local folder = debug.getinfo(1, "S").source:match("^@(.*/)") or "./"
+local common = dofile(folder .. "common.lua")
+
+local PATH = "/api/ip_query"
+local HEADERS = { ["Content-Type"] = "application/json" }
+
+
+function init(args)
+    local suffix = args[1] and '","format":"' .. args[1] .. '"}' or '"}'
+    request = common.prepared(function(next_address)
+        return wrk.format("POST", PATH, HEADERS, '{"ip":"' .. next_address() .. suffix)
+    end)
+end
