@@ -15,7 +15,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from ipgeo.address import LAST_ADDRESS
 from ipgeo.answers import Answer
@@ -203,13 +203,25 @@ def _check_sections(data: bytes) -> tuple[Section, ...]:
 
 
 def _check_meta(content: bytes) -> dict[str, Any]:
-    try:
-        meta = json.loads(content)
-    except (ValueError, RecursionError):
-        meta = None
+    meta = _load_json(content)
     if not isinstance(meta, dict):
         raise BlobError("the metadata is not a JSON object")
+    sources = meta.get("sources", [])
+    listed = isinstance(sources, list) and all(isinstance(source, dict) for source in sources)
+    _require(listed, "the metadata's sources are not a list of objects")
     return meta
+
+
+def _load_json(content: bytes) -> object:
+    """Return the value, or None for what is not JSON in UTF-8: json.loads would guess others."""
+    try:
+        return json.loads(content.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _column(tag: str, typecode: str, content: bytes) -> "array[int]":
@@ -264,10 +276,7 @@ def _check_records(content: bytes, runs: int, locations: int) -> "array[int]":
 def _check_answers(blob: Blob) -> None:
     for location in range(blob.locations):
         answer = blob.answer(location)
-        try:
-            array_form = json.loads(answer.array)
-            object_form = json.loads(b'{"ip":"",' + answer.members)
-        except (ValueError, RecursionError):
-            array_form = object_form = None
+        array_form = _load_json(answer.array)
+        object_form = _load_json(b'{"ip":"",' + answer.members)
         sound = isinstance(array_form, list) and isinstance(object_form, dict)
         _require(sound, f"the answer of location {location} is not JSON")

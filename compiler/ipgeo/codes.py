@@ -90,7 +90,8 @@ def _lines(path: Path, data: bytes) -> list[str]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        # Not in `data`: the error's offset does not count a byte order mark.
+        line = error.object.count(b"\n", 0, error.start) + 1
         raise InputError(path, f"line {line}", f"not UTF-8: {error.reason}") from None
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     for number, content in enumerate(lines, start=1):

@@ -1,0 +1,25 @@
+-- What the edge's own nginx.conf asks of its worker processes; not for other applications.
+
+local ffi = require "ffi"
+
+
+local C = ffi.C
+
+ffi.cdef "int prctl(int option, unsigned long value, ...);"
+
+local PR_SET_PDEATHSIG = 1
+local SIGQUIT = 3
+
+
+local _M = {}
+
+
+-- Makes this worker finish its requests and exit when the master dies. It would otherwise live on
+-- and keep the port, so that whoever starts nginx again cannot. To be called in init_worker_by_lua:
+-- the kernel forgets it when a process changes its user, which nginx does before.
+function _M.quit_with_master()
+    return C.prctl(PR_SET_PDEATHSIG, SIGQUIT) == 0
+end
+
+
+return _M

@@ -1,0 +1,48 @@
+"""The command `ipgeo-compile`: in this process, and as the program that is installed."""
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from click.testing import CliRunner
+
+from ipgeo.cli import main
+from support import ROOT
+
+PROGRAM = Path(sys.executable).parent / "ipgeo-compile"
+SAMPLE = ROOT / "data" / "sample.dat"
+SAMPLE_CODES = ROOT / "data"
+
+
+class Done(NamedTuple):
+    """How a command has ended and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+def compiler(*arguments: object, stdin: str = "") -> Done:
+    """Run a command in this process; an exception that it lets through is raised."""
+    result = CliRunner().invoke(main, [*map(str, arguments)], input=stdin, prog_name=PROGRAM.name)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Done(result.exit_code, result.stdout, result.stderr)
+
+
+def build(out: Path, source: Path = SAMPLE, codes: Path | None = SAMPLE_CODES) -> bytes:
+    """Compile a source, which must succeed; return the blob."""
+    arguments = ["build", source, "-o", out] + (["--codes", codes] if codes else [])
+    done = compiler(*arguments)
+    assert done.status == 0, done.err
+    return out.read_bytes()
+
+
+def exchanged(data: bytes, one: int, other: int) -> bytes:
+    """Return a `.dat` file in which two records have exchanged their contents."""
+    changed = bytearray(data)
+    places = [slice(1028 + record * 8 + 4, 1028 + record * 8 + 8) for record in (one, other)]
+    first, second = (data[place] for place in places)
+    assert first != second
+    changed[places[0]], changed[places[1]] = second, first
+    return bytes(changed)

@@ -1,0 +1,568 @@
+"""The edge when something is missing, broken or changed: who answers, and what the log says."""
+
+import http.server
+import json
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ipgeo.blob import Blob
+from ipgeo.publish import publish
+from support import ROOT, blobs, wait
+from support.blobs import (
+    ATLANTIS_ARRAY,
+    ATLANTIS_IP,
+    ATLANTIS_OBJECT,
+    GAP_IP,
+    UTOPIA_ARRAY,
+    UTOPIA_IP,
+)
+from support.client import Address, Reply, exchange, get, post, request
+from support.edge import Edge
+from support.gunicorn import Gunicorn
+from support.places import free_port
+from support.stack import Stack
+
+PATH = "/api/ip_query"
+QUERY = f"{PATH}?ip={ATLANTIS_IP}"
+QUESTION = b'{"ip":"1.2.3.4","format":"object"}'
+
+NO_UPSTREAM = r"connect\(\) to unix:\S+/fallback\.sock failed"
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up root's privileges")
+
+
+@pytest.fixture
+def blob(folder: Path) -> Path:
+    path = folder / "test.blob"
+    path.write_bytes(blobs.fictional(gap=True))
+    return path
+
+
+def by_fallback(reply: Reply) -> bool:
+    return reply.headers.get("x-ipgeo-served-by") == "fallback"
+
+
+def state(edge: Edge) -> tuple[int, str]:
+    """The generation and the build id that the edge serves."""
+    ready = json.loads(get(edge.address, "/readyz").body)
+    return ready["generation"], ready["build_id"]
+
+
+def code_of(reply: Reply) -> str:
+    assert reply.headers["content-type"] == "application/json"
+    code: str = json.loads(reply.body)["error"]["code"]
+    return code
+
+
+def assert_edge_answers(address: Address) -> None:
+    for reply, status, body in (
+        (get(address, QUERY), 200, ATLANTIS_ARRAY),
+        (get(address, f"{QUERY}&format=object"), 200, ATLANTIS_OBJECT),
+        (post(address, PATH, QUESTION), 200, ATLANTIS_OBJECT),
+        (get(address, f"{PATH}?ip=x"), 400, None),
+        (get(address, "/readyz"), 200, None),
+    ):
+        assert reply.status == status
+        assert body in (None, reply.body)
+        assert "x-ipgeo-served-by" not in reply.headers
+
+
+def assert_unavailable(address: Address) -> None:
+    for reply in (get(address, QUERY), post(address, PATH, QUESTION), get(address, "/readyz")):
+        assert (reply.status, code_of(reply)) == (503, "unavailable")
+        assert reply.headers["cache-control"] == "no-cache"
+        assert "etag" not in reply.headers
+    assert get(address, "/healthz").status == 200
+    assert (get(address, "/x").status, get(address, "/x?ip=1.2.3.4").status) == (404, 404)
+
+
+# The fallback is gone
+
+
+def test_without_gunicorn_nginx_goes_on(folder: Path, blob: Path) -> None:
+    with Stack(folder, blob) as stack:
+        for pid in (stack.fallback.pid, *stack.fallback.worker_pids()):
+            os.kill(pid, signal.SIGKILL)
+        wait.until(lambda: not is_alive(stack.fallback), "gunicorn is gone")
+        for _ in range(20):
+            assert_edge_answers(stack.edge.address)
+
+
+def is_alive(server: Gunicorn) -> bool:
+    try:
+        return get(server.address, "/healthz").status == 200
+    except (OSError, ValueError):  # ValueError: closed without an answer
+        return False
+
+
+@pytest.mark.provokes(NO_UPSTREAM)
+def test_without_blob_and_gunicorn_it_says_so(folder: Path) -> None:
+    with Edge(folder, folder / "none.blob") as edge:
+        assert_unavailable(edge.address)
+
+
+# No blob, or none that fits
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file or directory"),
+        (b"", "0 bytes"),
+        (blobs.fictional()[:-1], "bytes"),
+        (blobs.fictional()[:-1] + b"\xff", "checksum"),
+        (blobs.fictional()[:8] + b"\2" + blobs.fictional()[9:], "blob layout 2, this edge reads 1"),
+    ],
+)
+def test_until_there_is_a_good_blob(folder: Path, content: bytes | None, reason: str) -> None:
+    path = folder / "test.blob"
+    if content is not None:
+        path.write_bytes(content)
+    with Stack(folder, path) as stack:
+        address = stack.edge.address
+        assert_unavailable(address)
+        assert by_fallback(get(address, QUERY))
+        refusals = lines(stack.edge, f"{path} is refused: ")
+        assert len(refusals) == 1
+        assert "[warn]" in refusals[0]
+        assert reason in refusals[0]
+        publish(path, blobs.fictional(gap=True))
+        stack.edge.hup()
+        assert_edge_answers(address)
+        assert state(stack.edge) == (1, Blob(blobs.fictional(gap=True)).build_id)
+
+
+@pytest.mark.provokes(NO_UPSTREAM)
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_stops_nobody(folder: Path, make: Any) -> None:
+    path = folder / "test.blob"
+    make(path)
+    with Edge(folder, path) as edge:
+        assert_unavailable(edge.address)
+        assert len(lines(edge, f"{path} is refused: not a regular file")) == 1
+
+
+def lines(server: Edge, text: str) -> list[str]:
+    return [line for line in server.error_log.text().splitlines() if text in line]
+
+
+def numbered_answers(count: int) -> list[tuple[str, bytes]]:
+    """Targets and bodies for `blobs.numbered(count)`."""
+    numbers = (0, 1, 2, count // 2, count - 2, count - 1)
+    addresses = [(n, n * 10_000 + 5) for n in numbers]
+    return [
+        (f"{PATH}?ip={'.'.join(map(str, address.to_bytes(4, 'big')))}", b"[%d]" % n)
+        for n, address in addresses
+    ]
+
+
+def test_a_dict_too_small_leaves_it_to_the_fallback(folder: Path) -> None:
+    path, count = folder / "test.blob", 60_000
+    path.write_bytes(blobs.numbered(count))
+    size = path.stat().st_size
+    with Stack(folder, path, IPGEO_DICT_SIZE="1m") as stack:
+        address = stack.edge.address
+        for target, body in numbered_answers(count):
+            reply = get(address, target)
+            assert (reply.status, reply.body, by_fallback(reply)) == (200, body, True)
+        reply = get(address, f"{PATH}?ip=x")
+        assert (reply.status, code_of(reply), by_fallback(reply)) == (400, "invalid_ip", True)
+        reply = post(address, PATH, b'{"ip":"0.0.0.1"}')
+        assert (reply.status, reply.body, by_fallback(reply)) == (200, b"[0]", True)
+        assert get(address, "/readyz").status == 503
+        stack.edge.hup()
+        assert by_fallback(get(address, QUERY))
+        told = lines(stack.edge, f"{path} is refused: {size} bytes, a slot of the shared memory")
+    assert len(told) == 1, "once, not with every HUP"
+    sizes = re.search(r"holds (\d+): raise its size to (\d+) bytes or more", told[0])
+    assert sizes
+    holds, needed = map(int, sizes.groups())
+    assert holds < size < needed
+    assert_fits(folder, path, needed, count)
+
+
+def assert_fits(folder: Path, path: Path, needed: int, count: int) -> None:
+    """The size that the log asks for is enough, and not much less would be."""
+    with Edge(folder, path, IPGEO_DICT_SIZE=f"{-(-needed // 1024)}k") as edge:
+        for target, body in numbered_answers(count):
+            reply = get(edge.address, target)
+            assert (reply.status, reply.body, by_fallback(reply)) == (200, body, False)
+    with Edge(folder, path, IPGEO_DICT_SIZE=f"{needed // 1024 - 64}k") as edge:
+        assert get(edge.address, "/readyz").status == 503
+
+
+def test_a_dict_too_small_for_the_real_data(
+    folder: Path, real_blob: bytes, real_data: Path
+) -> None:
+    path = folder / "real.blob"
+    path.write_bytes(real_blob)
+    with Stack(folder, path, IPGEO_DICT_SIZE="2m") as stack:
+        reply = get(stack.edge.address, f"{PATH}?ip=123.12.23.45")
+        assert (reply.status, by_fallback(reply)) == (200, True)
+        assert len(lines(stack.edge, f"{len(real_blob)} bytes, a slot of the shared memory")) == 1
+
+
+# HUP
+
+
+def test_what_a_hup_loads(folder: Path, blob: Path) -> None:
+    first, second = blobs.fictional(gap=True), blobs.fictional()
+    ids = [Blob(data).build_id for data in (first, second)]
+    refused = f"{blob} is refused"
+    with Edge(folder, blob) as edge:
+        assert state(edge) == (1, ids[0])
+
+        edge.hup()
+        assert state(edge) == (1, ids[0]), "the file is the same"
+
+        publish(blob, second)
+        edge.hup()
+        assert state(edge) == (2, ids[1])
+        assert get(edge.address, f"{PATH}?ip={GAP_IP}").body == UTOPIA_ARRAY
+
+        publish(blob, second[:-1])
+        for _ in range(2):
+            edge.hup()
+            assert state(edge) == (2, ids[1])
+            assert_edge_answers(edge.address)
+            assert len(lines(edge, refused)) == 1, "the same bad file is reported once"
+        assert "[warn]" in lines(edge, refused)[0]
+
+        publish(blob, second[:-2])
+        edge.hup()
+        assert state(edge) == (2, ids[1])
+        assert len(lines(edge, refused)) == 2, "another bad file"
+
+        blob.unlink()
+        edge.hup()
+        edge.hup()
+        assert state(edge) == (2, ids[1])
+        assert len(lines(edge, f"{refused}: No such file or directory")) == 1
+
+        publish(blob, first)
+        edge.hup()
+        assert state(edge) == (3, ids[0])
+        assert get(edge.address, f"{PATH}?ip={GAP_IP}").status == 501
+        assert len(lines(edge, "ipgeo: generation ")) == 3
+        assert f"build id {ids[1]} -> {ids[0]}" in lines(edge, "generation 3")[0]
+
+
+def test_damage_in_place_is_noticed(folder: Path, blob: Path) -> None:
+    """`cp` over the served file: the same inode, and what is served is not touched."""
+    with Edge(folder, blob) as edge:
+        before = state(edge)
+        with blob.open("r+b") as file:
+            file.truncate(1000)
+        assert_edge_answers(edge.address)
+        edge.hup()
+        assert state(edge) == before
+        assert len(lines(edge, f"{blob} is refused")) == 1
+
+
+def test_a_file_that_cannot_be_read_keeps_what_is_served(folder: Path, blob: Path) -> None:
+    with Edge(folder, blob) as edge:
+        before = state(edge)
+        blob.unlink()
+        blob.mkdir()
+        edge.hup()
+        assert state(edge) == before
+        assert len(lines(edge, f"{blob} is refused: not a regular file")) == 1
+
+
+@pytest.mark.parametrize("change", [False, True])
+def test_a_test_of_the_configuration_disturbs_nothing(
+    folder: Path, blob: Path, change: bool
+) -> None:
+    with Edge(folder, blob) as edge:
+        before, workers = state(edge), edge.worker_pids()
+        told = lines(edge, "ipgeo: ")
+        if change:
+            publish(blob, blobs.fictional())
+        for _ in range(2):
+            done = subprocess.run(
+                [folder / "nginx" / "run", "-t"], capture_output=True, check=True, timeout=60
+            )
+            assert b"test is successful" in done.stderr
+        assert edge.worker_pids() == workers
+        assert (folder / "nginx.pid").read_text().strip() == str(edge.pid)
+        assert_edge_answers(edge.address)
+        if not change:
+            assert state(edge) == before
+            assert lines(edge, "ipgeo: ") == told, "a test loads nothing"
+        edge.hup()
+        assert state(edge)[0] == (2 if change else 1)
+
+
+# The Lua handler fails
+
+
+FAILURES = {
+    "at once": (
+        "api.lua",
+        '_M.query = function() error("provoked") end _M.plain_answer = _M.query',
+    ),
+    "behind the body": ("store.lua", '_M.read = function() error("provoked") end'),
+}
+PROVOKED = r"\[error\] .*(runtime error|failed to run set_by_lua).*provoked"
+
+
+def failing_lua(folder: Path, name: str) -> Path:
+    """A copy of the edge's Lua code of which one module fails."""
+    lua = folder / "lua"
+    shutil.copytree(ROOT / "lua", lua)
+    module, patch = FAILURES[name]
+    path = lua / "ipgeo" / module
+    code, end, rest = path.read_text().rpartition("return _M")
+    assert end
+    path.write_text(f"{code}{patch}\n\n{end}{rest}")
+    return lua
+
+
+@pytest.mark.provokes(PROVOKED)
+@pytest.mark.parametrize("name", FAILURES)
+def test_when_lua_fails_the_fallback_answers(folder: Path, blob: Path, name: str) -> None:
+    with Stack(folder, blob, IPGEO_LUA=failing_lua(folder, name)) as stack:
+        address = stack.edge.address
+        reply = get(address, QUERY)
+        assert (reply.status, reply.body, by_fallback(reply)) == (200, ATLANTIS_ARRAY, True)
+        assert reply.headers["etag"] == f'"{Blob(blob.read_bytes()).build_id}"'
+        assert len(lines(stack.edge, "[error]")) == 1
+        for asked, status, body in (
+            (request("GET", f"{QUERY}&format=object"), 200, ATLANTIS_OBJECT),
+            (request("HEAD", QUERY), 200, b""),
+            (request("POST", PATH, body=QUESTION), 200, ATLANTIS_OBJECT),
+            (request("POST", PATH, body=QUESTION.ljust(60_000)), 200, ATLANTIS_OBJECT),
+            (request("GET", f"{PATH}?ip={GAP_IP}"), 501, None),
+        ):
+            reply = exchange(address, asked)
+            assert (reply.status, by_fallback(reply)) == (status, True)
+            assert body in (None, reply.body)
+        assert get(address, f"{PATH}?ip=x").status == 400
+        assert get(address, "/readyz").status == 200
+
+
+@pytest.mark.provokes(PROVOKED, NO_UPSTREAM)
+def test_when_both_fail_it_is_said_in_json(folder: Path, blob: Path) -> None:
+    with Edge(folder, blob, IPGEO_LUA=failing_lua(folder, "at once")) as edge:
+        for reply in (get(edge.address, QUERY), post(edge.address, PATH, QUESTION)):
+            assert (reply.status, code_of(reply)) == (503, "unavailable")
+
+
+# No arena: every worker keeps a copy
+
+FOREIGN = """
+include gen-modules.conf;
+include gen-main.conf;
+error_log log/error.log notice;
+pid nginx.pid;
+http {{
+    access_log off;
+    lua_package_path "{lua}/?.lua;{lua}/?/init.lua;;";
+    {dict}
+    init_by_lua_block {{
+        {before}
+        require("ipgeo").setup{{ blob = "{blob}" }}
+    }}
+    init_worker_by_lua_block {{ require("ipgeo").init_worker() }}
+    server {{
+        include gen-listen.conf;
+        location = {path} {{ content_by_lua_block {{ require("ipgeo.api").query() }} }}
+        location = /healthz {{ content_by_lua_block {{ require("ipgeo.api").healthz() }} }}
+        location = /readyz {{ content_by_lua_block {{ require("ipgeo.api").readyz() }} }}
+    }}
+}}
+"""
+
+NO_ARENA = {
+    "somebody else's key": (
+        "lua_shared_dict ipgeo_blob_1 16m;",
+        'ngx.shared.ipgeo_blob_1:set("theirs", 1)',
+        "lua_shared_dict ipgeo_blob_1 holds keys of somebody else",
+    ),
+    "no dict": ("", "", "there is no lua_shared_dict ipgeo_blob_1"),
+    "a tiny dict": (
+        "lua_shared_dict ipgeo_blob_1 64k;",
+        "",
+        "65536 bytes of shared memory, at least 524288 are needed",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_ARENA)
+def test_without_an_arena_every_worker_keeps_a_copy(folder: Path, blob: Path, name: str) -> None:
+    dict_line, before, reason = NO_ARENA[name]
+    conf = FOREIGN.format(lua=ROOT / "lua", dict=dict_line, before=before, blob=blob, path=PATH)
+    with Edge(folder, blob, conf=conf) as edge:
+        told = lines(edge, "every worker keeps a copy of its own")
+        assert len(told) == 1
+        assert "[warn]" in told[0]
+        assert told[0].endswith(reason)
+        for _ in range(10):
+            assert_edge_answers(edge.address)
+        assert get(edge.address, f"{PATH}?ip={GAP_IP}").status == 501
+        publish(blob, blobs.fictional())
+        edge.hup()
+        assert get(edge.address, f"{PATH}?ip={GAP_IP}").body == UTOPIA_ARRAY
+        assert state(edge)[1] == Blob(blobs.fictional()).build_id
+
+
+# Personal data, privileges, and what the upstream is told
+
+
+@pytest.mark.parametrize(("setting", "logged"), [("", False), ("off", False), ("on", True)])
+def test_the_access_log(folder: Path, blob: Path, setting: str, logged: bool) -> None:
+    settings = {"IPGEO_LOG_QUERY": setting} if setting else {}
+    # One worker: each has a buffer of its own, which would mix the lines up.
+    with Edge(folder, blob, IPGEO_WORKERS=1, **settings) as edge:
+        for target in (QUERY, f"/missing?ip={UTOPIA_IP}", f"{PATH}?ip=3.3.3.3&format=x"):
+            get(edge.address, target)
+        exchange(edge.address, request("TRACE", f"{PATH}?ip=4.4.4.4"))
+        exchange(edge.address, request("GET", f"{PATH}?ip=6.6.6.6&{'x' * 9000}"))
+        post(edge.address, PATH, QUESTION)
+        wait.until(lambda: "POST" in edge.access_log.read_text(), "the log is written", seconds=5)
+    text = edge.access_log.read_text()
+    rows = text.splitlines()
+    asked = [row.split('"')[1].split(" ")[:2] for row in rows if "/healthz" not in row]
+    assert [(method, target.split("?")[0]) for method, target in asked] == [
+        ("GET", PATH), ("GET", "/missing"), ("GET", PATH), ("TRACE", PATH), ("GET", PATH),
+        ("POST", PATH),
+    ]  # fmt: skip
+    assert [row.split('" ')[1].split(" ")[0] for row in rows if "/healthz" not in row] == [
+        "200", "404", "400", "405", "414", "200",
+    ]  # fmt: skip
+    addresses = (ATLANTIS_IP, UTOPIA_IP, "3.3.3.3", "4.4.4.4", "6.6.6.6")
+    assert [ip for ip in addresses if ip in text] == ([*addresses] if logged else [])
+    assert ("?" in text) == logged
+
+
+@as_root
+def test_workers_give_up_root(folder: Path, blob: Path) -> None:
+    user = pwd.getpwnam("www-data")
+    with Edge(folder, blob, IPGEO_USER=user.pw_name) as edge:
+        workers = edge.worker_pids()
+        assert len(workers) == 2
+        for pid in workers:
+            wait.until(partial(is_run_by, user, pid), f"{pid} is {user.pw_name}")
+        assert not lines(edge, "this worker cannot open")
+
+
+def is_run_by(user: pwd.struct_passwd, pid: int) -> bool:
+    """Whether a process has nothing but the user's rights: real, effective, saved, file system."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    ids = (("Uid", user.pw_uid), ("Gid", user.pw_gid))
+    return all(f"{name}:" + f"\t{number}" * 4 + "\n" in status for name, number in ids)
+
+
+@as_root
+def test_workers_say_if_they_cannot_read_the_blob(folder: Path, blob: Path) -> None:
+    blob.chmod(0o600)
+    with Edge(folder, blob) as edge:
+        assert_edge_answers(edge.address)
+        assert lines(edge, f"this worker cannot open {blob}: Permission denied")
+
+
+@as_root
+def test_folders_that_only_root_may_enter(folder: Path, blob: Path) -> None:
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    lua = closed / "lua"
+    shutil.copytree(ROOT / "lua", lua)
+    path = closed / "data" / "test.blob"
+    path.parent.mkdir()
+    shutil.move(blob, path)
+    with Edge(folder, path, IPGEO_LUA=lua) as edge:
+        assert_edge_answers(edge.address)
+        assert not lines(edge, "[warn]")
+
+
+class _Recorder(http.server.BaseHTTPRequestHandler):
+    """Answers everything and keeps what it was asked."""
+
+    protocol_version = "HTTP/1.1"
+    requests: "list[tuple[str, str, dict[str, str], bytes, int]]"
+
+    def answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        port = self.client_address[1]
+        self.requests.append((self.requestline, self.path, headers, body, port))
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"[]")
+
+    do_GET = do_POST = answer  # noqa: N815 - the names that http.server calls
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+        pass
+
+
+class Upstream:
+    """An upstream that records its requests."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.requests: list[tuple[str, str, dict[str, str], bytes, int]] = []
+        handler = type("Handler", (_Recorder,), {"requests": self.requests})
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), handler)
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    upstream = Upstream()
+    thread = threading.Thread(target=upstream.server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield upstream
+    upstream.server.shutdown()
+    thread.join()
+    upstream.server.server_close()
+
+
+def test_what_the_upstream_is_told(folder: Path, upstream: Upstream) -> None:
+    address = f"127.0.0.1:{upstream.port}"
+    with Edge(folder, folder / "none.blob", IPGEO_UPSTREAM=address, IPGEO_WORKERS=1) as edge:
+        body = QUESTION + b" " * 40_000
+        for asked in (
+            request("GET", f"{QUERY}&format=object&x=%2F+%zz"),
+            request(
+                "GET",
+                QUERY,
+                "X-Real-IP: 6.6.6.6",
+                "X-Forwarded-For: 203.0.113.9, 198.51.100.7",
+                "X-Forwarded-Proto: gopher",
+                "If-None-Match: *",
+            ).replace(b"Host: localhost", b"Host: geo.example:8080"),
+            request("POST", PATH, "Content-Type: application/json", body=body),
+            f"GET {QUERY} HTTP/1.0\r\n\r\n".encode(),
+        ):
+            reply = exchange(edge.address, asked)
+            assert (reply.status, reply.body) == (200, b"[]")
+    plain, forwarded, posted, old = upstream.requests
+    assert plain[0] == f"GET {QUERY}&format=object&x=%2F+%zz HTTP/1.1"
+    told = {name: plain[2].get(name) for name in ("x-real-ip", "x-forwarded-for", "host")}
+    assert told == {"x-real-ip": "127.0.0.1", "x-forwarded-for": "127.0.0.1", "host": "localhost"}
+    assert plain[2]["x-forwarded-proto"] == "http"
+    assert "connection" not in plain[2]
+    assert forwarded[2]["x-real-ip"] == "127.0.0.1"
+    assert forwarded[2]["x-forwarded-for"] == "203.0.113.9, 198.51.100.7, 127.0.0.1"
+    assert forwarded[2]["x-forwarded-proto"] == "http"
+    assert forwarded[2]["host"] == "geo.example:8080"
+    assert forwarded[2]["if-none-match"] == "*"
+    assert posted[0] == f"POST {PATH} HTTP/1.1"
+    assert posted[3] == body
+    assert posted[2]["content-type"] == "application/json"
+    assert old[0] == f"GET {QUERY} HTTP/1.1"
+    assert old[2]["host"] == "localhost"
+    assert len({port for *_, port in upstream.requests}) == 1, "one connection for all"

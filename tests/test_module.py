@@ -1,0 +1,244 @@
+"""`require "ipgeo"` from somebody else's nginx.conf, and the one that the README gives."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ipgeo.blob import Blob
+from ipgeo.publish import publish
+from support import ROOT, blobs, wait
+from support.blobs import (
+    ATLANTIS_ARRAY,
+    ATLANTIS_IP,
+    ATLANTIS_OBJECT,
+    GAP_IP,
+    UTOPIA_ARRAY,
+    UTOPIA_IP,
+    UTOPIA_OBJECT,
+)
+from support.client import Reply, get
+from support.edge import Edge
+from support.logs import NGINX, Log
+
+APPLICATION = """
+include gen-modules.conf;
+include gen-main.conf;
+error_log log/error.log notice;
+pid nginx.pid;
+
+http {{
+    access_log off;
+    lua_shared_dict {name} 16m;
+    lua_package_path "{lua}/?.lua;{lua}/?/init.lua;;";
+
+    init_by_lua_block {{
+        require("ipgeo").setup{{ blob = "{blob}"{options} }}
+    }}
+    init_worker_by_lua_block {{ require("ipgeo").init_worker() }}
+
+    server {{
+        include gen-listen.conf;
+
+        location = /healthz {{ return 200; }}
+
+        location = /where {{
+            content_by_lua_block {{
+                local arguments = ngx.req.get_uri_args()
+                local answer, err = require("ipgeo").lookup(arguments.ip, arguments.format)
+                if not answer then
+                    ngx.status = 404
+                    return ngx.print(err)
+                end
+                ngx.print(answer)
+            }}
+        }}
+
+        # Other phases than the usual one.
+        location = /phases {{
+            set_by_lua_block $set {{ return require("ipgeo").lookup("1.2.3.4") }}
+            rewrite_by_lua_block {{ ngx.ctx.rewrite = require("ipgeo").lookup("1.2.3.4") }}
+            access_by_lua_block {{
+                ngx.ctx.access = require("ipgeo").lookup("1.2.3.4")
+                ngx.timer.at(0, function() ngx.log(ngx.NOTICE, "in a timer: ",
+                    require("ipgeo").lookup("1.2.3.4")) end)
+            }}
+            header_filter_by_lua_block {{
+                ngx.header.X_Header = require("ipgeo").lookup("1.2.3.4")
+            }}
+            log_by_lua_block {{
+                ngx.log(ngx.NOTICE, "in log: ", require("ipgeo").lookup("1.2.3.4"))
+            }}
+            content_by_lua_block {{
+                ngx.print(ngx.var.set, "\\n", ngx.ctx.rewrite, "\\n", ngx.ctx.access)
+            }}
+        }}
+
+        # Values that are no address in a string; nothing may raise.
+        location = /values {{
+            content_by_lua_block {{
+                local values = {{ 16909060, 1.5, true, false, {{}}, {{ "1.2.3.4" }}, print, "", "x",
+                    "1.2.3.4 ", "1.2.3.4\\0", "01.2.3.4", "::1", ("1"):rep(100000) }}
+                for _, value in ipairs(values) do
+                    ngx.say(tostring(select(2, require("ipgeo").lookup(value))))
+                end
+                ngx.say(tostring(select(2, require("ipgeo").lookup())))
+                ngx.say(tostring(select(2, require("ipgeo").lookup(nil, "object"))))
+            }}
+        }}
+
+        # A caller's mistakes.
+        location = /mistakes {{
+            content_by_lua_block {{
+                local setup = require("ipgeo").setup
+                for _, options in ipairs{{ {{}}, {{ blob = 1 }}, {{ blob = true }}, "path", 5 }} do
+                    local ok, err = pcall(setup, options)
+                    ngx.say(tostring(ok), " ", err)
+                end
+                local ok, err = pcall(setup)
+                ngx.say(tostring(ok), " ", err)
+            }}
+        }}
+    }}
+}}
+"""
+
+
+def application(folder: Path, blob: Path, name: str = "ipgeo_blob_1", options: str = "") -> Edge:
+    conf = APPLICATION.format(lua=ROOT / "lua", blob=blob, name=name, options=options)
+    return Edge(folder, blob, conf=conf)
+
+
+@pytest.fixture
+def blob(folder: Path) -> Path:
+    path = folder / "test.blob"
+    path.write_bytes(blobs.fictional(gap=True))
+    return path
+
+
+def where(edge: Edge, query: str) -> tuple[int, bytes]:
+    reply = get(edge.address, f"/where?{query}")
+    return reply.status, body_of(reply)
+
+
+def body_of(reply: Reply) -> bytes:
+    """The body, which Lua sends in chunks."""
+    if "chunked" not in reply.headers.get("transfer-encoding", ""):
+        return reply.body
+    chunks, rest = [], reply.body
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        chunks.append(rest[: int(size, 16)])
+        rest = rest[int(size, 16) + 2 :]
+    return b"".join(chunks)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("ipgeo_blob_1", ""), ("geo", ', dict = "geo", interval = 0.1')]
+)
+def test_lookup(folder: Path, blob: Path, name: str, options: str) -> None:
+    with application(folder, blob, name, options) as edge:
+        for query, status, body in (
+            (f"ip={ATLANTIS_IP}", 200, ATLANTIS_ARRAY),
+            (f"ip={ATLANTIS_IP}&format=array", 200, ATLANTIS_ARRAY),
+            (f"ip={ATLANTIS_IP}&format=object", 200, ATLANTIS_OBJECT),
+            (f"ip={UTOPIA_IP}", 200, UTOPIA_ARRAY),
+            (f"ip={UTOPIA_IP}&format=object", 200, UTOPIA_OBJECT),
+            (f"ip={GAP_IP}", 404, b"no_data"),
+            (f"ip={GAP_IP}&format=object", 404, b"no_data"),
+            ("ip=010.0.0.1", 404, b"invalid_ip"),
+            ("ip=1.2.3.4%00", 404, b"invalid_ip"),
+            ("ip=1.2.3.4&ip=1.2.3.4", 404, b"invalid_ip"),
+            ("ip", 404, b"invalid_ip"),
+            ("", 404, b"invalid_ip"),
+        ):
+            assert where(edge, query) == (status, body)
+        assert "every worker keeps a copy" not in edge.error_log.text()
+
+
+def test_in_every_phase(folder: Path, blob: Path) -> None:
+    with application(folder, blob) as edge:
+        reply = get(edge.address, "/phases")
+        assert reply.status == 200
+        assert body_of(reply).split(b"\n") == [ATLANTIS_ARRAY] * 3
+        assert reply.headers["x-header"].encode("latin-1") == ATLANTIS_ARRAY
+        told = [f"{place}{ATLANTIS_ARRAY.decode()}" for place in ("in a timer: ", "in log: ")]
+        wait.until(lambda: all(text in edge.error_log.text() for text in told), "both are logged")
+
+
+def test_values_that_are_no_address(folder: Path, blob: Path) -> None:
+    with application(folder, blob) as edge:
+        reply = get(edge.address, "/values")
+        assert reply.status == 200
+        assert body_of(reply).split() == [b"invalid_ip"] * 16
+
+
+def test_mistakes_are_the_caller_s(folder: Path, blob: Path) -> None:
+    with application(folder, blob) as edge:
+        told = body_of(get(edge.address, "/mistakes")).decode().splitlines()
+        assert len(told) == 6
+        assert all(line.startswith("false ") for line in told)
+        assert all("ipgeo.setup: { blob = PATH } expected" in line for line in told)
+        assert not [line for line in told if "init.lua" in line], "level 2: not our own line"
+        assert where(edge, f"ip={ATLANTIS_IP}") == (200, ATLANTIS_ARRAY)
+
+
+@pytest.mark.parametrize("content", [None, b"not a blob"])
+def test_unavailable_until_there_is_a_blob(folder: Path, content: bytes | None) -> None:
+    path = folder / "test.blob"
+    if content:
+        path.write_bytes(content)
+    with application(folder, path) as edge:
+        for query in (f"ip={ATLANTIS_IP}", f"ip={GAP_IP}&format=object"):
+            assert where(edge, query) == (404, b"unavailable")
+        assert where(edge, "ip=x") == (404, b"invalid_ip")
+        publish(path, blobs.fictional(gap=True))
+        edge.hup()
+        assert where(edge, f"ip={ATLANTIS_IP}") == (200, ATLANTIS_ARRAY)
+        publish(path, blobs.fictional())
+        edge.hup()
+        assert where(edge, f"ip={GAP_IP}") == (200, UTOPIA_ARRAY)
+
+
+# The README
+
+
+@pytest.fixture
+def readme(folder: Path, blob: Path) -> Iterator[Edge]:
+    """The nginx.conf of the README as it stands, but for the port, and /healthz for the harness."""
+    (conf,) = re.findall(
+        r"^```nginx\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    if "load_module" not in conf or not Path("/usr/lib/nginx/modules").exists():
+        pytest.skip("it is written for Debian's nginx")
+    (folder / "lua").symlink_to(ROOT / "lua")
+    (folder / "var").mkdir()
+    shutil.copy(blob, folder / "var" / "ipgeo.blob")
+    for old, new in (
+        (r"listen 127\.0\.0\.1:\d+;", "include gen-listen.conf;"),
+        (r"location = /where", r"location = /healthz { return 200; }\n\g<0>"),
+    ):
+        conf, count = re.subn(old, new, conf)
+        assert count == 1
+    edge = Edge(folder, blob, conf=conf)
+    log = Log(folder / "var" / "app-error.log", NGINX)
+    with edge:
+        yield edge
+    log.close()
+
+
+def test_the_readme_s_application(readme: Edge) -> None:
+    reply = get(readme.address, f"/where?ip={ATLANTIS_IP}")
+    assert (reply.status, json.loads(body_of(reply))) == (200, json.loads(ATLANTIS_OBJECT))
+    for query, status, code in (
+        ("ip=x", 400, "invalid_ip"),
+        (f"ip={GAP_IP}", 404, "no_data"),
+    ):
+        reply = get(readme.address, f"/where?{query}")
+        assert (reply.status, json.loads(body_of(reply))) == (status, {"error": code})
+    log = (readme.folder / "var" / "app-error.log").read_text()
+    assert f"build id none -> {Blob(blobs.fictional(gap=True)).build_id}" in log
+    assert "[warn]" not in log

@@ -1,0 +1,289 @@
+"""The two proofs: the compiler's own, and script/prove, which shares no code with it."""
+
+import contextlib
+import subprocess
+import sys
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ipgeo.address import ADDRESS_COUNT, format_ipv4
+from ipgeo.blob import Blob, read_blob
+from ipgeo.codes import Codes, read_codes
+from ipgeo.errors import ProofError
+from ipgeo.model import Runs
+from ipgeo.prove import prove
+from ipgeo.sources.dat import EDITIONS, read_dat
+from support import ROOT, blobs
+from support.compiler import SAMPLE, SAMPLE_CODES, build, exchanged
+from support.sources import dat, small_dat, write_codes
+
+SCRIPT = ROOT / "script" / "prove"
+READING = ROOT / "prove" / "reading.py"
+SECONDS = 300
+
+EQUAL, DIFFERENT, USAGE = 0, 1, 2
+
+# Two records of the sample: 8.8.8.0/24 and the rest of 8.0.0.0/8 behind it.
+GOOGLE, BEHIND = "8.8.8.0", "8.8.9.0"
+
+
+def start(*arguments: object) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [str(SCRIPT), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(proof: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    out, err = proof.communicate(timeout=SECONDS)
+    return proof.returncode, out, err
+
+
+def exchanged_sample() -> bytes:
+    runs = read_dat(SAMPLE).runs
+    record = list(runs.first).index(0x08080800)
+    return exchanged(SAMPLE.read_bytes(), record, record + 1)
+
+
+@dataclass
+class Proof:
+    """A blob of the sample or the real data, and script/prove at work on it."""
+
+    blob: Path
+    process: "subprocess.Popen[str]"
+
+    def result(self) -> tuple[int, str, str]:
+        return finish(self.process)
+
+
+@pytest.fixture(scope="module")
+def proofs(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[dict[str, Proof]]:
+    """All whole proofs, started together: each keeps one core busy for some twenty seconds."""
+    folder = tmp_path_factory.mktemp("prove")
+    wrong = folder / "exchanged.dat"
+    wrong.write_bytes(exchanged_sample())
+    build(folder / "right.blob")
+    build(folder / "wrong.blob", wrong)
+    sources = dict.fromkeys(("right", "wrong"), (SAMPLE, SAMPLE_CODES))
+    with contextlib.suppress(pytest.skip.Exception):  # the test that wants it skips by itself
+        real = request.getfixturevalue("real_data")
+        (folder / "real.blob").write_bytes(request.getfixturevalue("real_blob"))
+        sources["real"] = real / "17monipdb.dat", real
+    running = {
+        name: Proof(folder / f"{name}.blob", start(folder / f"{name}.blob", *source))
+        for name, source in sources.items()
+    }
+    yield running
+    for proof in running.values():
+        if proof.process.poll() is None:
+            proof.process.kill()
+            proof.process.communicate()
+
+
+# script/prove
+
+
+def test_the_sample_is_equal(proofs: dict[str, Proof]) -> None:
+    changes = read_blob(proofs["right"].blob).runs
+    line = f"equal: {changes} changes of answer over all {ADDRESS_COUNT} addresses\n"
+    assert proofs["right"].result() == (EQUAL, line, "")
+
+
+def test_two_exchanged_contents_are_caught(proofs: dict[str, Proof]) -> None:
+    status, out, err = proofs["wrong"].result()
+    assert (status, err) == (DIFFERENT, "")
+    google = '["美国", "US", "美国", "None", "", "None", "Google Public DNS", ""]'
+    lines = out.splitlines()
+    assert lines[0] == "different: 3 changes are only in the source or only in the blob"
+    assert lines[1] == f"  from {GOOGLE} on the source answers {google}"
+    assert f"  from {BEHIND} on the blob answers {google}" in lines[2:]
+    assert len(lines) == 4
+
+
+def test_the_real_data_are_equal(real_data: Path, proofs: dict[str, Proof]) -> None:
+    line = f"equal: 243816 changes of answer over all {ADDRESS_COUNT} addresses\n"
+    assert proofs["real"].result() == (EQUAL, line, "")
+
+
+@pytest.mark.parametrize("arguments", [[], ["x"], ["x", "y"], ["x", "y", "z", "extra"]])
+def test_wrong_usage(arguments: list[str]) -> None:
+    assert finish(start(*arguments)) == (USAGE, "", "usage: script/prove BLOB SOURCE.dat CODES\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "No such file"),
+        (b"", "0 bytes"),
+        (blobs.fictional()[:-1], "bytes"),
+        (blobs.fictional()[:-1] + b"\xff", "checksum"),
+    ],
+)
+def test_a_blob_that_is_none_is_refused(
+    tmp_path: Path, content: bytes | None, problem: str
+) -> None:
+    path = tmp_path / "bad.blob"
+    if content is not None:
+        path.write_bytes(content)
+    status, out, err = finish(start(path, SAMPLE, SAMPLE_CODES))
+    assert status == DIFFERENT
+    assert err.count("\n") == 1
+    assert str(path) in err
+    assert problem in err
+    assert "equal" not in out
+
+
+# The second reading, fed with what the edge would say
+
+
+def swept(blob: Blob) -> str:
+    """What prove/sweep.lua prints for a blob, by Python's own reading of it."""
+    lines = [
+        f"change {first} {-1 if number is None else number}" for first, _, number in blob.spans()
+    ]
+    for number in range(blob.locations):
+        array, members = blob.answer(number)
+        lines.append(f"answer {number} {array.decode()}\t{members.decode()}")
+    return "\n".join(lines) + "\n"
+
+
+def read_again(blob: Blob, source: Path, codes: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, str(READING), str(source), str(codes)],
+        input=swept(blob),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("count", EDITIONS)
+def test_both_read_every_edition_alike(tmp_path: Path, count: int) -> None:
+    source, codes = tmp_path / "source.dat", write_codes(tmp_path / "codes")
+    source.write_bytes(small_dat(count) + b"trailing")
+    blob = Blob(build(tmp_path / "x.blob", source, codes))
+    done = read_again(blob, source, codes)
+    assert (done.returncode, done.stderr) == (EQUAL, "")
+    assert done.stdout.startswith("equal: 3 changes ")
+
+
+FORMS = {
+    "plain": bytes,
+    "byte order mark": lambda content: b"\xef\xbb\xbf" + content,
+    "CRLF": lambda content: content.replace(b"\n", b"\r\n"),
+    "empty lines": lambda content: content.replace(b"\n", b"\n\n"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_both_read_every_form_of_the_codes_alike(tmp_path: Path, form: str) -> None:
+    source, codes = tmp_path / "source.dat", write_codes(tmp_path / "codes", change=FORMS[form])
+    places = [
+        (0, ("中国", "北京", "北京", "")),
+        (1 << 8, ("中国", "黑龙江", "鹤岗", "")),
+        (1 << 16, ("日本", "山行县", "鹤岗", "")),
+        (1 << 24, ("鹤岗", "", "", "")),
+        (1 << 31, ("中国", "", "北京", "")),
+    ]
+    source.write_bytes(dat(places))
+    blob = Blob(build(tmp_path / "x.blob", source, codes))
+    done = read_again(blob, source, codes)
+    assert (done.returncode, done.stderr) == (EQUAL, "")
+
+
+WRONG_SOURCES = {
+    "another answer": (dat([(0, ("A", "", "", "")), (9, ("C", "", "", ""))]), "0.0.0.9"),
+    "another bound": (dat([(0, ("A", "", "", "")), (8, ("B", "", "", ""))]), "0.0.0.8"),
+    "one change less": (dat([(0, ("A", "", "", ""))]), "0.0.0.9"),
+    "one change more": (
+        dat([(0, ("A", "", "", "")), (9, ("B", "", "", "")), (99, ("A", "", "", ""))]),
+        "0.0.0.99",
+    ),
+    "the last address": (
+        dat([(0, ("A", "", "", "")), (9, ("B", "", "", "")), ((1 << 32) - 1, ("A", "", "", ""))]),
+        "255.255.255.255",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_SOURCES)
+def test_both_see_a_difference(tmp_path: Path, name: str) -> None:
+    right, wrong = tmp_path / "right.dat", tmp_path / "wrong.dat"
+    right.write_bytes(dat([(0, ("A", "", "", "")), (9, ("B", "", "", ""))]))
+    blob = Blob(build(tmp_path / "x.blob", right, SAMPLE_CODES))
+    data, place = WRONG_SOURCES[name]
+    wrong.write_bytes(data)
+    codes = read_codes(SAMPLE_CODES)
+    prove(blob, read_dat(right).runs, codes)
+    with pytest.raises(ProofError, match=rf"^{place.replace('.', '[.]')}: "):
+        prove(blob, read_dat(wrong).runs, codes)
+    done = read_again(blob, wrong, SAMPLE_CODES)
+    assert (done.returncode, done.stderr) == (DIFFERENT, "")
+    assert f"  from {place} on the " in done.stdout
+    assert done.stdout.startswith("different: ")
+
+
+@pytest.mark.parametrize(
+    "data", [b"", small_dat()[:500], small_dat()[:1040], small_dat()[:-5], b"\xff" * 3000]
+)
+def test_a_source_that_is_none_is_refused(tmp_path: Path, data: bytes) -> None:
+    source = tmp_path / "bad.dat"
+    blob = Blob(build(tmp_path / "x.blob"))
+    source.write_bytes(data)
+    done = read_again(blob, source, SAMPLE_CODES)
+    assert done.returncode == DIFFERENT
+    assert "Traceback" not in done.stderr
+    assert "equal: " not in done.stdout
+
+
+# The compiler's own proof
+
+
+def test_two_exchanged_contents_are_no_proof(tmp_path: Path) -> None:
+    wrong = tmp_path / "exchanged.dat"
+    wrong.write_bytes(exchanged_sample())
+    blob = Blob(build(tmp_path / "x.blob", wrong))
+    codes = read_codes(SAMPLE_CODES)
+    prove(blob, read_dat(wrong).runs, codes)
+    with pytest.raises(ProofError, match=rf"^{GOOGLE}: the source answers .*Google.*, the blob"):
+        prove(blob, read_dat(SAMPLE).runs, codes)
+
+
+def test_a_gap_is_no_answer(tmp_path: Path) -> None:
+    """A blob without data where its source has some is not equal, nor is the other way round."""
+    source = tmp_path / "source.dat"
+    source.write_bytes(dat([(0, ("Utopia", "", "", ""))]))
+    runs = read_dat(source).runs
+    with pytest.raises(ProofError, match=r"^0[.]0[.]0[.]0: "):
+        prove(Blob(blobs.fictional(gap=True)), runs, Codes())
+
+
+def test_exchanged_real_contents_are_no_proof(
+    real_data: Path, real_blob: bytes, tmp_path: Path
+) -> None:
+    source = real_data / "17monipdb.dat"
+    wrong = tmp_path / "exchanged.dat"
+    runs = read_dat(source).runs
+    # The first two neighbours behind 120.0.0.0 that differ.
+    record = next(
+        i for i in range(bisect_left(runs.first, 120 << 24), len(runs)) if differ(runs, i)
+    )
+    wrong.write_bytes(exchanged(source.read_bytes(), record, record + 1))
+    codes = read_codes(real_data)
+    prove(Blob(real_blob), runs, codes)
+    with pytest.raises(ProofError, match=rf"^{format_ipv4(runs.first[record])}: the source "):
+        prove(Blob(real_blob), read_dat(wrong).runs, codes)
+
+
+def differ(runs: Runs, record: int) -> bool:
+    """Whether three records in a row have three locations."""
+    return len(set(runs.number[record - 1 : record + 2])) == 3

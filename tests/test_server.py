@@ -1,0 +1,225 @@
+"""script/server: what an operator sees of it, and that nothing is left of it."""
+
+import json
+import os
+import pwd
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support import blobs, wait
+from support.client import get
+from support.places import free_port, short_folder
+from support.process import children
+from support.program import SCRIPT, Program, program
+
+GOOGLE = ["美国", "US", "美国", "None", "", "None", "Google Public DNS", ""]
+PID_FILES = ("fallback.pid", "nginx.pid")
+STOP_SECONDS = 30
+QUICKLY = 8  # seconds on a busy machine; less than it waits for a server to become ready
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up root's privileges")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Program]:
+    """One for all tests that only look at it."""
+    with short_folder() as folder, program(folder / "first") as running:
+        running.wait_until_complete()
+        yield running
+
+
+def asked(running: Program, ip: str = "8.8.8.8") -> list[str]:
+    reply = get(running.address, f"/api/ip_query?ip={ip}")
+    assert reply.status == 200
+    assert "x-ipgeo-served-by" not in reply.headers
+    answer: list[str] = json.loads(reply.body)
+    return answer
+
+
+def refusal(folder: Path, **settings: Any) -> str:
+    """Start one that is to fail at once; return what it says."""
+    started = time.monotonic()
+    with program(folder, **settings) as failing:
+        assert failing.process.wait(QUICKLY) == 1
+        assert time.monotonic() - started < QUICKLY
+        wait.until(partial(has_ended, failing), "it leaves nothing running")
+        return failing.text()
+
+
+def test_it_compiles_the_sample_and_says_where_it_serves(server: Program) -> None:
+    text = server.text()
+    url = f"http://127.0.0.1:{server.port}"
+    assert re.search(
+        r"^==> no blob at \S+/var/ipgeo\.blob: compiling the sample$", text, re.MULTILINE
+    )
+    assert "this is the project's sample, not real data" in text
+    assert text.endswith(
+        f"==> ipgeo serves {url} (Ctrl-C stops it)\n    curl '{url}/api/ip_query?ip=8.8.8.8'\n"
+    )
+    assert asked(server) == GOOGLE
+
+
+def test_the_fallback_serves_too(server: Program) -> None:
+    path = server.var / "fallback.sock"
+    reply = get(path, "/api/ip_query?ip=8.8.8.8")
+    assert json.loads(reply.body) == GOOGLE
+    assert reply.headers["x-ipgeo-served-by"] == "fallback"
+
+
+@as_root
+def test_as_root_the_workers_are_somebody_else(server: Program) -> None:
+    user = pwd.getpwnam("www-data").pw_uid
+    for name in PID_FILES:
+        master = server.pid_of(name)
+        wait.until(partial(has_workers, master, 2), f"the workers of {name} are there")
+        for worker in children(master):
+            wait.until(partial(is_run_by, user, worker), f"a worker of {name} has given up root")
+
+
+def has_workers(master: int, count: int) -> bool:
+    return len(children(master)) == count
+
+
+def is_run_by(user: int, pid: int) -> bool:
+    return f"Uid:\t{user}\t{user}\t{user}\t{user}\n" in Path(f"/proc/{pid}/status").read_text()
+
+
+def test_a_port_that_is_in_use(server: Program) -> None:
+    with short_folder() as folder:
+        text = refusal(folder / "other", IPGEO_PORT=server.port)
+    assert f"server: port {server.port} on 127.0.0.1 is in use" in text
+    assert "IPGEO_PORT" in text
+    assert asked(server) == GOOGLE
+
+
+def test_a_folder_that_is_in_use(server: Program) -> None:
+    var = server.var
+    with short_folder() as folder:
+        text = refusal(folder / "other", IPGEO_VAR=var)
+    assert f"server: another script/server runs with this IPGEO_VAR: {var}\n" in text
+    assert asked(server) == GOOGLE
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("IPGEO_PORT", "0"),
+        ("IPGEO_PORT", "http"),
+        ("IPGEO_WORKERS", "-1"),
+        ("IPGEO_FALLBACK_WORKERS", "0"),
+        ("IPGEO_BIND", "localhost"),
+        ("IPGEO_DICT_SIZE", "1t"),
+        ("IPGEO_VAR", '/run/a"quote'),
+    ],
+)
+def test_a_setting_that_is_not_valid(folder: Path, name: str, value: str) -> None:
+    text = refusal(folder / "other", **{name: value})
+    last = text.splitlines()[-1]
+    assert name in last
+    assert value in last
+    assert "Traceback" not in text
+
+
+SCRIPT_ITSELF, ITS_GROUP, SUPERVISOR = "script", "group", "supervisor"
+
+
+@dataclass
+class End:
+    """Who gets which signal, and the script's status. Each is started in a way of its own too."""
+
+    number: signal.Signals
+    to: str = SCRIPT_ITSELF
+    status: int = 0
+    script: Path = SCRIPT
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def come(self, server: Program) -> None:
+        if self.to == ITS_GROUP:  # as a terminal does
+            os.killpg(server.process.pid, self.number)
+        else:
+            pid = server.pid_of("supervisord.pid") if self.to == SUPERVISOR else server.process.pid
+            os.kill(pid, self.number)
+
+
+ENDS = {
+    "TERM": End(signal.SIGTERM),
+    "INT": End(signal.SIGINT, settings={"IPGEO_BLOB": "fiction.blob"}),
+    "Ctrl-C in a terminal": End(signal.SIGINT, ITS_GROUP, script=Path("link")),
+    "a terminal that is closed": End(
+        signal.SIGHUP, ITS_GROUP, settings={"IPGEO_VAR": "a folder/var"}
+    ),
+    "KILL": End(signal.SIGKILL, status=-signal.SIGKILL),
+    "KILL of the supervisor": End(signal.SIGKILL, SUPERVISOR, status=1),
+}
+
+
+def test_many_side_by_side_and_nothing_is_left_of_any(folder: Path) -> None:
+    """Called in another folder: relative settings begin there. One is called through links."""
+    (folder / "middle").symlink_to(SCRIPT)
+    (folder / "link").symlink_to("middle")
+    blob = folder / "fiction.blob"
+    blob.write_bytes(blobs.fictional())
+    before = blob.stat().st_ino, blob.stat().st_mtime_ns
+    with ExitStack() as running:
+        servers = {}
+        for number, (name, end) in enumerate(ENDS.items()):
+            started = program(folder / str(number), folder / end.script, folder, **end.settings)
+            servers[name] = running.enter_context(started)
+        for server in servers.values():
+            server.wait_until_complete()
+            assert len(server.session()) >= 7, "script, supervisor, two masters, their workers"
+        assert asked(servers["INT"], blobs.ATLANTIS_IP)[0] == "Atlantis"
+        assert "compiling" not in servers["INT"].text()
+        assert (blob.stat().st_ino, blob.stat().st_mtime_ns) == before
+        assert all(asked(server) == GOOGLE for name, server in servers.items() if name != "INT")
+        assert (folder / "a folder" / "var" / "nginx.pid").exists()
+        for name, server in servers.items():
+            ENDS[name].come(server)
+        for name, server in servers.items():
+            assert server.process.wait(STOP_SECONDS) == ENDS[name].status, name
+            if name == "KILL":  # nobody waits for the others then
+                wait.until(partial(has_ended, server), "all have ended", STOP_SECONDS)
+            assert server.session() == [], name
+            assert not (server.var / "nginx.pid").exists(), name
+
+
+def has_ended(server: Program) -> bool:
+    return not server.session()
+
+
+def test_masters_that_die_are_replaced(folder: Path) -> None:
+    with program(folder / "first") as server:
+        server.wait_until_complete()
+        masters = {name: server.pid_of(name) for name in PID_FILES}
+        for master in masters.values():
+            os.kill(master, signal.SIGKILL)
+        for name, master in masters.items():
+            replaced = partial(is_replaced, server.var / name, master)
+            wait.until(replaced, f"a new one in {name}", seconds=8)
+        server.wait_until_complete()
+        assert asked(server) == GOOGLE
+        server.process.terminate()
+        assert server.process.wait(STOP_SECONDS) == 0
+        assert server.session() == []
+
+
+def is_replaced(file: Path, first: int) -> bool:
+    return file.exists() and file.read_text().strip() not in ("", str(first))
+
+
+def test_a_port_that_somebody_else_uses(folder: Path) -> None:
+    with socket.socket() as taken:
+        port = free_port()
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        assert f"port {port} on 127.0.0.1 is in use" in refusal(folder / "x", IPGEO_PORT=port)
