@@ -1,9 +1,11 @@
 """The console script ``ipgeo-compile``: thin commands over the library.
 
-Exit status: 0 done, 1 bad input, 2 wrong usage.
+Exit status: 0 done, 1 bad input, 2 wrong usage, 3 refused by a gate.
 """
 
+import io
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +20,21 @@ from ipgeo.address import ADDRESS_COUNT, parse_ipv4
 from ipgeo.blob import Blob, read_blob
 from ipgeo.codes import Codes, read_codes
 from ipgeo.compile import STEPS, Compiled, compile_blob
+from ipgeo.diff import as_dict, as_lines, diff, largest_lines, printable
 from ipgeo.errors import BlobError, InputError, ProofError
 from ipgeo.export import FORMATS
+from ipgeo.gates import (
+    MAX_CHANGE_PERCENT,
+    MAX_CODELESS_RISE,
+    Limits,
+    State,
+    read_expected,
+    verdict_lines,
+)
+from ipgeo.model import Source
 from ipgeo.prove import prove
 from ipgeo.publish import publish
+from ipgeo.refresh import Outcome, Status, refresh, rollback
 from ipgeo.sample import write_sample
 from ipgeo.sources.dat import read_dat
 
@@ -31,6 +44,12 @@ LONG_WORK = 8 << 20
 TOP_NAMES = 10
 
 FilePath = click.Path(path_type=Path)
+
+
+class _Refusal(click.ClickException):
+    """A gate refuses the new blob."""
+
+    exit_code = 3
 
 
 class _Commands(click.Group):
@@ -50,6 +69,13 @@ class _Commands(click.Group):
             raise click.ClickException("out of memory") from None
 
 
+def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
+    """Refuse nan, which to click is in every range."""
+    if math.isnan(value):
+        raise click.BadParameter("nan is not a number")
+    return value
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ipgeo-compile")
 def main() -> None:
@@ -61,20 +87,94 @@ def main() -> None:
 @click.option("--codes", "codes_dir", type=FilePath, help="Folder of the three code files.")
 @click.option("-o", "--output", "out", type=FilePath, required=True, help="The blob to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def build(source: Path, codes_dir: Path | None, out: Path, as_json: bool) -> None:
+@click.option("--expect", type=FilePath, help="Golden addresses: lines of ip, tab, JSON.")
+@click.option(
+    "--max-change",
+    type=click.FloatRange(0, 100),
+    callback=_number,
+    default=MAX_CHANGE_PERCENT,
+    show_default=True,
+    metavar="PERCENT",
+    help="Share of all addresses that may answer otherwise.",
+)
+@click.option("--allow-less-coverage", is_flag=True, help="Fewer addresses may have data.")
+@click.option(
+    "--max-codeless-rise",
+    type=click.FloatRange(0, 100),
+    callback=_number,
+    default=MAX_CODELESS_RISE,
+    show_default=True,
+    metavar="POINTS",
+    help="Percentage points by which the share of addresses without country code may rise.",
+)
+@click.option("--force", is_flag=True, help="Publish what a gate refuses.")
+def build(
+    source: Path,
+    *,
+    codes_dir: Path | None,
+    out: Path,
+    as_json: bool,
+    expect: Path | None,
+    max_change: float,
+    allow_less_coverage: bool,
+    max_codeless_rise: float,
+    force: bool,
+) -> None:
     """Compile SOURCE (a 17mon/IPIP .dat file), prove the result and publish it.
 
-    An existing output is replaced as a whole at the very end, or not at all.
+    An existing output is kept as OUTPUT.previous and replaced as a whole at the very end, or not at
+    all: a gate that refuses the new blob ends with status 3. OUTPUT.json tells what was published.
     """
     started = time.monotonic()
+    expected = read_expected(expect) if expect else None
+    limits = Limits(expected, max_change, allow_less_coverage, max_codeless_rise)
     with _progress(source) as report:
         report("read")
         read = read_dat(source)
         compiled = compile_blob(read, _codes(codes_dir), report)
-    publish(out, compiled.data)
+    outcome = refresh(out, compiled, _facts(source, read, compiled), limits, force=force)
     summary = _summary(compiled, read.facts["records"], with_codes=codes_dir is not None)
+    summary |= _outcome(outcome)
     summary |= {"output": str(out), "seconds": round(time.monotonic() - started, 2)}
-    click.echo(json.dumps(summary, ensure_ascii=False) if as_json else _build_text(summary))
+    if as_json:
+        click.echo(printable(json.dumps(summary, ensure_ascii=False)))
+    if outcome.failed:
+        raise _Refusal(_refusal_text(out, outcome))
+    if not as_json:
+        click.echo(_build_text(summary, _outcome_lines(outcome)))
+
+
+@main.command("diff")
+@click.argument("old", type=FilePath)
+@click.argument("new", type=FilePath)
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def diff_command(old: Path, new: Path, as_json: bool) -> None:
+    """Print which addresses answer otherwise in the blob NEW than in OLD."""
+    before, after = read_blob(old), read_blob(new)
+    found = diff(before, after)
+    if as_json:
+        ids = {"old": before.build_id, "new": after.build_id}
+        click.echo(printable(json.dumps(ids | as_dict(found), ensure_ascii=False)))
+        return
+    for name, blob in (("old", before), ("new", after)):
+        click.echo(f"{name}  build id {blob.build_id}, {blob.runs} runs")
+    click.echo("\n".join(as_lines(found)))
+
+
+@main.command("rollback")
+@click.argument("blob", type=FilePath)
+def rollback_command(blob: Path) -> None:
+    """Publish BLOB.previous as BLOB, and what BLOB was as BLOB.previous.
+
+    The build that is taken back is remembered: build refuses it from now on without --force.
+    """
+    done = rollback(blob)
+    if done.before:
+        click.echo(f"{blob}: rolled back from build id {done.before} to {done.build_id}")
+        click.echo(f"build refuses {done.before} from now on, unless with --force")
+    else:
+        click.echo(f"{blob}: rolled back to build id {done.build_id}")
+        click.echo(f"{done.problem}: nothing of it is kept or remembered")
 
 
 @main.command()
@@ -105,9 +205,8 @@ def lookup(blob: Path, ip: tuple[str, ...], form: str) -> None:
     the others are still answered, and the exit status is 1.
     """
     checked = read_blob(blob)
-    lines = click.get_text_stream("stdin", errors="backslashreplace")
     refused = 0
-    for number, text in enumerate(ip or map(str.strip, lines), start=1):
+    for number, text in enumerate(ip or _input_lines(), start=1):
         address = parse_ipv4(text)
         if address is None:
             refused += 1
@@ -147,7 +246,7 @@ def export(blob: Path, form: str, out: Path) -> None:
     """
     data = FORMATS[form](read_blob(blob), int(blob.stat().st_mtime))
     if str(out) == "-":
-        click.get_binary_stream("stdout").write(data)
+        sys.stdout.buffer.write(data)
     else:
         publish(out, data)
 
@@ -179,6 +278,12 @@ def _step_name(step: str | None) -> str | None:
     return step
 
 
+def _input_lines() -> Iterator[str]:
+    if isinstance(sys.stdin, io.TextIOWrapper):  # what is not UTF-8 is to be reported, not to raise
+        sys.stdin.reconfigure(errors="backslashreplace")
+    return map(str.strip, sys.stdin)
+
+
 def _answer(blob: Blob, text: str, address: int, form: str) -> str:
     location = blob.find(address)
     if location is None:
@@ -208,7 +313,60 @@ def _summary(compiled: Compiled, records: int | str, *, with_codes: bool) -> dic
     }
 
 
-def _build_text(summary: dict[str, Any]) -> str:
+def _facts(source: Path, read: Source, compiled: Compiled) -> dict[str, Any]:
+    """Return what the manifest says beyond what the blob says of itself."""
+    blob = compiled.blob
+    first, *codes = blob.meta["sources"]
+    return {
+        "inputs": [
+            {"name": source.name, **first},
+            *({"name": facts["format"], **facts} for facts in codes),
+        ],
+        "counts": {
+            "bytes": blob.size,
+            "records": read.facts["records"],
+            "runs": blob.runs,
+            "locations": blob.locations,
+            "names_without_code": len(compiled.without_code),
+        },
+        "proof": {"result": "equal to the source", "addresses": ADDRESS_COUNT},
+    }
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "status": outcome.status,
+        "gates": [verdict.as_dict() for verdict in outcome.verdicts],
+        "change": as_dict(outcome.change) if outcome.change else None,
+        "note": outcome.note,
+    }
+
+
+def _outcome_lines(outcome: Outcome) -> list[str]:
+    lines = verdict_lines(outcome.verdicts, outcome.uncompared)
+    if outcome.note:
+        lines.append(outcome.note)
+    by_force = [verdict.gate for verdict in outcome.verdicts if verdict.state == State.FORCED]
+    if by_force:
+        lines.append(f"--force overrode {', '.join(by_force)}")
+        lines += largest_lines(outcome.change) if outcome.change else []
+    if outcome.status == Status.UNCHANGED:
+        lines.append("nothing new is published, the previous file stays")
+    return lines
+
+
+def _refusal_text(out: Path, outcome: Outcome) -> str:
+    lines = [f"{out}: left as it is, the new blob is refused by {_names(outcome)}"]
+    lines += [verdict.line() for verdict in outcome.failed]
+    lines += largest_lines(outcome.change) if outcome.change else []
+    return "\n".join([*lines, "--force publishes it all the same"])
+
+
+def _names(outcome: Outcome) -> str:
+    return ", ".join(verdict.gate for verdict in outcome.failed)
+
+
+def _build_text(summary: dict[str, Any], outcome: list[str]) -> str:
     lines = [
         f"{summary['output']}: {summary['bytes']} bytes, build id {summary['build_id']}",
         f"{summary['records']} records, {summary['runs']} runs, {summary['locations']} locations",
@@ -220,7 +378,7 @@ def _build_text(summary: dict[str, Any]) -> str:
         lines += _without_code_lines(summary["without_code"])
     else:
         lines.append("no --codes: no answer has a country, province or city code")
-    return "\n".join([*lines, f"{summary['seconds']:.2f} s"])
+    return "\n".join([*lines, *outcome, f"{summary['seconds']:.2f} s"])
 
 
 def _without_code_lines(missing: dict[str, Any]) -> list[str]:

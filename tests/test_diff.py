@@ -1,0 +1,212 @@
+"""The difference of two blobs, against one that is worked out address by address."""
+
+import itertools
+import json
+from array import array
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipgeo.address import ADDRESS_COUNT, LAST_ADDRESS
+from ipgeo.answers import Answer
+from ipgeo.blob import Blob, write_blob
+from ipgeo.diff import LARGEST, diff
+from ipgeo.model import NO_DATA
+from support.compiler import compiler
+
+Runs = dict[int, str | None]
+"""First addresses, ascending from 0, to the country that answers; None is no data."""
+
+
+def answer(name: str) -> Answer:
+    members = {"country": name.partition(" ")[0], "country_code": None, "note": name}
+    return Answer(json.dumps([name]).encode(), json.dumps(members).encode()[1:])
+
+
+def blob_of(runs: Runs) -> bytes:
+    names = [name for name in dict.fromkeys(runs.values()) if name is not None]
+    number = [NO_DATA if name is None else names.index(name) for name in runs.values()]
+    return write_blob(array("I", runs), array("I", number), [*map(answer, names)], {})
+
+
+def merged(runs: Runs) -> Runs:
+    """Return the runs without those that repeat the one before them."""
+    kept: Runs = {}
+    before: str | None = "nothing yet"
+    for first, name in runs.items():
+        if name != before:
+            kept[first] = before = name
+    return kept
+
+
+def of(runs: Runs, address: int) -> str | None:
+    return [name for first, name in runs.items() if first <= address][-1]
+
+
+NAMES = st.sampled_from(["A", "B 1", "B 2", None])
+# Few places, so that edges of both blobs often coincide; the last address is one of them.
+PLACES = st.sampled_from([1, 2, 3, 0xFFFF, 0x10000, 0x10001, 1 << 31, LAST_ADDRESS - 1])
+
+
+@st.composite
+def runs_of(draw: st.DrawFn) -> Runs:
+    firsts = sorted({0, *draw(st.sets(PLACES | st.just(LAST_ADDRESS)))})
+    return merged({first: draw(NAMES) for first in firsts})
+
+
+@given(runs_of(), runs_of())
+def test_it_is_what_differs_piece_by_piece(old: Runs, new: Runs) -> None:
+    edges = sorted({*old, *new, ADDRESS_COUNT})
+    pieces = [
+        (first, end, of(old, first), of(new, first)) for first, end in itertools.pairwise(edges)
+    ]
+    changed = [piece for piece in pieces if piece[2] != piece[3]]
+    found = diff(Blob(blob_of(old)), Blob(blob_of(new)))
+    assert found.addresses == sum(end - first for first, end, *_ in changed)
+    assert found.ranges == len(changed)
+    changed.sort(key=lambda piece: (piece[0] - piece[1], piece[0]))
+    assert [tuple(change) for change in found.largest] == [
+        (first, end - 1, was and answer(was), now and answer(now))
+        for first, end, was, now in changed[:LARGEST]
+    ]
+    countries: Counter[tuple[str | None, str | None]] = Counter()
+    for first, end, was, now in changed:
+        countries[was and was[0], now and now[0]] += end - first
+    assert found.countries == countries
+
+
+def test_equal_answers_under_other_numbers_are_equal() -> None:
+    """A blob may hold one answer twice; nobody who asks can tell."""
+    answers = [answer("A"), answer("B"), answer("A")]
+    twice = write_blob(array("I", [0, 5, 9]), array("I", [0, 2, 1]), answers, {})
+    assert diff(Blob(twice), Blob(blob_of({0: "A", 9: "B"}))).addresses == 0
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    old, new = tmp_path / "old.blob", tmp_path / "new.blob"
+    old.write_bytes(blob_of({0: "A", 256: "B 1", 512: "A", 1 << 31: None}))
+    new.write_bytes(blob_of({0: "A", 256: "B 2", 512: "A", 600: "C", 700: "A"}))
+    return old, new
+
+
+def test_the_text(pair: tuple[Path, Path]) -> None:
+    old, new = (Blob(path.read_bytes()).build_id for path in pair)
+    done = compiler("diff", *pair)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        f"old  build id {old}, 4 runs",
+        f"new  build id {new}, 5 runs",
+        "2,147,484,004 addresses answer otherwise, 50.000008 % of all, in 3 ranges",
+        "by country:",
+        "  2,147,483,648  no data → A",
+        "            256  B → B",
+        "            100  A → C",
+        "the largest changed ranges:",
+        '  2,147,483,648  128.0.0.0 - 255.255.255.255  null → ["A"]',
+        '            256  0.0.1.0 - 0.0.1.255  ["B 1"] → ["B 2"]',
+        '            100  0.0.2.88 - 0.0.2.187  ["A"] → ["C"]',
+    ]
+
+
+def test_the_json(pair: tuple[Path, Path]) -> None:
+    done = compiler("diff", *reversed(pair), "--json")
+    assert (done.status, done.err) == (0, "")
+    found = json.loads(done.out)
+    new, old = (Blob(path.read_bytes()).build_id for path in pair)
+    largest = found.pop("largest")
+    assert largest[0] == {
+        "first": "128.0.0.0",
+        "last": "255.255.255.255",
+        "addresses": 1 << 31,
+        "old": ["A"],
+        "new": None,
+    }
+    assert len(largest) == 3
+    assert found == {
+        "old": old,
+        "new": new,
+        "addresses": (1 << 31) + 356,
+        "share": pytest.approx(50.0000083),
+        "ranges": 3,
+        "countries": [
+            {"old": "A", "new": None, "addresses": 1 << 31},
+            {"old": "B", "new": "B", "addresses": 256},
+            {"old": "C", "new": "A", "addresses": 100},
+        ],
+    }
+
+
+def test_a_blob_and_itself(pair: tuple[Path, Path]) -> None:
+    done = compiler("diff", pair[0], pair[0])
+    assert done.out.splitlines()[2:] == ["no address answers otherwise"]
+    found = json.loads(compiler("diff", pair[0], pair[0], "--json").out)
+    assert (found["addresses"], found["share"], found["ranges"]) == (0, 0, 0)
+    assert (found["countries"], found["largest"]) == ([], [])
+
+
+def test_no_more_than_the_largest_are_shown(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.blob", tmp_path / "new.blob"
+    old.write_bytes(blob_of({0: "A"}))
+    new.write_bytes(blob_of({n << 20: f"C{n} {n}" for n in range(31)}))
+    text = compiler("diff", old, new).out
+    assert "\nby country, 20 of 31:\n" in text
+    assert "\nthe largest changed ranges, 10 of 31:\n" in text
+    assert len([line for line in text.splitlines() if line.startswith("  ")]) == 30
+    found = json.loads(compiler("diff", old, new, "--json").out)
+    assert (len(found["largest"]), found["ranges"]) == (LARGEST, 31)
+
+
+def test_where_only_the_objects_differ_they_are_shown(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.blob", tmp_path / "new.blob"
+    for path, latitude in ((old, b"1.5"), (new, b"2.5")):
+        only = Answer(b'["A"]', b'"country":"A","latitude":' + latitude + b"}")
+        path.write_bytes(write_blob(array("I", [0]), array("I", [0]), [only], {}))
+    shown = '{"country":"A","latitude":1.5} → {"country":"A","latitude":2.5}'
+    assert shown in compiler("diff", old, new).out
+    assert json.loads(compiler("diff", old, new, "--json").out)["largest"][0]["new"] == {
+        "country": "A",
+        "latitude": 2.5,
+    }
+
+
+ODD = {
+    "half a surrogate pair": Answer(b'["\\ud800"]', b'"country":"\\ud800","country_code":null}'),
+    "a country that is no text": Answer(b"[1]", b'"country":[1],"country_code":{}}'),
+    "no country": Answer(b"[]", b'"x":1}'),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_answers_are_shown(pair: tuple[Path, Path], name: str) -> None:
+    pair[1].write_bytes(write_blob(array("I", [0]), array("I", [0]), [ODD[name]], {}))
+    for arguments in (pair, (*reversed(pair), "--json")):
+        done = compiler("diff", *arguments)
+        assert (done.status, done.err) == (0, "")
+        done.out.encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "No such file"),
+        (b"", "0 bytes"),
+        (blob_of({0: "A"})[:-1], "the header says"),
+        (blob_of({0: "A"})[:8] + b"\2" + blob_of({0: "A"})[9:], "blob layout 2"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_is_no_blob_is_named(
+    pair: tuple[Path, Path], place: int, content: bytes | None, problem: str
+) -> None:
+    if content is None:
+        pair[place].unlink()
+    else:
+        pair[place].write_bytes(content)
+    done = compiler("diff", *pair)
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith(f"Error: {pair[place]}: {problem}")
+    assert done.err.count("\n") == 1

@@ -1,0 +1,580 @@
+"""What publishing keeps beside a blob, what a kill between its steps leaves, and the way back."""
+
+import fcntl
+import hashlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ipgeo import __version__, publish
+from ipgeo.address import ADDRESS_COUNT
+from ipgeo.blob import Blob, read_blob
+from support import wait
+from support.compiler import PROGRAM, Done, compiler
+from support.sources import dat, patched, write_codes
+
+DONE, BAD_INPUT, REFUSED = 0, 1, 3
+
+CHINA = ("中国", "北京", "北京", "")
+JAPAN = ("日本", "东京", "", "")
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+
+class Place:
+    """A folder in which sources A, B, C are built to one blob."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.out = folder / "served.blob"
+        self.codes = write_codes(folder / "codes")
+        self.data: dict[str, bytes] = {}
+        for number, name in enumerate("ABC"):
+            self.source(name).write_bytes(dat([(0, CHINA), (0x01000000 + number, JAPAN)]))
+            scratch = folder / f"{name}.scratch"
+            assert self.build(name, "-o", scratch).status == DONE
+            self.data[name] = scratch.read_bytes()
+            for path in folder.glob(f"{name}.scratch*"):
+                path.unlink()
+
+    def source(self, name: str) -> Path:
+        return self.folder / f"{name}.dat"
+
+    def command(self, name: str, *flags: object) -> list[object]:
+        place = [] if "-o" in flags else ["-o", self.out]
+        return ["build", self.source(name), "--codes", self.codes, *place, *flags]
+
+    def build(self, name: str, *flags: object) -> Done:
+        return compiler(*self.command(name, *flags))
+
+    def rollback(self) -> Done:
+        return compiler("rollback", self.out)
+
+    def id(self, name: str) -> str:
+        return Blob(self.data[name]).build_id
+
+    def beside(self, suffix: str) -> Path:
+        return self.out.with_name(self.out.name + suffix)
+
+    def manifest(self) -> dict[str, Any]:
+        manifest: dict[str, Any] = json.loads(self.beside(".json").read_bytes())
+        return manifest
+
+    def name_of(self, path: Path) -> str:
+        """Return which of A, B, C is in a file, whole."""
+        data = path.read_bytes()
+        return next(name for name, known in self.data.items() if known == data)
+
+    def state(self) -> tuple[str, str]:
+        """Return which blob is current and which is previous; the manifest is the current's."""
+        assert self.manifest()["build_id"] == read_blob(self.out).build_id
+        return self.name_of(self.out), self.name_of(self.beside(".previous"))
+
+    def files(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in self.folder.glob("*served.blob*")}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+@pytest.fixture
+def after_two(place: Place) -> Place:
+    assert [place.build(name).status for name in "AB"] == [DONE, DONE]
+    return place
+
+
+# What publishing keeps
+
+
+def test_previous_and_manifest(place: Place) -> None:
+    assert place.build("A").status == DONE
+    assert sorted(place.files()) == ["served.blob", "served.blob.json"]
+    assert place.manifest()["previous"] is None
+    for before, name in ("AB", "BC"):
+        assert place.build(name).status == DONE
+        assert place.state() == (name, before)
+        assert place.manifest()["previous"]["build_id"] == place.id(before)
+        assert "previous" not in place.manifest()["previous"]
+    assert len(place.files()) == 3
+
+
+def test_what_the_manifest_says(after_two: Place) -> None:
+    manifest = after_two.manifest()
+    blob = read_blob(after_two.out)
+    files = [
+        after_two.source("B"),
+        *(
+            after_two.codes / f"{name}.txt"
+            for name in ("country_list", "china_province_code", "china_city_code")
+        ),
+    ]
+    assert [(row["name"], row["sha256"]) for row in manifest["inputs"]] == [
+        (path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files
+    ]
+    assert manifest["tool"] == f"ipgeo {__version__}"
+    assert manifest["counts"] == {
+        "bytes": blob.size,
+        "records": 2,
+        "runs": 2,
+        "locations": 2,
+        "names_without_code": 0,
+    }
+    assert manifest["proof"] == {"result": "equal to the source", "addresses": ADDRESS_COUNT}
+    assert {row["gate"]: row["state"] for row in manifest["gates"]} == {
+        "expect": "skipped",
+        "max-change": "passed",
+        "coverage": "passed",
+        "country-code": "passed",
+        "rolled-back": "passed",
+    }
+    assert manifest["rolled_back_from"] is None
+    published = time.strptime(manifest["published"], "%Y-%m-%dT%H:%M:%SZ")
+    assert abs(time.mktime(published) - time.mktime(time.gmtime())) < 60
+
+
+def test_no_path_is_in_the_manifest(after_two: Place) -> None:
+    assert str(after_two.folder).encode() not in after_two.beside(".json").read_bytes()
+
+
+def test_a_name_that_is_not_utf8(place: Place) -> None:
+    source = Path(os.fsdecode(os.fsencode(place.folder) + b"/\xff.dat"))
+    source.write_bytes(place.source("A").read_bytes())
+    command: list[str | Path] = [PROGRAM, "build", source]
+    command += ["--codes", place.codes, "-o", place.out]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (DONE, b"")
+    place.beside(".json").read_bytes().decode()
+    assert place.manifest()["inputs"][0]["name"] == "\udcff.dat"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"[1]"),
+        lambda path: path.write_bytes(b"[" * 100_000),
+        lambda path: path.write_bytes(b'{"build_id": "other", "previous": 5}'),
+    ],
+)
+def test_a_manifest_that_is_lost_is_written_by_the_same_build(
+    after_two: Place, damage: Callable[[Path], object]
+) -> None:
+    inode = after_two.out.stat().st_ino
+    damage(after_two.beside(".json"))
+    assert after_two.build("B").status == DONE
+    assert after_two.state() == ("B", "A")
+    assert after_two.manifest()["previous"]["build_id"] == after_two.id("A")
+    assert after_two.manifest()["previous"]["proof"] is None, "that is not known any more"
+    assert after_two.out.stat().st_ino == inode
+
+
+@pytest.fixture(params=[0o022, 0o077])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def modes(place: Place) -> set[int]:
+    return {stat.S_IMODE(path.stat().st_mode) for path in place.folder.glob("*served.blob*")}
+
+
+def test_all_files_are_as_readable_as_the_blob(place: Place, umask: int) -> None:
+    assert place.build("A").status == DONE
+    assert modes(place) == {0o644 & ~umask}
+    place.out.chmod(0o640)
+    place.beside(".json").unlink()
+    assert [place.build("B").status, place.rollback().status] == [DONE, DONE]
+    assert len(place.files()) == 4
+    assert modes(place) == {0o640}
+
+
+def test_a_mode_given_to_the_manifest_is_kept(after_two: Place, umask: int) -> None:
+    after_two.beside(".json").chmod(0o604)
+    assert after_two.build("C").status == DONE
+    assert stat.S_IMODE(after_two.beside(".json").stat().st_mode) == 0o604
+
+
+@as_root
+def test_all_files_have_the_owner_of_the_blob(place: Place) -> None:
+    assert place.build("A").status == DONE
+    os.chown(place.out, 33, 34)
+    place.beside(".json").unlink()
+    assert [place.build("B").status, place.rollback().status] == [DONE, DONE]
+    owners = {(path.stat().st_uid, path.stat().st_gid) for path in place.folder.glob("*served*")}
+    assert owners == {(33, 34)}
+
+
+def test_who_may_not_give_the_file_to_its_user_gives_it_to_its_group(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def refuse(_descriptor: int, user: int, group: int) -> None:
+        given.append((user, group))
+        if user != -1:
+            raise PermissionError(1, "Operation not permitted")
+
+    assert place.build("A").status == DONE
+    monkeypatch.setattr(os, "fchown", refuse)
+    publish.publish(place.out, b"x")
+    status = place.out.stat()
+    assert given == [(status.st_uid, status.st_gid), (-1, status.st_gid)]
+
+
+def test_the_previous_file_shares_nothing_with_the_blob(after_two: Place) -> None:
+    """Whoever overwrites the blob in place must not damage the way back."""
+    after_two.rollback()
+    after_two.out.write_bytes(b"overwritten")
+    assert after_two.name_of(after_two.beside(".previous")) == "B"
+
+
+def test_through_a_link_it_is_beside_the_file(place: Place) -> None:
+    link = place.folder / "link"
+    link.symlink_to(place.out.name)
+    for name in "AB":
+        assert place.build(name, "-o", link).status == DONE
+    assert compiler("rollback", link).status == DONE
+    assert link.is_symlink()
+    assert place.state() == ("A", "B")
+    assert not [*place.folder.glob("link.*")]
+
+
+@pytest.mark.parametrize("suffix", [".previous", ".json"])
+def test_a_folder_in_the_way_is_named_and_nothing_is_touched(place: Place, suffix: str) -> None:
+    assert place.build("A").status == DONE
+    place.beside(suffix).unlink(missing_ok=True)
+    place.beside(suffix).mkdir()
+    done = place.build("B")
+    assert done.status == BAD_INPUT
+    assert done.err == f"Error: {place.beside(suffix)}: exists and is not a regular file\n"
+    assert place.name_of(place.out) == "A"
+    assert not [*place.folder.glob(".served*")]
+
+
+# Killed and failing between the steps
+
+STEPS = """
+import os, signal, sys
+from ipgeo.cli import main
+kill_at, when = int(sys.argv[1]), sys.argv[2]
+replace, done = os.replace, []
+def watched(source, target):
+    if len(done) == kill_at and when == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+    done.append(target)
+    if len(done) - 1 == kill_at and when == "after":
+        os.kill(os.getpid(), signal.SIGKILL)
+os.replace = watched
+main(sys.argv[3:])
+"""
+
+
+def killed(step: int, when: str, command: list[object]) -> None:
+    """Run a command that is killed before or after its rename number ``step``, from 0."""
+    arguments = [sys.executable, "-c", STEPS, str(step), when, *map(str, command)]
+    done = subprocess.run(arguments, capture_output=True, check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+
+
+KILLS = [(0, "before"), (0, "after"), (1, "before"), (1, "after"), (2, "before"), (2, "after")]
+
+
+@pytest.mark.parametrize(
+    ("kill", "current", "previous", "manifest"),
+    [*zip(KILLS, "BBBCCC", "ABBBBB", "BBBBBC", strict=True)],
+)
+def test_a_build_killed_between_two_steps(
+    after_two: Place, kill: tuple[int, str], current: str, previous: str, manifest: str
+) -> None:
+    """Previous, blob, manifest: in this order."""
+    killed(*kill, after_two.command("C"))
+    assert after_two.name_of(after_two.out) == current
+    assert after_two.name_of(after_two.beside(".previous")) == previous
+    assert after_two.manifest()["build_id"] == after_two.id(manifest)
+    assert after_two.build("C").status == DONE, "the next one goes on from there"
+    assert after_two.state() == ("C", "B")
+    assert after_two.manifest()["previous"]["proof"], "and lost nothing"
+    assert len([*after_two.folder.glob("*served*")]) == 3, "nor left anything behind"
+    assert after_two.rollback().status == DONE
+    assert after_two.state() == ("B", "C")
+
+
+ROLLBACK_KILLS = [*KILLS, (3, "before"), (3, "after")]
+
+
+@pytest.mark.parametrize(
+    ("kill", "current", "previous", "manifest", "remembered"),
+    [*zip(ROLLBACK_KILLS, "BBBAAAAA", "AAAAABBB", "BBBBBBBA", " BBBBBBB", strict=True)],
+)
+def test_a_rollback_killed_between_two_steps(
+    after_two: Place,
+    *,
+    kill: tuple[int, str],
+    current: str,
+    previous: str,
+    manifest: str,
+    remembered: str,
+) -> None:
+    """Memory, blob, previous, manifest: the build to go back to is always in one of the files."""
+    killed(*kill, ["rollback", after_two.out])
+    assert after_two.name_of(after_two.out) == current
+    assert after_two.name_of(after_two.beside(".previous")) == previous
+    assert after_two.manifest()["build_id"] == after_two.id(manifest)
+    assert after_two.beside(".rolled-back").exists() == (remembered == "B")
+    if current == "B":
+        assert after_two.rollback().status == DONE
+    assert after_two.build("B").status == REFUSED, "it is not brought back"
+    assert after_two.build("C").status == DONE
+    assert after_two.state() == ("C", "A")
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_a_rename_that_fails(after_two: Place, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    replace = os.replace
+    done: list[Path] = []
+
+    def fail(source: str, target: Path) -> None:
+        if len(done) == step:
+            raise OSError(5, "Input/output error", source)
+        replace(source, target)
+        done.append(target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    failed = after_two.build("C")
+    monkeypatch.undo()
+    names = ["served.blob.previous", "served.blob", "served.blob.json"]
+    already = f" (published already: {', '.join(names[:step])})" if step else ""
+    path = after_two.folder / names[step]
+    assert (failed.status, failed.out) == (BAD_INPUT, "")
+    assert failed.err == f"Error: {path}: Input/output error{already}\n"
+    assert not [*after_two.folder.glob(".served*")]
+    assert after_two.name_of(after_two.out) == ("C" if step == 2 else "B")
+
+
+@pytest.mark.parametrize("turn", [0, 1, 2])
+def test_nothing_is_touched_before_everything_is_on_the_disk(
+    after_two: Place, monkeypatch: pytest.MonkeyPatch, turn: int
+) -> None:
+    """A full disk shows at one of the three files."""
+    before, fsync = after_two.files(), os.fsync
+    synced: list[int] = []
+
+    def fail(descriptor: int) -> None:
+        if len(synced) == turn:
+            raise OSError(28, "No space left on device")
+        synced.append(descriptor)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    failed = after_two.build("C")
+    assert failed.status == BAD_INPUT
+    assert failed.err.endswith(": No space left on device\n")
+    assert failed.err.count("\n") == 1
+    assert after_two.files() == before
+
+
+def test_leftovers_of_the_killed_are_removed_and_nothing_else(after_two: Place) -> None:
+    leftovers = [
+        f".served.blob{suffix}.abcd_123.new"
+        for suffix in ("", ".previous", ".json", ".rolled-back")
+    ]
+    others = [
+        ".served.blob.abcd_123",
+        ".served.blob.abc.new",
+        ".other.blob.abcd_123.new",
+        "served.blob.abcd_123.new",
+    ]
+    for name in (*leftovers, *others):
+        (after_two.folder / name).write_bytes(b"x")
+    assert after_two.build("C").status == DONE
+    assert not [name for name in leftovers if (after_two.folder / name).exists()]
+    assert all((after_two.folder / name).exists() for name in others)
+
+
+# Two at once
+
+
+def test_two_builds_at_once_come_one_after_the_other(after_two: Place) -> None:
+    """The second one waits while a publisher holds the folder, and judges what that one left."""
+    descriptor = os.open(after_two.folder, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    command = [str(PROGRAM), *map(str, after_two.command("C"))]
+    builds = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        for build in builds:
+            wait.until(partial(folder_is_open, build.pid, after_two.folder), "it waits")
+        assert after_two.state() == ("B", "A")
+    finally:
+        os.close(descriptor)
+    texts = [build.communicate(timeout=60)[0] for build in builds]
+    assert [build.returncode for build in builds] == [DONE, DONE]
+    assert sum("nothing new is published" in text for text in texts) == 1
+    assert after_two.state() == ("C", "B")
+
+
+def folder_is_open(process: int, folder: Path) -> bool:
+    descriptors = Path(f"/proc/{process}/fd")
+    try:
+        return any(entry.resolve() == folder.resolve() for entry in descriptors.iterdir())
+    except FileNotFoundError:
+        return False
+
+
+def test_who_waits_too_long_says_so(after_two: Place) -> None:
+    with (
+        publish.locked(after_two.folder),
+        pytest.raises(OSError, match="another build or rollback is publishing here") as failure,
+        publish.locked(after_two.folder, patience=0.1),
+    ):
+        pass
+    assert failure.value.filename == str(after_two.folder)
+
+
+# rollback
+
+
+def test_rollback_and_back_again(after_two: Place) -> None:
+    for now, before in ("AB", "BA", "AB"):
+        done = after_two.rollback()
+        assert (done.status, done.err) == (DONE, "")
+        old, new = after_two.id(before), after_two.id(now)
+        assert done.out.splitlines() == [
+            f"{after_two.out}: rolled back from build id {old} to {new}",
+            f"build refuses {old} from now on, unless with --force",
+        ]
+        assert after_two.state() == (now, before)
+        manifest = after_two.manifest()
+        assert manifest["rolled_back_from"] == old
+        assert manifest["inputs"][0]["name"] == f"{now}.dat"
+        assert manifest["proof"]["addresses"] == ADDRESS_COUNT
+        assert manifest["previous"]["inputs"][0]["name"] == f"{before}.dat"
+
+
+def test_the_data_are_as_old_as_they_are(after_two: Place) -> None:
+    os.utime(after_two.beside(".previous"), (1000, 1000))
+    current = after_two.out.stat().st_mtime_ns
+    assert after_two.rollback().status == DONE
+    assert after_two.out.stat().st_mtime == 1000
+    assert after_two.beside(".previous").stat().st_mtime_ns == current
+
+
+def test_what_was_rolled_back_is_refused_from_then_on(after_two: Place) -> None:
+    assert after_two.rollback().status == DONE
+    before = after_two.files()
+    done = after_two.build("B")
+    assert done.status == REFUSED
+    assert "refused by rolled-back\n" in done.err
+    assert f"gate rolled-back  failed: build id {after_two.id('B')} was rolled back at " in done.err
+    assert after_two.files() == before
+    assert after_two.build("C").status == DONE, "another one is not"
+    assert after_two.build("B").status == REFUSED, "a publication later it still is"
+    done = after_two.build("B", "--force")
+    assert "\n--force overrode rolled-back\n" in done.out
+    assert after_two.state() == ("B", "C")
+    assert [after_two.build(name).status for name in "CB"] == [DONE, DONE], "forgotten by force"
+
+
+def test_it_is_refused_over_the_sample_and_over_nothing(after_two: Place) -> None:
+    assert after_two.rollback().status == DONE
+    after_two.out.unlink()
+    assert after_two.build("B").status == REFUSED
+    assert not after_two.out.exists()
+
+
+def test_several_are_remembered(after_two: Place) -> None:
+    assert after_two.rollback().status == DONE
+    assert after_two.build("C").status == DONE
+    assert after_two.rollback().status == DONE
+    assert [after_two.build(name).status for name in "BC"] == [REFUSED, REFUSED]
+    lines = after_two.beside(".rolled-back").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == [after_two.id("B"), after_two.id("C")]
+
+
+def test_without_a_previous_file(place: Place) -> None:
+    assert place.build("A").status == DONE
+    before = place.files()
+    done = place.rollback()
+    path = place.beside(".previous")
+    assert (done.status, done.out) == (BAD_INPUT, "")
+    assert done.err == f"Error: {path}: there is no previous file to go back to\n"
+    assert place.files() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda _: b"", "0 bytes"),
+        (lambda data: data[:-8], "the header says"),
+        (lambda data: patched(data, 100_000, b"\xaa"), "the checksum does not match"),
+        (lambda data: patched(data, 8, b"\2"), "blob layout 2, this reader reads 1"),
+    ],
+)
+def test_a_damaged_previous_file(
+    after_two: Place, change: Callable[[bytes], bytes], problem: str
+) -> None:
+    path = after_two.beside(".previous")
+    path.write_bytes(change(path.read_bytes()))
+    before = after_two.files()
+    done = after_two.rollback()
+    assert (done.status, done.out) == (BAD_INPUT, "")
+    assert done.err.startswith(f"Error: {path}: {problem}")
+    assert done.err.count("\n") == 1
+    assert after_two.files() == before
+
+
+@pytest.mark.parametrize("damage", ["garbage", "gone"])
+def test_back_from_a_current_file_that_is_not_sound(after_two: Place, damage: str) -> None:
+    if damage == "gone":
+        after_two.out.unlink()
+        problem = "there is no current file"
+    else:
+        after_two.out.write_bytes(b"garbage")
+        problem = "the current file is not sound: 7 bytes, shorter than a blob's header"
+    done = after_two.rollback()
+    assert (done.status, done.err) == (DONE, "")
+    assert done.out.splitlines() == [
+        f"{after_two.out}: rolled back to build id {after_two.id('A')}",
+        f"{problem}: nothing of it is kept or remembered",
+    ]
+    assert after_two.state() == ("A", "A")
+    done = after_two.rollback()
+    assert done.status == BAD_INPUT
+    assert f"build id {after_two.id('A')} is the current one already\n" in done.err
+    assert after_two.build("B").status == DONE
+
+
+def test_what_is_no_memory_of_rollbacks_is_named(after_two: Place) -> None:
+    assert after_two.rollback().status == DONE
+    path = after_two.beside(".rolled-back")
+    path.write_text(f"{after_two.id('B')}\n\nnonsense\n")
+    before = after_two.files()
+    for done in (after_two.build("C"), after_two.rollback()):
+        assert done.status == BAD_INPUT
+        assert done.err == f"Error: {path}: line 3: does not begin with a build id\n"
+    assert after_two.files() == before
+    path.write_text(f"{after_two.id('B')}\n")
+    assert "was rolled back at an unknown time" in after_two.build("B").err
+
+
+@pytest.mark.parametrize("name", ["none.blob", "none/none.blob", "codes", "null"])
+def test_of_what_cannot_be_rolled_back(place: Place, name: str) -> None:
+    (place.folder / "null").symlink_to("/dev/null")
+    done = compiler("rollback", place.folder / name)
+    assert (done.status, done.out) == (BAD_INPUT, "")
+    assert done.err.startswith(f"Error: {place.folder / name.split('/', maxsplit=1)[0]}")
+    assert done.err.count("\n") == 1
