@@ -60,7 +60,9 @@ def _torn(folder: Path, lua: Path, lookups: int, most_wrong: int) -> tuple[int, 
     shutil.copy(folder / "b.blob", folder / "next.blob")
     shutil.copy(folder / "c.blob", folder / "last.blob")
     folder.chmod(0o777)  # the loading worker renames in it, and is not root
-    conf = CONF.format(program=ROOT / "tests" / "lua" / "torn.lua")
+    # Read by the workers, which may not be able to read the checkout.
+    program = shutil.copy(ROOT / "tests" / "lua" / "torn.lua", folder)
+    conf = CONF.format(program=program)
     settings = {"IPGEO_LUA": lua, "IPGEO_DICT_SIZE": "40m", "IPGEO_WORKERS": 3}
     edge = Edge(folder, folder / "served.blob", conf=conf, **settings)
     with edge:
