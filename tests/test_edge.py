@@ -373,6 +373,7 @@ http {{
     init_by_lua_block {{
         {before}
         require("ipgeo").setup{{ blob = "{blob}" }}
+        require("ipgeo.api")
     }}
     init_worker_by_lua_block {{ require("ipgeo").init_worker() }}
     server {{

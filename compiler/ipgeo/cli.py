@@ -5,6 +5,7 @@ Exit status: 0 done, 1 bad input, 2 wrong usage, 3 refused by a gate.
 
 import io
 import json
+import os
 import math
 import sys
 import time
