@@ -5,8 +5,8 @@ Exit status: 0 done, 1 bad input, 2 wrong usage, 3 refused by a gate.
 
 import io
 import json
-import os
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -64,6 +64,7 @@ class _Commands(click.Group):
         except BrokenPipeError:
             raise  # click's own business: the reader of a pipe has gone
         except OSError as error:
+            _drop_output()
             name = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(f"{name}{error.strerror or error}") from None
         except MemoryError:
@@ -75,6 +76,14 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float
     if math.isnan(value):
         raise click.BadParameter("nan is not a number")
     return value
+
+
+def _drop_output() -> None:
+    """Give up what cannot be written: Python would try again at its end and exit with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
