@@ -57,7 +57,8 @@ class Holder:
         self._interval = interval
         self._view: View | None = None
         self._next_look = float("-inf")
-        self._seen: _Identity | None = None
+        self._loaded: _Identity | None = None
+        self._refused: _Identity | None = None
         self._complaint = ""
         self._folder: int | None = None
         if path:
@@ -82,28 +83,31 @@ class Holder:
         """Log a warning if the file that was loaded could not be read again by this user."""
         if self._view is not None:
             try:
-                os.close(self._open())
+                self._open().close()
             except OSError as error:
                 _log.warning("no newer blob can be loaded by this user: %s", error)
 
     def _look(self) -> None:
         """Load the file if it is not the one that was loaded or refused last."""
         try:
-            with os.fdopen(self._open(), "rb") as file:
+            with self._open() as file:
                 seen = _identity(file)
-                if seen != self._seen:
-                    self._seen = seen
-                    self._load(file.read(), seen.mtime_ns)
+                if seen == self._loaded:
+                    self._complaint = ""
+                elif seen != self._refused:
+                    self._refused = seen
+                    self._load(file.read(), seen)
         except BlobError as error:
             self._complain(f"{self._path}: {error}")
         except OSError as error:
             self._complain(str(error))
 
-    def _load(self, data: bytes, mtime_ns: int) -> None:
+    def _load(self, data: bytes, identity: _Identity) -> None:
         blob = Blob(data)
+        self._loaded, self._refused = identity, None
         self._complaint = ""
         generation = self._view.generation + 1 if self._view else 1
-        self._view = View(blob, generation, mtime_ns / 1e9)
+        self._view = View(blob, generation, identity.mtime_ns / 1e9)
         _log.info("loaded blob %s, %d runs", blob.build_id, blob.runs)
 
     def _complain(self, complaint: str) -> None:
@@ -113,8 +117,15 @@ class Holder:
             _log.warning("%s: %s", state, complaint)
             self._complaint = complaint
 
-    def _open(self) -> int:
-        """Return a descriptor of the blob's file: by its path, else through its folder."""
+    def _open(self) -> BinaryIO:
+        """Open the blob's file: by its path, else through its folder."""
+        descriptor = self._descriptor()
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise BlobError("not a regular file")
+        return os.fdopen(descriptor, "rb")
+
+    def _descriptor(self) -> int:
         if self._path is None:
             raise FileNotFoundError("IPGEO_BLOB is not set")
         # A FIFO in the file's place must not stop the process.
@@ -129,7 +140,5 @@ class Holder:
 
 def _identity(file: BinaryIO) -> _Identity:
     status = os.fstat(file.fileno())
-    if not stat.S_ISREG(status.st_mode):
-        raise BlobError("not a regular file")
     head = os.pread(file.fileno(), _HEAD, 0)
     return _Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, head)

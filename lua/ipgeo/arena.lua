@@ -216,6 +216,12 @@ function _M.identity(value)
 end
 
 
+-- Forgets the refused file: it is to be reported anew should it come back. Only under the lock.
+function _M:forgive()
+    self.control.refused_set = 0
+end
+
+
 -- Remembers that a file is not to be tried again. Only under the lock.
 function _M:refuse(identity)
     put(self.control.refused, identity, IDENTITY)
@@ -250,7 +256,7 @@ function _M:load(length, identity, mtime, fill, tick)
     slot.length, slot.mtime = length, mtime
     put(slot.build_id, blob.build_id(base), 32)
     put(slot.identity, identity, IDENTITY)
-    control.refused_set = 0
+    self:forgive()
     barrier()
     slot.seq = slot.seq + 1
     barrier()

@@ -142,6 +142,15 @@ local function refuse(identity, err)
 end
 
 
+local function forgive()
+    if shared then
+        shared:forgive()
+    else
+        refused_copy = nil
+    end
+end
+
+
 local function current()
     if shared then
         return shared:open()
@@ -163,7 +172,9 @@ end
 local function load_if_new(tick)
     local identity, size, mtime = identify()
     local loaded, refused = identities()
-    if identity == loaded or identity == refused then
+    if identity == loaded then
+        return refused and forgive()
+    elseif identity == refused then
         return
     end
     if not size then

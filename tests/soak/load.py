@@ -1,0 +1,90 @@
+"""Clients in processes of their own."""
+
+import multiprocessing
+import signal
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Self
+
+from soak.board import Board
+from soak.client import Client
+from soak.judge import Judge
+from soak.tally import Tally
+from soak.traffic import Traffic
+from soak.truth import Pool, Truth
+from support.client import Address
+
+_END_SECONDS = 30
+
+_fork = multiprocessing.get_context("fork")  # the truths are shared, not copied
+
+
+class Load:
+    """Keeps a server busy from the beginning of a ``with`` until ``finish``."""
+
+    def __init__(
+        self,
+        address: Address,
+        truths: Sequence[Truth],
+        board: Board,
+        *,
+        seed: int = 1,
+        connections: int = 32,
+        processes: int = 1,
+        batch: int = 500,
+    ) -> None:
+        """Share ``connections`` among ``processes``; batches have up to ``batch`` addresses."""
+        self._board = board
+        pool = Pool(truths, seed)
+        judge = Judge(truths, pool, board)
+        shares = [len(range(n, connections, processes)) for n in range(processes)]
+        self._clients = [
+            (Client(address, Traffic(pool, f"{seed} {n}", batch), judge, board), share)
+            for n, share in enumerate(shares)
+        ]
+        self._running: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
+
+    def __enter__(self) -> Self:
+        for client, share in self._clients:
+            receiver, sender = _fork.Pipe(duplex=False)
+            process = _fork.Process(target=_ask, args=(client, share, sender))
+            process.start()
+            sender.close()
+            self._running.append((process, receiver))
+        return self
+
+    def finish(self) -> Tally:
+        """Stop asking; return what was counted."""
+        self._board.stop()
+        tally = Tally()
+        for process, receiver in self._running:
+            if not receiver.poll(_END_SECONDS):
+                raise TimeoutError(f"client {process.pid} does not end")
+            try:
+                tally.add(receiver.recv())
+            except EOFError:
+                raise RuntimeError(f"client {process.pid} has died") from None
+        return tally
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._board.stop()
+        for process, receiver in self._running:
+            receiver.close()
+            if kind is not None:
+                process.terminate()
+            process.join(_END_SECONDS)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+
+def _ask(client: Client, connections: int, sender: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; who started this ends it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sender.send(client.run(connections))

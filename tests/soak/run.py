@@ -1,0 +1,151 @@
+"""A whole run: a server of its own, swaps under load, and what came of it."""
+
+import random
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from soak.board import Board
+from soak.load import Load
+from soak.swaps import Swaps, frozen
+from soak.tally import Tally
+from soak.truth import Truth, make
+from support.edge import Edge
+from support.gunicorn import Gunicorn
+from support.places import short_folder
+from support.process import Server
+
+SIZES = (1_000, 200_000, 20_000, 100_000, 5_000, 50_000)
+"""The runs of the blobs."""
+
+NEVER = 3600
+_DICT_SIZE = "64m"
+_HUP_PAUSE = 0.2
+_FREEZE_EVERY = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be done; times are in seconds.
+
+    The run ends after ``swaps`` swaps and not before ``seconds``; ``steady`` is how long the load
+    runs before the first swap. Without ``interval`` nothing but HUP makes the server look.
+    """
+
+    swaps: int = 0
+    seconds: float = 0
+    steady: float = 2
+    interval: float | None = 0.1
+    hup: bool = False
+    freeze: bool = False
+    fallback: bool = False
+    workers: int = 2
+    connections: int = 32
+    processes: int = 1
+    batch: int = 500
+    seed: int = 1
+    sizes: Sequence[int] = SIZES
+
+
+@dataclass
+class Result:
+    """What came of it: ``swaps`` were published, ``seen`` of them were seen to be served."""
+
+    swaps: int = 0
+    seen: int = 0
+    seconds: float = 0
+    tally: Tally = field(default_factory=Tally)
+    error_lines: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """Whether all is as it must be; only retried requests are allowed."""
+        return self.tally.faultless and self.seen == self.swaps and not self.error_lines
+
+
+def run(plan: Plan, **settings: object) -> Result:
+    """Do it; ``settings`` are further environment variables (IPGEO_...) of the server."""
+    truths = make(plan.sizes, plan.seed)
+    board = Board(first=0)
+    with short_folder() as folder:
+        path = folder / "served.blob"
+        path.write_bytes(truths[0].data)
+        server = _server(plan, folder, path, settings)
+        with server:
+            swaps = Swaps(server, path, truths, board, seed=plan.seed)
+            result = _soak(plan, server, swaps, truths, board)
+        logs = [server.output] + ([server.error_log] if isinstance(server, Edge) else [])
+        result.error_lines = [line for log in logs for line in log.take()]
+    return result
+
+
+def _server(plan: Plan, folder: Path, path: Path, settings: dict[str, object]) -> Server:
+    interval = NEVER if plan.interval is None else plan.interval
+    settings = {"IPGEO_REFRESH_INTERVAL": f"{interval:g}", **settings}
+    if plan.fallback:
+        # One worker: /readyz speaks for the one that answers it, and for nobody else.
+        return Gunicorn(
+            folder,
+            path,
+            **settings,
+            IPGEO_FALLBACK_WORKERS=1,
+            IPGEO_BATCH_LIMIT=plan.batch,
+            GUNICORN_CMD_ARGS="--max-requests 0",
+        )
+    settings = {
+        "IPGEO_WORKERS": plan.workers,
+        "IPGEO_DICT_SIZE": _DICT_SIZE,
+        "IPGEO_BATCH_LIMIT": plan.batch,
+        **settings,
+    }
+    return Edge(folder, path, None, **settings)
+
+
+def _soak(
+    plan: Plan, server: Server, swaps: Swaps, truths: Sequence[Truth], board: Board
+) -> Result:
+    chance = random.Random(plan.seed)
+    pause = _HUP_PAUSE if plan.interval is None else plan.interval
+    load = Load(
+        server.address,
+        truths,
+        board,
+        seed=plan.seed,
+        connections=plan.connections,
+        processes=plan.processes,
+        batch=plan.batch,
+    )
+    result = Result()
+    with load:
+        begin = time.monotonic()
+        time.sleep(plan.steady)
+        while result.swaps < plan.swaps or time.monotonic() - begin < plan.seconds:
+            if plan.freeze and result.swaps % _FREEZE_EVERY == 0:
+                # The first worker loads; what the others are reading is overwritten meanwhile.
+                with frozen(server.worker_pids()[1:]):
+                    for _ in range(3):
+                        swaps.swap()
+                result.swaps += 3
+            else:
+                swaps.swap(hup=plan.hup)
+                result.swaps += 1
+            time.sleep(chance.uniform(0, pause))
+        result.seconds = time.monotonic() - begin
+        result.tally = load.finish()
+    result.seen = swaps.seen
+    return result
+
+
+def end_on_signals() -> None:
+    """Let SIGINT and SIGTERM stop everything in good order.
+
+    SIGINT too: Python leaves it ignored where a shell has started this in the background.
+    """
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)

@@ -1,0 +1,93 @@
+"""Publishing one blob after the other, as operators do, and seeing each of them served."""
+
+import json
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from ipgeo.publish import publish
+from soak.board import Board
+from soak.truth import Truth
+from support import wait
+from support.client import get
+from support.process import Server
+
+Write = Callable[[Path, bytes], None]
+
+SEEN_SECONDS = 10
+_AT_WORK_SECONDS = 0.2
+
+
+class Swaps:
+    """Swaps the blobs at ``path`` in seeded random order."""
+
+    def __init__(
+        self, server: Server, path: Path, truths: Sequence[Truth], board: Board, *, seed: int = 1
+    ) -> None:
+        """``board`` is told of each swap before it is done, and when it is seen to be served."""
+        self._server = server
+        self._path = path
+        self._truths = truths
+        self._board = board
+        self._chance = random.Random(seed)
+        self.seen = 0
+
+    def swap(
+        self, *, hup: bool = False, how: Write = publish, seconds: float = SEEN_SECONDS
+    ) -> bool:
+        """Publish another blob; tell whether /readyz names it within ``seconds``."""
+        return self.seen_served(self.publish(hup=hup, how=how), seconds)
+
+    def publish(self, *, hup: bool = False, how: Write = publish) -> int:
+        """Publish another blob by ``how``; return the number of the publication."""
+        current = self._board.current
+        blob = self._chance.choice([n for n in range(len(self._truths)) if n != current])
+        number = self._board.publish(blob)
+        how(self._path, self._truths[blob].data)
+        if hup:
+            os.kill(self._server.pid, signal.SIGHUP)
+        return number
+
+    def seen_served(self, number: int, seconds: float = SEEN_SECONDS) -> bool:
+        """Wait until /readyz names the blob of a publication; False if it never does."""
+        build_id = self._truths[self._board.blob(number)].build_id
+        try:
+            wait.until(lambda: self.serves() == build_id, "the blob is served", seconds)
+        except TimeoutError:
+            return False
+        self._board.confirm(number)
+        self.seen += 1
+        return True
+
+    def serves(self) -> str | None:
+        """Return the build id that /readyz names; None if it names none."""
+        try:
+            reply = get(self._server.address, "/readyz")
+        except (OSError, ValueError):
+            return None
+        return str(json.loads(reply.body)["build_id"]) if reply.status == 200 else None
+
+
+@contextmanager
+def frozen(pids: Sequence[int]) -> Iterator[None]:
+    """Stop processes wherever they are, at work if possible; at the end they go on."""
+    stopped: list[int] = []
+    try:
+        for pid in pids:
+            with suppress(TimeoutError):
+                wait.until(partial(_is_at_work, pid), "it works", _AT_WORK_SECONDS)
+            os.kill(pid, signal.SIGSTOP)
+            stopped.append(pid)
+        yield
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+
+
+def _is_at_work(pid: int) -> bool:
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return state == "R"

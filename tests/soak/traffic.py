@@ -1,0 +1,86 @@
+"""Requests: GET, POST and batches, in both forms, in seeded random order."""
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from soak.truth import ARRAY, OBJECT, Pool
+
+GET, POST, BATCH, LINES = "GET", "POST", "batch", "lines"
+SINGLE = (GET, POST)
+KINDS = (GET, POST, BATCH, LINES)
+
+_PATH = b"/api/ip_query"
+_HOST = b" HTTP/1.1\r\nHost: localhost\r\n"
+_LONGEST_BURST = 8
+
+
+class Ask(NamedTuple):
+    """A request, and which addresses of the pool it asks for."""
+
+    wire: bytes
+    kind: str
+    form: str
+    start: int
+    size: int
+
+
+class Traffic:
+    """Makes requests; each address of the pool has its turn before one is asked for again."""
+
+    def __init__(self, pool: Pool, seed: str, batch: int) -> None:
+        """Batches have up to ``batch`` addresses."""
+        self._pool = pool
+        self._batch = min(batch, len(pool))
+        self._chance = random.Random(seed)
+        self._at = self._chance.randrange(len(pool))
+
+    def next(self) -> Sequence[Ask]:
+        """Return one request, or several to be sent at once."""
+        move = self._chance.random()
+        if move < 0.5:
+            return (self._single(),)
+        if move < 0.75:
+            return (self._many(),)
+        return [self._single() for _ in range(self._chance.randrange(2, _LONGEST_BURST))]
+
+    def parts(self) -> bool:
+        """Tell whether to close a connection now, as clients do at times."""
+        return self._chance.random() < 1 / 500
+
+    def _single(self) -> Ask:
+        start = self._take(1)
+        text = self._pool.texts[start]
+        form = self._form()
+        if self._chance.random() < 0.6:
+            argument = b"&format=object" if form == OBJECT else b""
+            wire = b"GET " + _PATH + b"?ip=" + text + argument + _HOST + b"\r\n"
+            return Ask(wire, GET, form, start, 1)
+        member = b',"format":"object"' if form == OBJECT else b""
+        body = b'{"ip":"' + text + b'"' + member + b"}"
+        return Ask(_post(body, b"", b"application/json"), POST, form, start, 1)
+
+    def _many(self) -> Ask:
+        count = self._chance.randint(2, self._batch)
+        start = self._take(count)
+        texts = self._pool.texts[start : start + count]
+        form = self._form()
+        if self._chance.random() < 0.5:
+            member = b',"format":"object"' if form == OBJECT else b""
+            body = b'{"ips":["' + b'","'.join(texts) + b'"]' + member + b"}"
+            return Ask(_post(body, b"", b"application/json"), BATCH, form, start, count)
+        argument = b"?format=object" if form == OBJECT else b""
+        return Ask(_post(b"\n".join(texts), argument, b"text/plain"), LINES, form, start, count)
+
+    def _take(self, count: int) -> int:
+        start = self._at if self._at + count <= len(self._pool) else 0
+        self._at = start + count
+        return start
+
+    def _form(self) -> str:
+        return ARRAY if self._chance.random() < 0.7 else OBJECT
+
+
+def _post(body: bytes, argument: bytes, media_type: bytes) -> bytes:
+    head = b"POST " + _PATH + argument + _HOST + b"Content-Type: " + media_type
+    return head + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body

@@ -1,0 +1,84 @@
+"""Blobs whose answers all differ at every address, with what each of them owes."""
+
+import itertools
+import random
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from ipgeo.address import LAST_ADDRESS, format_ipv4
+from ipgeo.answers import render
+from ipgeo.blob import Blob, write_blob
+from ipgeo.codes import Codes
+from ipgeo.model import Location
+
+ARRAY, OBJECT = "array", "object"
+
+_RUNS_PER_LOCATION = 8
+_RANDOM_ADDRESSES = 20_000
+_LONGEST_PADDING = 60
+
+
+class Truth:
+    """One blob and all its answers, kept from before they were written into it."""
+
+    def __init__(self, name: str, runs: int, seed: int) -> None:
+        """Make a blob of about ``runs`` runs; ``name`` is in each of its answers."""
+        chance = random.Random(f"{seed} {name}")
+        locations = max(2, runs // _RUNS_PER_LOCATION)
+        self.name = name
+        self.first = array("I", sorted({0, *(chance.getrandbits(32) for _ in range(runs - 1))}))
+        self._number = _numbers(chance, len(self.first), locations)
+        # Answers of many lengths: those of two blobs never lie at the same places.
+        places = [
+            Location(f"{name}-{n}", city=name * chance.randrange(_LONGEST_PADDING))
+            for n in range(locations)
+        ]
+        answers = [render(place, Codes({})) for place in places]
+        self._arrays = [answer.array for answer in answers]
+        self._members = [answer.members for answer in answers]
+        self.data = write_blob(self.first, self._number, answers, {"name": name})
+        self.build_id = Blob(self.data).build_id
+
+    def location(self, address: int) -> int:
+        """Return the number of the location of ``address``."""
+        return self._number[bisect_right(self.first, address) - 1]
+
+    def owed(self, address: int, text: bytes, form: str) -> bytes:
+        """Return the answer for ``address``, whose dotted decimal form is ``text``."""
+        location = self._number[bisect_right(self.first, address) - 1]
+        if form == ARRAY:
+            return self._arrays[location]
+        return b'{"ip":"' + text + b'",' + self._members[location]
+
+
+def _numbers(chance: random.Random, runs: int, locations: int) -> "array[int]":
+    """Give each run a location, each location a run, and no two neighbours the same one."""
+    numbers = array("I", (n % locations for n in range(runs)))
+    for run in range(locations, runs):
+        numbers[run] = (numbers[run - 1] + chance.randrange(1, locations)) % locations
+    return numbers
+
+
+def make(sizes: Sequence[int], seed: int) -> list[Truth]:
+    """Return a blob of each size (in runs)."""
+    return [Truth(f"blob{n}", runs, seed) for n, runs in enumerate(sizes)]
+
+
+class Pool:
+    """The addresses to ask for, shuffled: both ends of every run of every blob, and random ones."""
+
+    def __init__(self, truths: Sequence[Truth], seed: int) -> None:
+        """Gather them; the same arguments give the same order."""
+        chance = random.Random(seed)
+        starts = set(itertools.chain.from_iterable(truth.first for truth in truths))
+        ends = {start - 1 for start in starts if start} | {LAST_ADDRESS}
+        others = {chance.getrandbits(32) for _ in range(_RANDOM_ADDRESSES)}
+        addresses = sorted(starts | ends | others)
+        chance.shuffle(addresses)
+        self.addresses = array("I", addresses)
+        self.texts = [format_ipv4(address).encode() for address in addresses]
+
+    def __len__(self) -> int:
+        """Return the number of addresses."""
+        return len(self.texts)

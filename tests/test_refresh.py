@@ -1,0 +1,395 @@
+"""Live refresh: what becomes of a changed file, of a damaged one, and of a process that dies.
+
+All of it under load: the oracle judges every answer that comes meanwhile.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ipgeo.publish import publish
+from soak.board import Board
+from soak.load import Load
+from soak.swaps import Swaps
+from soak.tally import FAILED, Tally
+from soak.truth import Truth, make
+from support import ROOT, wait
+from support.client import connect, get
+from support.client import request as http_request
+from support.edge import Edge
+from support.gunicorn import Gunicorn
+
+EDGE, FALLBACK = "edge", "fallback"
+BOTH = pytest.mark.parametrize("kind", [EDGE, FALLBACK])
+
+INTERVAL = 0.1
+TRUTHS = make((500, 3_000, 1_000, 2_000), seed=5)
+DICT_SIZE = "2m"
+TOO_LARGE = 60_000
+"""Runs of a blob that does not fit into a slot of the dict."""
+
+CLOSED = re.compile(r"failed: \w+: the connection closed")
+REFUSED = re.compile(r"failed: connecting: ")
+
+Server = Edge | Gunicorn
+
+
+@pytest.fixture
+def path(folder: Path) -> Path:
+    path = folder / "served.blob"
+    path.write_bytes(TRUTHS[0].data)
+    return path
+
+
+def make_server(kind: str, folder: Path, path: Path, **settings: object) -> Server:
+    if kind == EDGE:
+        settings = {"IPGEO_DICT_SIZE": DICT_SIZE, **settings}
+        return Edge(folder, path, None, **settings)
+    return Gunicorn(folder, path, **settings)
+
+
+@dataclass
+class Stage:
+    """A server under load, its swaps, and in the end what was counted."""
+
+    server: Server
+    board: Board
+    swaps: Swaps
+    tally: Tally = field(default_factory=Tally)
+
+    def swap(self, **options: Any) -> None:
+        assert self.swaps.swap(**options)
+
+    def go_on(self, seconds: float = 6 * INTERVAL) -> None:
+        """Serve on for some looks at the file: the current blob, and no other."""
+        build_id, deadline = self.build_id, time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            assert self.swaps.serves() == build_id
+
+    def serves_again(self) -> None:
+        wait.until(lambda: self.swaps.serves() == self.build_id, "it serves", seconds=1)
+
+    @property
+    def build_id(self) -> str:
+        return TRUTHS[self.board.current].build_id
+
+
+@contextmanager
+def under_load(server: Server, path: Path, connections: int = 6) -> Iterator[Stage]:
+    board = Board(first=0)
+    stage = Stage(server, board, Swaps(server, path, TRUTHS, board))
+    load = Load(server.address, TRUTHS, board, connections=connections, batch=100)
+    with server, load:
+        yield stage
+        stage.tally = load.finish()
+    assert stage.tally.answers > 0
+
+
+def assert_faultless(tally: Tally) -> None:
+    assert not tally.faults, tally.examples
+
+
+def assert_only(tally: Tally, *allowed: re.Pattern[str]) -> None:
+    """Every answer that came was right; of the others, each is missing for an allowed reason."""
+    assert set(tally.faults) <= {FAILED}, tally.examples
+    others = [text for text in tally.examples if not any(what.match(text) for what in allowed)]
+    assert not others
+
+
+def refusals(server: Server, path: Path) -> list[str]:
+    """The lines that say why a file is not loaded."""
+    if isinstance(server, Edge):
+        text, beginning = server.error_log.text(), f"{path} is refused: "
+    else:
+        text, beginning = server.output.text(), "the loaded blob stays: "
+    return [line for line in text.splitlines() if beginning in line]
+
+
+# A changed file
+
+
+def rename(path: Path, data: bytes) -> None:
+    publish(path, data)
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    """As `cp` does: the same inode."""
+    with path.open("r+b") as file:
+        file.write(data)
+        file.truncate()
+
+
+def turn_link(path: Path, data: bytes) -> None:
+    """As `ln -sfn` does."""
+    target = path.with_name(f"{time.monotonic_ns()}.blob")
+    target.write_bytes(data)
+    link = path.with_name("link")
+    link.symlink_to(target)
+    link.replace(path)
+
+
+@BOTH
+@pytest.mark.parametrize("how", [rename, overwrite, turn_link])
+def test_a_changed_file_is_served_within_two_seconds(
+    folder: Path, path: Path, kind: str, how: Callable[[Path, bytes], None]
+) -> None:
+    with under_load(make_server(kind, folder, path), path) as stage:
+        for _ in range(2):
+            stage.swap(how=how, seconds=2)
+    assert_faultless(stage.tally)
+    assert stage.tally.retried == 0
+
+
+# A damaged one
+
+
+def publish_beside(path: Path, data: bytes) -> None:
+    """Rename a file into the place of whatever is there."""
+    if path.is_dir():
+        path.rmdir()
+    if path.exists():
+        path.chmod(0o644)
+    publish(path, data)
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def flip_in_place(path: Path) -> None:
+    data = path.read_bytes()
+    with path.open("r+b") as file:
+        file.seek(len(data) // 2)
+        file.write(bytes(byte ^ 0xFF for byte in data[len(data) // 2 :]))
+
+
+def put_garbage(path: Path) -> None:
+    publish(path, bytes(range(256)) * 2000)
+
+
+def put_another_layout(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[8] = 2
+    publish(path, bytes(data))
+
+
+def put_too_large(path: Path) -> None:
+    publish(path, Truth("large", TOO_LARGE, seed=1).data)
+
+
+def put_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def make_unreadable(path: Path) -> None:
+    path.chmod(0)
+
+
+HARMS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "truncated in place": (truncate, "the header says"),
+    "emptied in place": (empty, "0 bytes"),
+    "damaged in place": (flip_in_place, "checksum"),
+    "deleted": (Path.unlink, "No such file or directory"),
+    "replaced by garbage": (put_garbage, "not an ipgeo blob: wrong magic"),
+    "replaced by another layout": (put_another_layout, "blob layout 2, this"),
+    "replaced by one too large": (put_too_large, "a slot of the shared memory holds"),
+    "replaced by a folder": (put_folder, "not a regular file|Is a directory"),
+    "made unreadable": (make_unreadable, "Permission denied"),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@BOTH
+def test_a_damaged_file_changes_nothing(folder: Path, path: Path, kind: str, harm: str) -> None:
+    if kind == FALLBACK and harm == "replaced by one too large":
+        pytest.skip("the fallback has no such limit")
+    do, reason = HARMS[harm]
+    server = make_server(kind, folder, path, IPGEO_REFRESH_INTERVAL=INTERVAL)
+    with under_load(server, path) as stage:
+        stage.swap()
+        do(path)
+        wait.until(lambda: refusals(server, path), "it is refused", seconds=2)
+        stage.go_on()
+        if isinstance(server, Edge):
+            server.hup()
+            stage.go_on()
+        told = refusals(server, path)
+        assert len(told) == 1, "once: not at each look, and not again after HUP"
+        assert re.search(reason, told[0])
+        assert re.search(r"\[warn\]|\[WARNING\]", told[0])
+        stage.swap(how=publish_beside, seconds=2)
+        stage.go_on()
+        assert len(refusals(server, path)) == 1
+    assert_faultless(stage.tally)
+
+
+@BOTH
+def test_a_file_that_vanishes_again_is_told_again(folder: Path, path: Path, kind: str) -> None:
+    server = make_server(kind, folder, path, IPGEO_REFRESH_INTERVAL=INTERVAL)
+    aside = folder / "aside"
+    with under_load(server, path) as stage:
+        for times in (1, 2):
+            path.rename(aside)
+            stage.go_on()
+            told = len(refusals(server, path))
+            aside.rename(path)
+            stage.go_on()
+            assert told == times
+
+
+# Processes that die
+
+
+def is_closed(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def connections_of(pid: int) -> set[int]:
+    """The ports of the clients that a process is connected to."""
+    inodes = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        if match := re.fullmatch(r"socket:\[(\d+)\]", str(descriptor.readlink())):
+            inodes.add(match[1])
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    return {int(row[2].rpartition(":")[2], 16) for row in rows if row[9] in inodes}
+
+
+def ask_on(connection: socket.socket) -> bytes:
+    connection.sendall(http_request("GET", "/healthz", close=False))
+    return connection.recv(1 << 16)
+
+
+@pytest.mark.provokes(r"worker process \d+ exited on signal 9")
+def test_only_the_connections_of_a_killed_worker_break(folder: Path, path: Path) -> None:
+    with Edge(folder, path, IPGEO_WORKERS=2) as edge:
+        kept = [connect(edge.address) for _ in range(24)]
+        try:
+            for connection in kept:
+                assert ask_on(connection).startswith(b"HTTP/1.1 200 ")
+            victim = edge.worker_pids()[-1]
+            ports = connections_of(victim)
+            os.kill(victim, signal.SIGKILL)
+            hit = [c for c in kept if c.getsockname()[1] in ports]
+            wait.until(lambda: all(map(is_closed, hit)), "its connections close", seconds=5)
+            for connection in kept:
+                if connection not in hit:
+                    assert ask_on(connection).startswith(b"HTTP/1.1 200 ")
+        finally:
+            for connection in kept:
+                connection.close()
+
+
+@pytest.mark.provokes(r"worker process \d+ exited on signal 9")
+@pytest.mark.parametrize("workers", [1, 3])
+def test_killed_workers(folder: Path, path: Path, workers: int) -> None:
+    server = make_server(EDGE, folder, path, IPGEO_WORKERS=workers, IPGEO_REFRESH_INTERVAL=INTERVAL)
+    with under_load(server, path) as stage:
+        for turn in range(8):
+            before = server.worker_pids()
+            victim = before[turn % workers]
+            os.kill(victim, signal.SIGKILL)
+            wait_for_new_worker(server, before)
+            stage.serves_again()
+            stage.swap(seconds=2)
+    assert_only(stage.tally, CLOSED)
+
+
+def wait_for_new_worker(server: Server, before: list[int]) -> None:
+    def is_there() -> bool:
+        now = server.worker_pids()
+        return len(now) == len(before) and now != before
+
+    wait.until(is_there, "the next worker", seconds=1)
+
+
+SLICE = "ipgeo: a slice"
+LOADING = re.compile(rf" (\d+)#\d+: .*{SLICE}")
+
+
+def loading(server: Edge) -> list[int]:
+    """The process id of the worker that loads, once for each slice."""
+    return [int(pid) for pid in LOADING.findall(server.error_log.text())]
+
+
+def slow_lua(folder: Path) -> Path:
+    """A copy of the edge's Lua code that takes its time between the slices of a load."""
+    lua = folder / "lua"
+    shutil.copytree(ROOT / "lua", lua)
+    store = lua / "ipgeo" / "store.lua"
+    code = store.read_text()
+    assert code.count("ngx.sleep(0)") == 1
+    store.write_text(code.replace("ngx.sleep(0)", f'log(NOTICE, "{SLICE}")\n    ngx.sleep(0.02)'))
+    return lua
+
+
+@pytest.mark.provokes(r"worker process \d+ exited on signal 9")
+@pytest.mark.parametrize("hup", [False, True])
+def test_the_loading_worker_is_killed(folder: Path, path: Path, hup: bool) -> None:
+    settings = {"IPGEO_LUA": slow_lua(folder), "IPGEO_REFRESH_INTERVAL": INTERVAL}
+    server = Edge(folder, path, None, **settings)
+    with under_load(server, path) as stage:
+        for slices in (1, 8, 20):
+            enough = len(loading(server)) + slices
+            number = stage.swaps.publish()
+            wait.until(partial(has_begun, server, enough), "the load is on its way")
+            os.kill(loading(server)[-1], signal.SIGKILL)
+            if hup:
+                os.kill(server.pid, signal.SIGHUP)
+            assert stage.swaps.seen_served(number, 5)
+        stage.swap(seconds=5)
+    assert_only(stage.tally, CLOSED)
+
+
+def has_begun(server: Edge, slices: int) -> bool:
+    return len(loading(server)) >= slices
+
+
+def test_nginx_is_stopped_and_started(folder: Path, path: Path) -> None:
+    server = make_server(EDGE, folder, path, IPGEO_REFRESH_INTERVAL=INTERVAL)
+    with under_load(server, path) as stage:
+        for _ in range(2):
+            stage.swap()
+            server.stop()
+            assert stage.swaps.serves() is None
+            with pytest.raises(ConnectionRefusedError):
+                connect(server.address)
+            server.start()
+            stage.serves_again()
+            assert json.loads(get(server.address, "/readyz").body)["generation"] == 1
+        stage.swap()
+    assert_only(stage.tally, CLOSED, REFUSED)
+
+
+@pytest.mark.provokes(r"Worker \(pid:\d+\) was sent SIGKILL")
+def test_killed_workers_of_gunicorn(folder: Path, path: Path) -> None:
+    server = make_server(FALLBACK, folder, path, IPGEO_REFRESH_INTERVAL=INTERVAL)
+    with under_load(server, path) as stage:
+        for _ in range(3):
+            before = server.worker_pids()
+            os.kill(before[0], signal.SIGKILL)
+            wait_for_new_worker(server, before)
+            stage.serves_again()
+            stage.swap()
+    assert_only(stage.tally, CLOSED)

@@ -1,0 +1,216 @@
+"""The oracle of live refresh: short runs against the edge as it is, and against broken ones."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from soak.__main__ import main
+from soak.run import Plan, Result, run
+from soak.tally import FAULTS, MIXED, STALE, WRONG, Tally
+from soak.truth import Pool, make
+from support import ROOT, wait
+from support.process import children
+
+SMALL = (1_000, 30_000, 5_000, 15_000, 2_500)
+"""Runs of blobs that load within milliseconds."""
+
+FREEZING = Plan(
+    swaps=80, steady=0.1, interval=0.01, freeze=True, workers=3, batch=4000, sizes=SMALL
+)
+"""Loads while workers stand still in the middle of long batches."""
+
+ALWAYS = ("store.lua", "if is_intact(now) then", "if true then")
+ONE_WRONG = (
+    "blob.lua",
+    "    return location\nend\n",
+    "    return location == 77 and 78 or location\nend\n",
+)
+LATE = (
+    "store.lua",
+    "or opened.generation ~= generation then",
+    "or ngx.now() % 0.5 < 0.5 - 0.4 * ngx.worker.id() and opened.generation ~= generation then",
+)
+
+
+def patched(folder: Path, module: str, old: str, new: str) -> Path:
+    """A copy of the edge's Lua code with one change."""
+    lua = folder / "lua"
+    shutil.copytree(ROOT / "lua", lua)
+    path = lua / "ipgeo" / module
+    code = path.read_text()
+    assert code.count(old) == 1
+    path.write_text(code.replace(old, new))
+    return lua
+
+
+def assert_good(result: Result) -> None:
+    assert not result.tally.faults, result.tally.examples
+    assert result.seen == result.swaps
+    assert not result.error_lines
+    assert result.good
+
+
+def test_by_timer() -> None:
+    result = run(Plan(swaps=25, seconds=8, steady=1, interval=0.1, sizes=SMALL))
+    assert_good(result)
+    assert result.tally.retried == 0
+    assert result.tally.by_fallback == 0
+    assert result.tally.answers > 100_000
+    assert all(result.tally.right[kind] for kind in ("GET", "POST", "batch", "lines"))
+
+
+def test_by_hup() -> None:
+    result = run(Plan(swaps=10, steady=0.5, interval=None, hup=True, sizes=SMALL))
+    assert_good(result)
+    assert result.tally.answers > 50_000
+
+
+def test_by_timer_and_hup() -> None:
+    assert_good(run(Plan(swaps=10, steady=0.5, interval=0.1, hup=True, sizes=SMALL)))
+
+
+def test_workers_stopped_in_the_middle() -> None:
+    """The slot that a worker reads from is overwritten behind its back, again and again."""
+    result = run(FREEZING)
+    assert_good(result)
+
+
+def test_the_fallback_by_its_timer() -> None:
+    plan = Plan(swaps=8, steady=0.5, interval=0.1, fallback=True, connections=8, sizes=SMALL)
+    assert_good(run(plan))
+
+
+# The oracle itself
+
+
+def test_one_wrong_location_is_caught(folder: Path) -> None:
+    lua = patched(folder, *ONE_WRONG)
+    plan = Plan(seconds=3, steady=3, interval=None, sizes=SMALL)
+    result = run(plan, IPGEO_LUA=lua)
+    assert set(result.tally.faults) == {WRONG}
+    assert "blob0-77" in result.tally.examples[0]
+    assert "blob0-78" in result.tally.examples[0]
+    assert not result.good
+
+
+def test_a_missing_second_look_at_seq_is_caught(folder: Path) -> None:
+    lua = patched(folder, *ALWAYS)
+    result = run(FREEZING, IPGEO_LUA=lua)
+    assert result.tally.faults[WRONG] + result.tally.faults[MIXED] > 0
+    assert not result.good
+
+
+def test_an_old_generation_served_too_long_is_caught(folder: Path) -> None:
+    lua = patched(folder, *LATE)
+    result = run(Plan(swaps=10, steady=0.1, interval=0.1, sizes=SMALL), IPGEO_LUA=lua)
+    assert result.tally.faults[STALE] > 0
+    assert not result.good
+
+
+def test_all_answers_differ_everywhere() -> None:
+    truths = make(SMALL, seed=3)
+    pool = Pool(truths, seed=3)
+    assert len({truth.build_id for truth in truths}) == len(truths)
+    assert len({len(truth.data) for truth in truths}) == len(truths)
+    for address, text in zip(pool.addresses, pool.texts, strict=True):
+        for form in ("array", "object"):
+            assert len({truth.owed(address, text, form) for truth in truths}) == len(truths)
+
+
+# The command
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """The command in a process group of its own, of which nothing is left in the end."""
+    soak = subprocess.Popen(
+        [sys.executable, "-m", "soak", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with soak:
+        try:
+            yield soak
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(soak.pid, signal.SIGKILL)
+
+
+def test_the_command() -> None:
+    with started("--swaps", "3", "--steady", "0.2", "--seconds", "1") as soak:
+        out, err = soak.communicate(timeout=60)
+    assert soak.returncode == 0, err
+    table = dict(line.split(maxsplit=1) for line in out.splitlines() if ", " not in line[:26])
+    assert {name: table[name] for name in (*FAULTS, "retried")} == dict.fromkeys(
+        (*FAULTS, "retried"), "0"
+    )
+    assert "p99" in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_stops_everything(number: signal.Signals) -> None:
+    """As Ctrl-C does: the signal reaches all processes of the terminal."""
+    with started("--seconds", "300") as soak:
+        wait.until(lambda: len(children(soak.pid)) == 2, "nginx and the client run", seconds=20)
+        nginx = next(pid for pid in children(soak.pid) if children(pid))
+        folder = re.search(r"-p\W(/[\w/-]+)", Path(f"/proc/{nginx}/cmdline").read_text())
+        assert folder
+        os.killpg(soak.pid, number)
+        _, err = soak.communicate(timeout=30)
+        assert soak.returncode == 130
+        assert err == "interrupted; all processes are stopped\n"
+        assert not Path(folder[1]).exists()
+        with pytest.raises(ProcessLookupError):
+            os.killpg(soak.pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "status"),
+    [
+        ({"swaps": 3, "seen": 3, "retried": 5}, 0),
+        ({"swaps": 3, "seen": 2}, 1),
+        ({"error_lines": ["[alert] something"]}, 1),
+        *(({"fault": kind}, 1) for kind in FAULTS),
+    ],
+)
+def test_what_the_command_ends_with(
+    counts: dict[str, Any], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tally = Tally(retried=counts.pop("retried", 0))
+    if "fault" in counts:
+        tally.fault(counts.pop("fault"), "an example")
+    result = Result(seconds=1, tally=tally, **counts)
+    monkeypatch.setattr("soak.__main__.run", lambda _plan: result)
+    monkeypatch.setattr("soak.__main__.end_on_signals", lambda: None)
+    done = CliRunner().invoke(main, ["--swaps", "3"])
+    assert done.exit_code == status
+    for text in (*tally.examples, *result.error_lines):
+        assert text in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "--swaps or --seconds is needed"),
+        (["--swaps", "1", "--hup", "--fallback"], "by its timer alone"),
+        (["--swaps", "1", "--hup", "--freeze"], "without --hup"),
+        (["--swaps", "1", "--interval", "0"], "0"),
+    ],
+)
+def test_what_the_command_refuses(arguments: list[str], problem: str) -> None:
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 2
+    assert problem in done.stderr
