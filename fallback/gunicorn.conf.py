@@ -36,6 +36,8 @@ keepalive = 75  # longer than nginx keeps its own end: nginx closes first, no re
 max_requests = 100_000
 max_requests_jitter = 20_000
 limit_request_line = 8190  # as long as nginx's
+limit_request_fields = 32768  # gunicorn's most: nginx has no limit on their number
+limit_request_field_size = 0  # nginx has one already
 
 errorlog = "-"
 accesslog = os.environ.get("IPGEO_FALLBACK_ACCESS_LOG") or None

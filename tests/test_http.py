@@ -535,7 +535,6 @@ def exceptions() -> Iterator[Case]:
             body=ATLANTIS_ARRAY,
             only=EDGE,
             why=normalized,
-            through=False,
         )
         yield Case(
             name=f"GET {path}",

@@ -63,7 +63,7 @@ local u8_t = ffi.typeof("const uint8_t *")
 local heap_t = ffi.typeof("const uint8_t *")
 
 
-local _M = { LAYOUT = LAYOUT }
+local _M = { LARGEST = LARGEST }
 
 
 local function no_tick() end
@@ -89,9 +89,6 @@ local function read_header(base, length)
     local size = tonumber(header.size)
     if size ~= length then
         return nil, format("the header says %.0f bytes, there are %d", size, length)
-    end
-    if size > LARGEST then
-        return nil, format("%.0f bytes, this edge reads at most %d", size, LARGEST)
     end
     return header
 end
@@ -148,8 +145,9 @@ local function measure(sections)
 end
 
 
--- Opens `length` bytes at `base` (any pointer; the caller keeps the memory alive): looks at the
--- header and the section table only. Returns the view, or nil and what is wrong.
+-- Opens `length` bytes, at most LARGEST, at `base` (any pointer; the caller keeps the memory
+-- alive): looks at the header and the section table only. Returns the view, or nil and what is
+-- wrong.
 function _M.open(base, length)
     base = cast(u8_t, base)
     local header, err = read_header(base, length)
@@ -347,6 +345,21 @@ local function check_records(view, tick)
 end
 
 
+-- A line feed in an answer would break the answers of a batch of lines apart.
+local function check_heap(view, tick)
+    local heap = view.heap
+    for at = 0, view.heap_size - 1 do
+        if heap[at] < 0x20 then
+            return nil, format("byte %d of the heap is a control character", at)
+        end
+        if band(at, SLICE - 1) == 0 then
+            tick()
+        end
+    end
+    return true
+end
+
+
 local function check_answers(view, tick)
     local offset, heap, locations = view.offset, view.heap, view.locations
     if offset[0] ~= 0 or offset[2 * locations] ~= view.heap_size then
@@ -393,6 +406,9 @@ function _M.check(base, length, tick)
     end
     if ok then
         ok, err = check_answers(view, tick)
+    end
+    if ok then
+        ok, err = check_heap(view, tick)
     end
     if not ok then
         return nil, err

@@ -22,6 +22,7 @@ local pcall = pcall
 -- Opening a generation and copying an answer takes microseconds, a load milliseconds: more than a
 -- few turns can only mean memory that is being scribbled over.
 local READ_TRIES = 100
+local EXITING = "the worker is exiting"
 local LOCK_TRIES, LOCK_PAUSE = 300, 10000 -- 3 s, in microseconds
 
 pcall(ffi.cdef, "void *ngx_http_lua_ffi_shdict_udata_to_zone(void *zone_udata);")
@@ -173,12 +174,16 @@ local function load_if_new(tick)
     local identity, size, mtime = identify()
     local loaded, refused = identities()
     if identity == loaded then
-        return refused and forgive()
+        -- Only by the watching worker: the master may be able to read what the workers may not.
+        return refused and tick and forgive()
     elseif identity == refused then
         return
     end
     if not size then
         return refuse(identity, mtime)
+    elseif size > blob.LARGEST then
+        return refuse(identity, format("%.0f bytes, this edge reads at most %d", size,
+            blob.LARGEST))
     end
     ngx.update_time()
     local started, before = ngx.now(), current()
@@ -232,9 +237,9 @@ end
 -- to go: the one that follows will do it.
 local function give_way()
     if ngx.worker.exiting() then
-        error("the worker is exiting", 0)
+        error(EXITING, 0)
     end
-    ngx.sleep(0)
+    ngx.sleep(0.001) -- not 0, about which nginx without OpenResty's patches warns each time
 end
 
 

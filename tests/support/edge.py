@@ -47,7 +47,9 @@ class Edge(Server):
         variables = environment(self._settings)
         run([ROOT / "nginx" / "configure"], variables)
         if self._conf is not None:
-            (self.folder / "nginx" / "nginx.conf").write_text(self._conf)
+            # An ordinary user may not use the folders that nginx was compiled with.
+            conf = self._conf.replace("http {", "http {\n    include temp-paths.conf;", 1)
+            (self.folder / "nginx" / "nginx.conf").write_text(conf)
         self._spawn([self.folder / "nginx" / "run", "-g", "daemon off;"], variables)
         self._wait_until_alive()
 
