@@ -1,7 +1,7 @@
 -- Generations in shared memory, and this worker's view of the current one.
 --
 -- The dict named by the options is used as an arena (see arena.lua) and must hold nothing else.
--- Where that cannot be had, every worker keeps a copy of the blob in a Lua string: said in the log,
+-- Where that cannot be had, every worker keeps a copy of the blob of its own: said in the log,
 -- never guessed.
 
 local ffi = require "ffi"
