@@ -9,7 +9,9 @@ Exit status: 0 equal, 1 different or unreadable.
 """
 
 import bisect
+import io
 import json
+import os
 import struct
 import sys
 from collections.abc import Iterator
@@ -95,21 +97,36 @@ def source_changes(path: Path, tables: Tables) -> Iterator[Change]:
 def blob_changes(lines: list[str]) -> Iterator[Change]:
     """Yield every address at which the swept answer changes."""
     answers: dict[str, Answer | None] = {"-1": None}
-    for line in lines:
-        if line.startswith("answer "):
-            _, location, rest = line.split(" ", 2)
-            array_form, members = rest.split("\t")
-            answers[location] = (
-                canonical(json.loads(array_form)),
-                canonical(json.loads("{" + members)),
-            )
+    changes: list[tuple[int, int, str]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            kind, _, rest = line.partition(" ")
+            if kind == "answer":
+                location, _, rest = rest.partition(" ")
+                array_form, members = rest.split("\t")
+                answers[location] = (
+                    canonical(json.loads(array_form)),
+                    canonical(json.loads("{" + members)),
+                )
+            elif line:
+                changes.append((number, *change_of(line)))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"line {number} of the sweep: {error}") from None
     before: Answer | str | None = "nothing yet"
-    for line in lines:
-        if line.startswith("change "):
-            _, address, location = line.split(" ")
-            if answers[location] != before:
-                before = answers[location]
-                yield int(address), answers[location]
+    for number, start, location in changes:
+        if location not in answers:
+            raise ValueError(f"line {number} of the sweep: there is no answer {location!r}")
+        if answers[location] != before:
+            before = answers[location]
+            yield start, answers[location]
+
+
+def change_of(line: str) -> tuple[int, str]:
+    """Return the address of a change and the location from there on."""
+    kind, address, location = line.split(" ")
+    if kind != "change" or not 0 <= int(address) <= LAST:
+        raise ValueError("neither an answer nor a change of the answer")
+    return int(address), location
 
 
 def compare(expected: list[Change], found: list[Change]) -> int:
@@ -127,10 +144,14 @@ def compare(expected: list[Change], found: list[Change]) -> int:
     return 1
 
 
-def main() -> int:
+def run() -> int:
     """Compare standard input with the source named on the command line."""
     source, codes = map(Path, sys.argv[1:])
-    found = list(blob_changes(sys.stdin.read().split("\n")))
+    try:
+        found = list(blob_changes(sys.stdin.read().split("\n")))
+    except (OSError, ValueError) as error:
+        print(f"the sweep cannot be read: {error}", file=sys.stderr)
+        return 1
     if not found:  # the sweep has said why
         return 1
     try:
@@ -139,6 +160,24 @@ def main() -> int:
         print(f"{source} with {codes} cannot be read: {error}", file=sys.stderr)
         return 1
     return compare(expected, found)
+
+
+def main() -> int:
+    """Do that; what cannot be printed is no proof."""
+    if sys.stdin is None or sys.stdout is None:
+        print("standard input or output is closed", file=sys.stderr)
+        return 1
+    if isinstance(sys.stdout, io.TextIOWrapper):  # half a surrogate pair is to be seen
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        status = run()
+        sys.stdout.flush()
+    except OSError as error:
+        print(f"the result cannot be printed: {error.strerror}", file=sys.stderr)
+        # What is left would be tried again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
 
 
 if __name__ == "__main__":

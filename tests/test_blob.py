@@ -104,6 +104,35 @@ def test_flipped_bits_under_a_mended_seal_are_refused_or_harmless(seed: int) -> 
     assert accepted < 2500
 
 
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (Answer(b'["\\ud800"]', b'"x":1}'), "the answer of location 0 is not JSON"),
+        (Answer(b"[]", b'"x":"\\udc00\\ud800"}'), "the answer of location 0 is not JSON"),
+        (Answer(b"[]", b'"\\udc00":1}'), "the answer of location 0 is not JSON"),
+        (Answer(b"[\n]", b'"x":1}'), "the answer of location 0 has a control character"),
+        (Answer(b"[]", b'"x":\t1}'), "the answer of location 0 has a control character"),
+        (Answer(b'["\0"]', b'"x":1}'), "the answer of location 0 has a control character"),
+    ],
+)
+def test_an_answer_that_cannot_be_a_line_of_utf8(answer: Answer, problem: str) -> None:
+    with pytest.raises(BlobError, match=f"^{problem}$"):
+        Blob(write_blob(array("I", [0]), array("I", [0]), [answer], {}))
+
+
+def test_metadata_that_are_not_utf8() -> None:
+    data = blobs.fictional()
+    meta = Blob(data).sections[0]
+    half = b'{"x":"\\ud800"}'.ljust(meta.length)
+    with pytest.raises(BlobError, match="the metadata"):
+        Blob(seal(patched(data, meta.offset, half)))
+
+
+def test_escapes_that_are_utf8() -> None:
+    answer = Answer(b'["\\ud83d\\ude00 \\\\ud800 \\u000a"]', b'"x":"\\u001b"}')
+    assert Blob(write_blob(array("I", [0]), array("I", [0]), [answer], {})).answer(0) == answer
+
+
 def mutants(data: bytes, count: int, seed: int) -> list[bytes]:
     """Return copies with one to three flipped bits, most of them where the structure lies."""
     chance = random.Random(seed)

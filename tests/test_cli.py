@@ -4,8 +4,11 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +17,17 @@ import pytest
 from ipgeo import __version__
 from ipgeo.address import ADDRESS_COUNT
 from ipgeo.answers import Answer
-from ipgeo.blob import Blob, write_blob
-from support import blobs
+from ipgeo.blob import MAGIC, Blob, write_blob
+from support import ROOT, blobs
 from support.compiler import PROGRAM, SAMPLE, SAMPLE_CODES, build, compiler, exchanged
+from support.places import short_folder
 from support.sources import dat, patched, small_dat, u32_be, u32_le, write_codes
 
 COMMANDS = ("build", "verify", "lookup", "inspect", "sample")
 DONE, REFUSED, USAGE = 0, 1, 2
 RECORDS = 1028
+
+OLD = MAGIC + b"a damaged blob"
 
 CHINA = ("中国", "北京", "北京", "")
 JAPAN = ("日本", "山行县", "鹤岗", "")
@@ -241,10 +247,10 @@ def test_a_hostile_source_is_refused(tmp_path: Path, out: Path, name: str) -> No
     data, problem = HOSTILE_SOURCES[name]
     path = tmp_path / "hostile.dat"
     path.write_bytes(data)
-    out.write_bytes(b"the old one")
+    out.write_bytes(OLD)
     assert refusal("build", path, "-o", out).startswith(f"Error: {path}: {problem}")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["hostile.dat", "out.blob"]
-    assert out.read_bytes() == b"the old one"
+    assert out.read_bytes() == OLD
 
 
 HOSTILE_CODES = {
@@ -270,10 +276,10 @@ HOSTILE_CODES = {
 def test_a_hostile_code_file_is_refused(source: Path, codes: Path, out: Path, name: str) -> None:
     file, content, problem = HOSTILE_CODES[name]
     (codes / file).write_bytes(content)
-    out.write_bytes(b"the old one")
+    out.write_bytes(OLD)
     message = refusal("build", source, "--codes", codes, "-o", out)
     assert message.startswith(f"Error: {codes / file}: {problem}")
-    assert out.read_bytes() == b"the old one"
+    assert out.read_bytes() == OLD
 
 
 @pytest.mark.parametrize("name", ["country_list.txt", "china_province_code.txt"])
@@ -327,6 +333,94 @@ def test_dev_null_stays_a_device() -> None:
         "build", SAMPLE, "-o", "/dev/null"
     )
     assert Path("/dev/null").is_char_device()
+
+
+# build: what it may not replace
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+INPUTS = ["source.dat", "codes/country_list.txt", "codes/china_city_code.txt", "expect"]
+SUFFIXES = ["", ".previous", ".json", ".rolled-back"]
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("link", [None, "symlink_to", "hardlink_to"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("name", INPUTS)
+def test_no_input_is_replaced(
+    tmp_path: Path, source: Path, codes: Path, *, name: str, suffix: str, link: str, force: bool
+) -> None:
+    expect = tmp_path / "expect"
+    expect.write_text('1.2.3.4\t["x"]\n')
+    out = tmp_path / "out.blob"
+    used = tmp_path / name
+    if link:
+        getattr(out.with_name(out.name + suffix), link)(used)
+    elif suffix:  # the input itself is called as if it were beside the output
+        used = used.rename(out.with_name(out.name + suffix))
+        if "codes" in name:
+            (codes / Path(name).name).symlink_to(used)
+    else:
+        out = used
+    source, expect = (used if path.name == name else path for path in (source, expect))
+    before = contents(tmp_path)
+    flags = ["--force"] if force else []
+    done = compiler("build", source, "--codes", codes, "--expect", expect, "-o", out, *flags)
+    assert (done.status, done.out) == (USAGE, "")
+    assert done.err.splitlines()[-1].startswith("Error: the output ")
+    assert str(out) in done.err or link
+    assert f" is the input {source if name == 'source.dat' else ''}" in done.err
+    assert contents(tmp_path) == before
+
+
+def test_a_file_that_is_no_blob_is_replaced_by_force_alone(source: Path, out: Path) -> None:
+    out.write_bytes(b"my thesis")
+    before = contents(out.parent)
+    message = refusal("build", source, "-o", out)
+    assert message == f"Error: {out}: exists and is not an ipgeo blob; --force replaces it\n"
+    assert contents(out.parent) == before
+    assert compiler("build", source, "-o", out, "--force").status == DONE
+    assert Blob(out.read_bytes()).runs == 3
+
+
+@pytest.mark.parametrize("content", [b"", MAGIC[:5], MAGIC, OLD])
+def test_what_was_a_blob_once_is_replaced(source: Path, out: Path, content: bytes) -> None:
+    out.write_bytes(content)
+    assert compiler("build", source, "-o", out).status == DONE
+    assert Blob(out.read_bytes()).runs == 3
+
+
+@pytest.mark.parametrize("content", [b"[1]", b"[" * 100_000, b'{"name": "x"}', b'{"build_id": 5}'])
+def test_a_file_that_is_no_manifest_is_replaced_by_force_alone(
+    source: Path, out: Path, content: bytes
+) -> None:
+    path = out.with_name("out.blob.json")
+    path.write_bytes(content)
+    before = contents(out.parent)
+    message = refusal("build", source, "-o", out)
+    assert message == f"Error: {path}: exists and is not a blob's manifest; --force replaces it\n"
+    assert contents(out.parent) == before
+    assert compiler("build", source, "-o", out, "--force").status == DONE
+    assert json.loads(path.read_bytes())["build_id"] == Blob(out.read_bytes()).build_id
+
+
+@pytest.mark.parametrize("character", ["x", "中"])
+def test_a_name_that_leaves_no_room_is_said_at_once(tmp_path: Path, character: str) -> None:
+    size = len(character.encode())
+    longest = 229 - 229 % size
+    out = tmp_path / (character * (longest // size))
+    assert compiler("build", SAMPLE, "-o", out).status == DONE
+    assert compiler("build", SAMPLE, "-o", out, "--force").status == DONE
+    out = tmp_path / (out.name + character)
+    # The source is not even looked at.
+    message = refusal("build", tmp_path / "none.dat", "-o", out)
+    excess = longest + size - 229
+    problem = f"the name is {excess} bytes too long for the files that are written beside it"
+    assert message == f"Error: {out}: {problem}\n"
+    assert str(tmp_path) in refusal("build", SAMPLE, "-o", tmp_path / ("x" * 300))
 
 
 # verify
@@ -430,7 +524,7 @@ def test_lookup_reports_what_is_no_address_and_goes_on(fiction: Path, as_lines: 
     assert done.err.splitlines() == [
         "input 1: '010.0.0.1' is not an IPv4 address",
         "input 3: 'x' is not an IPv4 address",
-        "input 4: '' is not an IPv4 address",
+        *([] if as_lines else ["input 4: '' is not an IPv4 address"]),
         "input 5: '1.2.3.4.5' is not an IPv4 address",
         "input 6: '::1' is not an IPv4 address",
     ]
@@ -463,6 +557,28 @@ def test_a_full_disk_is_said(fiction: Path) -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=False, timeout=60)
     assert done.returncode == REFUSED
     assert done.stderr == b"Error: No space left on device\n"
+
+
+def shell(command: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["bash", "-c", command], capture_output=True, check=False, timeout=60, text=True
+    )
+
+
+def test_a_closed_standard_input_is_said(fiction: Path) -> None:
+    done = shell(f"'{PROGRAM}' lookup '{fiction}' <&-")
+    assert (done.returncode, done.stdout) == (USAGE, "")
+    assert done.stderr.endswith("Error: standard input is closed and no IP is given\n")
+    assert "Traceback" not in done.stderr
+    done = shell(f"'{PROGRAM}' lookup '{fiction}' {blobs.ATLANTIS_IP} <&-")
+    assert (done.returncode, done.stdout, done.stderr) == (DONE, ATLANTIS, "")
+
+
+def test_blank_lines_are_no_question(fiction: Path) -> None:
+    asked = f"\n{blobs.ATLANTIS_IP}\n \t\r\nx\n\n"
+    done = compiler("lookup", fiction, stdin=asked)
+    assert (done.status, done.out) == (REFUSED, ATLANTIS)
+    assert done.err == "input 4: 'x' is not an IPv4 address\n"
 
 
 def test_names_of_files_that_are_not_utf8(tmp_path: Path) -> None:
@@ -520,12 +636,47 @@ def test_inspect_as_text(source: Path, codes: Path, out: Path) -> None:
     assert f"records {3}" in done.out
 
 
+def test_inspect_gives_a_terminal_nothing_to_obey(out: Path) -> None:
+    evil = "\x1b]0;x\x07\x7f\x9b1m\n"
+    meta = {"sources": [{evil: evil, "list": [evil]}], evil: {evil: evil}}
+    data = write_blob(array("I", [0]), array("I", [0]), [SOUND], meta)
+    out.write_bytes(data)
+    for flags in ([], ["--json"]):
+        done = compiler("inspect", out, *flags)
+        assert (done.status, done.err) == (DONE, "")
+        assert not [c for c in done.out if (c < " " and c != "\n") or "\x7f" <= c <= "\x9f"]
+        assert done.out.count("\\u001b") >= 5
+    assert json.loads(done.out)["meta"] == meta
+
+
+def test_names_without_a_code_give_a_terminal_nothing_to_obey(
+    tmp_path: Path, codes: Path, out: Path
+) -> None:
+    path = tmp_path / "evil.dat"
+    path.write_bytes(dat([(0, ("\x1b[2J", "", "", ""))]))
+    done = compiler("build", path, "--codes", codes, "-o", out)
+    assert "\x1b" not in done.out
+    assert "  \\u001b[2J\n" in done.out
+
+
+def test_a_locale_without_chinese(fiction: Path) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    for command in (["inspect"], ["lookup", blobs.ATLANTIS_IP]):
+        arguments = [str(PROGRAM), command[0], str(fiction), *command[1:]]
+        done = subprocess.run(arguments, capture_output=True, check=True, env=environment)
+        assert done.stderr == b""
+    assert json.loads(done.stdout.partition(b"\t")[2]) == json.loads(blobs.ATLANTIS_ARRAY)
+
+
 SOUND = Answer(b'["x"]', b'"country":"x"}')
 
 ODD: dict[str, tuple[Answer, dict[str, Any]]] = {
     "sources are a number": (SOUND, {"sources": 5}),
     "a source is a number": (SOUND, {"sources": [1]}),
     "an answer has half a surrogate pair": (Answer(b'["\xed\xa0\x80"]', SOUND.members), {}),
+    "an answer has half an escaped pair": (Answer(b'["\\ud800"]', SOUND.members), {}),
+    "a member has half an escaped pair": (Answer(SOUND.array, b'"\\udfff":1}'), {}),
+    "an answer has two lines": (Answer(b'["x",\n"y"]', SOUND.members), {}),
     "an answer is UTF-16": (Answer('["中"]'.encode("utf-16-le"), SOUND.members), {}),
     "an answer begins with a byte order mark": (Answer(b'\xef\xbb\xbf["x"]', SOUND.members), {}),
 }
@@ -541,6 +692,31 @@ def test_an_odd_blob_under_a_right_seal_raises_nothing(out: Path, name: str) -> 
             assert done.err.startswith(f"Error: {out}: ")
         elif command[0] == "lookup":
             json.loads(done.out.removeprefix("1.2.3.4\t"))
+
+
+# The script that installs it
+
+
+@contextmanager
+def unprivileged_checkout() -> Iterator[Path]:
+    with short_folder() as folder:
+        for name in ("script", "compiler"):
+            (folder / name).mkdir()
+        for name in ("bootstrap", "lib.sh"):
+            shutil.copy(ROOT / "script" / name, folder / "script" / name)
+        folder.chmod(0o555)
+        yield folder
+        folder.chmod(0o755)
+
+
+def test_a_checkout_that_may_not_be_written_is_said() -> None:
+    drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    with unprivileged_checkout() as folder:
+        command = [*(drop if os.geteuid() == 0 else []), str(folder / "script" / "bootstrap")]
+        done = subprocess.run(command, capture_output=True, check=False, timeout=60, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"bootstrap: {folder} is not writable by ")
+    assert done.stderr.count("\n") == 1
 
 
 # sample

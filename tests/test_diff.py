@@ -174,7 +174,9 @@ def test_where_only_the_objects_differ_they_are_shown(tmp_path: Path) -> None:
 
 
 ODD = {
-    "half a surrogate pair": Answer(b'["\\ud800"]', b'"country":"\\ud800","country_code":null}'),
+    "control characters": Answer(
+        b'["\\u001b[2J \xc2\x9b \x7f"]', b'"country":"\\u001b]0;\xc2\x9b\\n","country_code":null}'
+    ),
     "a country that is no text": Answer(b"[1]", b'"country":[1],"country_code":{}}'),
     "no country": Answer(b"[]", b'"x":1}'),
 }
@@ -187,6 +189,7 @@ def test_odd_answers_are_shown(pair: tuple[Path, Path], name: str) -> None:
         done = compiler("diff", *arguments)
         assert (done.status, done.err) == (0, "")
         done.out.encode()
+        assert not [c for c in done.out if (c < " " and c != "\n") or "\x7f" <= c <= "\x9f"]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from ipgeo.cli import main
 from ipgeo.export import export_csv, export_mmdb
 from ipgeo.model import NO_DATA
 from support import blobs
+from support.compiler import compiler
 
 BUILT = 1_500_000_000
 ATLANTIS, UTOPIA = 0, 1
@@ -214,3 +215,42 @@ def test_the_command_refuses_what_is_no_blob(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert str(path) in result.stderr
     assert not out.exists()
+
+
+@pytest.mark.parametrize("flags", [[], ["--force"]])
+@pytest.mark.parametrize("link", [None, "symlink_to", "hardlink_to"])
+@pytest.mark.parametrize("form", ["mmdb", "csv"])
+def test_the_command_does_not_replace_its_input(
+    fictional_file: Path, tmp_path: Path, form: str, link: str | None, flags: list[str]
+) -> None:
+    out = tmp_path / "link" if link else fictional_file
+    if link:
+        getattr(out, link)(fictional_file)
+    done = compiler("export", fictional_file, "--format", form, "-o", out, *flags)
+    assert (done.status, done.out) == (2, "")
+    assert f" is the input {fictional_file}: it would be replaced\n" in done.err
+    assert fictional_file.read_bytes() == blobs.fictional(gap=True)
+
+
+def test_the_command_replaces_another_blob_by_force_alone(
+    fictional_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "other.blob"
+    out.write_bytes(blobs.fictional())
+    command = ["export", fictional_file, "--format", "csv", "-o", out]
+    done = compiler(*command)
+    problem = "exists and is an ipgeo blob; --force replaces it"
+    assert (done.status, done.out, done.err) == (1, "", f"Error: {out}: {problem}\n")
+    assert out.read_bytes() == blobs.fictional()
+    assert compiler(*command, "--force").status == 0
+    assert out.read_bytes().startswith(b"first,last,")
+    assert compiler(*command).status == 0, "what is no blob it replaces as ever"
+
+
+def test_a_name_that_leaves_no_room_is_said(fictional_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / ("x" * 242)
+    command = ["export", fictional_file, "--format", "csv", "-o"]
+    done = compiler(*command, out)
+    problem = "the name is 1 bytes too long for the files that are written beside it"
+    assert (done.status, done.err) == (1, f"Error: {out}: {problem}\n")
+    assert compiler(*command, tmp_path / ("x" * 241)).status == 0

@@ -68,16 +68,47 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("1", 1), ("65536", 65536), ("64k", 65536), ("64K", 65536), ("2m", 2 << 20), ("1G", 1 << 30)],
+    [("1", 1), ("65536", 65536), ("64k", 65536), ("64K", 65536), ("2m", 2 << 20), ("9M", 9 << 20)],
 )
 def test_parse_size(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "k", "-1", "1.5k", "64kb", "0x10", "1 k", "٦٤", "9" * 13])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "k",
+        "-1",
+        "1.5k",
+        "64kb",
+        "0x10",
+        "1 k",
+        "٦٤",
+        "9" * 10,
+        "1g",
+        "0",
+        "0k",
+        "01",
+        " 1",
+        "1\n",
+    ],
+)
 def test_parse_size_refuses(text: str) -> None:
     with pytest.raises(ValueError, match="not a size"):
         parse_size(text)
+
+
+@pytest.mark.parametrize("text", ["1", "0.05", "99999", "1e-3"])
+def test_the_refresh_interval(text: str) -> None:
+    settings = Settings.from_environment({"IPGEO_REFRESH_INTERVAL": text})
+    assert settings.refresh_interval == float(text)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "-inf", "1e999", "1e-999", "1s", " "])
+def test_a_refresh_interval_that_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^IPGEO_REFRESH_INTERVAL: not a finite number above 0: "):
+        Settings.from_environment({"IPGEO_REFRESH_INTERVAL": text})
 
 
 def test_settings_from_environment() -> None:

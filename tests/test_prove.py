@@ -245,6 +245,73 @@ def test_a_source_that_is_none_is_refused(tmp_path: Path, data: bytes) -> None:
     assert "equal: " not in done.stdout
 
 
+def fed(tmp_path: Path, sweep: bytes, end: str = "") -> "subprocess.CompletedProcess[str]":
+    """Let the second reading compare a source of one answer with ``sweep``."""
+    source, file = tmp_path / "source.dat", tmp_path / "sweep"
+    source.write_bytes(dat([(0, ("A", "", "", ""))]))
+    file.write_bytes(sweep)
+    program = f"'{sys.executable}' '{READING}' '{source}' '{SAMPLE_CODES}'"
+    command = f"set -o pipefail; {{ sleep 0.2; exec {program} <'{file}'; }} {end}"
+    return subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+ANSWER = b'answer 0 []\t"x":1}\n'
+
+
+@pytest.mark.parametrize(
+    ("sweep", "line"),
+    [
+        (b"nonsense\n", 1),
+        (b"change\n", 1),
+        (ANSWER + b"change 0\n", 2),
+        (ANSWER + b"change x 0\n", 2),
+        (ANSWER + b"change -1 0\n", 2),
+        (ANSWER + b"change 4294967296 0\n", 2),
+        (ANSWER + b"change 0 0\nchange 1 7\n", 3),
+        (b"answer 0\n", 1),
+        (b"answer 0 []\n", 1),
+        (b"answer 0 []\t{}\t{}\n", 1),
+        (b"answer 0 [\t}\n", 1),
+        (b"answer 0 " + b"[" * 100_000 + b"\t}\n", 1),
+    ],
+)
+def test_a_sweep_that_cannot_be_parsed(tmp_path: Path, sweep: bytes, line: int) -> None:
+    done = fed(tmp_path, sweep)
+    assert (done.returncode, done.stdout) == (DIFFERENT, "")
+    assert done.stderr.startswith(f"the sweep cannot be read: line {line} of the sweep: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_sweep_that_is_not_utf8(tmp_path: Path) -> None:
+    done = fed(tmp_path, b"answer 0 [\xff]\t}\n", "")
+    assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (DIFFERENT, "", False)
+    assert done.stderr.count("\n") == 1
+
+
+HALF = b'change 0 0\nanswer 0 ["\\ud800"]\t"x":1}\n'
+
+
+def test_half_a_surrogate_pair_is_shown(tmp_path: Path) -> None:
+    done = fed(tmp_path, HALF)
+    assert (done.returncode, done.stderr) == (DIFFERENT, "")
+    assert '  from 0.0.0.0 on the blob answers ["\\ud800"]\n' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("end", "problem"),
+    [
+        ("| true", "the result cannot be printed: Broken pipe\n"),
+        (">/dev/full", "the result cannot be printed: No space left on device\n"),
+        (">&-", "standard input or output is closed\n"),
+    ],
+)
+def test_a_result_that_cannot_be_printed(tmp_path: Path, end: str, problem: str) -> None:
+    done = fed(tmp_path, HALF, end)
+    assert (done.returncode, done.stdout, done.stderr) == (DIFFERENT, "", problem)
+
+
 # The compiler's own proof
 
 

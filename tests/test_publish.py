@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from ipgeo.blob import MAGIC
 from ipgeo.publish import publish
 from support import wait
 from support.compiler import PROGRAM, SAMPLE
@@ -152,13 +153,14 @@ def test_a_failure_leaves_everything_as_it_was(
 
 def test_a_write_that_fails_in_the_middle(path: Path) -> None:
     """The disk may be full: here it is the size that a file may have."""
-    path.write_bytes(OLD)
+    old = MAGIC + OLD
+    path.write_bytes(old)
     command = f"ulimit -f 64; exec '{PROGRAM}' build '{SAMPLE}' -o '{path}'"
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=False, timeout=60)
     assert done.returncode == 1
     assert done.stderr.decode().count("\n") == 1
     assert b"File too large" in done.stderr
-    assert path.read_bytes() == OLD
+    assert path.read_bytes() == old
     assert names(path.parent) == [path.name]
 
 

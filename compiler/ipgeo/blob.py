@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import operator
+import re
 import struct
 import sys
 import zlib
@@ -21,6 +22,7 @@ from ipgeo.address import LAST_ADDRESS
 from ipgeo.answers import Answer
 from ipgeo.errors import BlobError
 from ipgeo.model import NO_DATA
+from ipgeo.text import printable
 
 MAGIC = b"\x89IPGEO\r\n"
 LAYOUT = 1
@@ -31,6 +33,7 @@ _SECTION = struct.Struct("<8sQQ")  # tag, offset, length: both in bytes
 _MOST_SECTIONS = 64
 _ALIGN = 8
 _BUCKETS = 1 << 16
+_CONTROL = re.compile(rb"[\x00-\x1f]")  # a line feed would break answers apart that are lines
 
 META, INDEX, LOW, RECORD = b"meta", b"v4index", b"v4low", b"v4record"
 OFFSET, HEAP = b"offset", b"heap"
@@ -191,7 +194,7 @@ def _check_sections(data: bytes) -> tuple[Section, ...]:
     _require(count <= _MOST_SECTIONS and end <= len(data), f"{count} sections")
     sections = []
     for raw, offset, length in _SECTION.iter_unpack(data[_HEADER.size : end]):
-        tag = raw.rstrip(b"\0").decode("ascii", "replace")
+        tag = printable(raw.rstrip(b"\0").decode("ascii", "replace"))
         _require(offset == end, f"section {tag} is at {offset} instead of {end}")
         _require(length <= len(data) - offset, f"section {tag} passes the blob's end")
         end = offset + length + -length % _ALIGN
@@ -213,11 +216,17 @@ def _check_meta(content: bytes) -> dict[str, Any]:
 
 
 def _load_json(content: bytes) -> object:
-    """Return the value, or None for what is not JSON in UTF-8: json.loads would guess others."""
+    """Return the value, or None for what is not JSON in UTF-8: json.loads would guess others.
+
+    An escape may be half a surrogate pair, which is a string that UTF-8 cannot hold: refused too.
+    """
     try:
-        return json.loads(content.decode(), parse_constant=_refuse_constant)
+        value: object = json.loads(content.decode(), parse_constant=_refuse_constant)
+        if b"\\u" in content:
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
+    return value
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -276,6 +285,8 @@ def _check_records(content: bytes, runs: int, locations: int) -> "array[int]":
 def _check_answers(blob: Blob) -> None:
     for location in range(blob.locations):
         answer = blob.answer(location)
+        clean = not any(map(_CONTROL.search, answer))
+        _require(clean, f"the answer of location {location} has a control character")
         array_form = _load_json(answer.array)
         object_form = _load_json(b'{"ip":"",' + answer.members)
         sound = isinstance(array_form, list) and isinstance(object_form, dict)

@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ import click
 from ipgeo import __version__
 from ipgeo.address import ADDRESS_COUNT, parse_ipv4
 from ipgeo.blob import Blob, read_blob
-from ipgeo.codes import Codes, read_codes
+from ipgeo.codes import FILES, Codes, read_codes
 from ipgeo.compile import STEPS, Compiled, compile_blob
-from ipgeo.diff import as_dict, as_lines, diff, largest_lines, printable
+from ipgeo.diff import as_dict, as_lines, diff, largest_lines
 from ipgeo.errors import BlobError, InputError, ProofError
 from ipgeo.export import FORMATS
 from ipgeo.gates import (
@@ -33,11 +33,13 @@ from ipgeo.gates import (
     verdict_lines,
 )
 from ipgeo.model import Source
+from ipgeo.place import names_beside, refuse_blob, refuse_foreign, same_file
 from ipgeo.prove import prove
-from ipgeo.publish import publish
+from ipgeo.publish import plain_target, publish, room_for_temp
 from ipgeo.refresh import Outcome, Status, refresh, rollback
 from ipgeo.sample import write_sample
 from ipgeo.sources.dat import read_dat
+from ipgeo.text import printable
 
 LONG_WORK = 8 << 20
 """A source of this many bytes (about a million records) takes seconds: worth a progress bar."""
@@ -57,6 +59,8 @@ class _Commands(click.Group):
     """Turns every error that an input can cause into one line on stderr and exit status 1."""
 
     def invoke(self, ctx: click.Context) -> object:
+        if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+            sys.stdout.reconfigure(errors="backslashreplace")  # the locale may lack characters
         try:
             return super().invoke(ctx)
         except (InputError, BlobError, ProofError) as error:
@@ -117,7 +121,9 @@ def main() -> None:
     metavar="POINTS",
     help="Percentage points by which the share of addresses without country code may rise.",
 )
-@click.option("--force", is_flag=True, help="Publish what a gate refuses.")
+@click.option(
+    "--force", is_flag=True, help="Publish what a gate refuses, over whatever file there is."
+)
 def build(
     source: Path,
     *,
@@ -134,8 +140,10 @@ def build(
 
     An existing output is kept as OUTPUT.previous and replaced as a whole at the very end, or not at
     all: a gate that refuses the new blob ends with status 3. OUTPUT.json tells what was published.
+    What is no blob, or no manifest, is not replaced without --force, and no input ever is.
     """
     started = time.monotonic()
+    _check_place(out, [source, *_code_files(codes_dir), *([expect] if expect else [])], force=force)
     expected = read_expected(expect) if expect else None
     limits = Limits(expected, max_change, allow_less_coverage, max_codeless_rise)
     with _progress(source) as report:
@@ -209,14 +217,14 @@ def verify(blob: Path, against: Path | None, codes_dir: Path | None) -> None:
 @click.argument("ip", nargs=-1)
 @click.option("--format", "form", type=click.Choice(["array", "object"]), default="array")
 def lookup(blob: Path, ip: tuple[str, ...], form: str) -> None:
-    """Print each IP (or each line of standard input), a tab and its answer as JSON.
+    """Print each IP (or each line of standard input but blank ones), a tab and its answer as JSON.
 
     An address without data answers null. One that is not an address is reported on standard error,
     the others are still answered, and the exit status is 1.
     """
     checked = read_blob(blob)
     refused = 0
-    for number, text in enumerate(ip or _input_lines(), start=1):
+    for number, text in enumerate(ip, start=1) if ip else _input_lines():
         address = parse_ipv4(text)
         if address is None:
             refused += 1
@@ -241,21 +249,32 @@ def inspect(blob: Path, as_json: bool) -> None:
         "meta": checked.meta,
         "sections": [section._asdict() for section in checked.sections],
     }
-    click.echo(json.dumps(facts, ensure_ascii=False) if as_json else _inspect_text(facts))
+    text = printable(json.dumps(facts, ensure_ascii=False)) if as_json else _inspect_text(facts)
+    click.echo(text)
 
 
 @main.command()
 @click.argument("blob", type=FilePath)
 @click.option("--format", "form", type=click.Choice(sorted(FORMATS)), required=True)
 @click.option("-o", "--output", "out", type=FilePath, required=True, help="File to write, or -.")
-def export(blob: Path, form: str, out: Path) -> None:
+@click.option("--force", is_flag=True, help="Write it even over another blob.")
+def export(blob: Path, form: str, out: Path, force: bool) -> None:
     """Write BLOB as MMDB (MaxMind DB) or CSV; - is standard output.
 
     The records hold the members of the object answer. MMDB leaves out codes that are null, in CSV
     they are empty. The MMDB's build time is that of the file BLOB.
     """
+    to_stdout = str(out) == "-"
+    if to_stdout and sys.stdout is None:
+        raise click.UsageError("standard output is closed")
+    if not to_stdout:
+        target = plain_target(out)
+        room_for_temp(target, out)
+        _keep_inputs([target], [blob])
+        if not force:
+            refuse_blob(target)
     data = FORMATS[form](read_blob(blob), int(blob.stat().st_mtime))
-    if str(out) == "-":
+    if to_stdout:
         sys.stdout.buffer.write(data)
     else:
         publish(out, data)
@@ -267,6 +286,25 @@ def sample(folder: Path) -> None:
     """Write a small source and its code files into FOLDER: enough to try everything with."""
     for path in write_sample(folder):
         click.echo(path)
+
+
+def _check_place(out: Path, inputs: list[Path], *, force: bool) -> None:
+    """Refuse, before any work, an output that may not be put in its place."""
+    names = names_beside(out)
+    _keep_inputs(names, inputs)
+    if not force:
+        refuse_foreign(names)
+
+
+def _keep_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    same = same_file(outputs, inputs)
+    if same:
+        output, path = same
+        raise click.UsageError(f"the output {output} is the input {path}: it would be replaced")
+
+
+def _code_files(folder: Path | None) -> list[Path]:
+    return [folder / name for name in FILES] if folder else []
 
 
 def _codes(folder: Path | None) -> Codes:
@@ -288,10 +326,14 @@ def _step_name(step: str | None) -> str | None:
     return step
 
 
-def _input_lines() -> Iterator[str]:
+def _input_lines() -> Iterator[tuple[int, str]]:
+    """Yield the lines of standard input that are not blank, with their numbers."""
+    if sys.stdin is None:
+        raise click.UsageError("standard input is closed and no IP is given")
     if isinstance(sys.stdin, io.TextIOWrapper):  # what is not UTF-8 is to be reported, not to raise
         sys.stdin.reconfigure(errors="backslashreplace")
-    return map(str.strip, sys.stdin)
+    lines = enumerate(map(str.strip, sys.stdin), start=1)
+    return ((number, line) for number, line in lines if line)
 
 
 def _answer(blob: Blob, text: str, address: int, form: str) -> str:
@@ -395,7 +437,9 @@ def _without_code_lines(missing: dict[str, Any]) -> list[str]:
     lines = [f"{missing['count']} names without a code"]
     if missing["top"]:
         lines[0] += "; those with the most addresses:"
-    lines += [f"  {row['addresses']:>13,}  {' '.join(row['names'])}" for row in missing["top"]]
+    lines += [
+        f"  {row['addresses']:>13,}  {printable(' '.join(row['names']))}" for row in missing["top"]
+    ]
     return lines
 
 
@@ -403,9 +447,14 @@ def _inspect_text(facts: dict[str, Any]) -> str:
     lines = [f"{key:<10} {facts[key]}" for key in ("build_id", "bytes", "runs", "locations")]
     meta = dict(facts["meta"])
     for source in meta.pop("sources", []):
-        described = ", ".join(f"{key} {value}" for key, value in source.items())
+        described = ", ".join(f"{key} {_plain(value)}" for key, value in source.items())
         lines.append(f"{'source':<10} {described}")
     lines += [f"{key:<10} {json.dumps(value)}" for key, value in meta.items()]
     lines.append(f"{'section':<10} {'offset':>10} {'length':>10}")
     lines += [f"{s['tag']:<10} {s['offset']:>10} {s['length']:>10}" for s in facts["sections"]]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
+
+
+def _plain(value: object) -> str:
+    """Return a string itself, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)

@@ -16,6 +16,7 @@ from ipgeo.model import Location
 COUNTRY_FILE = "country_list.txt"
 PROVINCE_FILE = "china_province_code.txt"
 CITY_FILE = "china_city_code.txt"
+FILES = (COUNTRY_FILE, PROVINCE_FILE, CITY_FILE)
 
 Names = tuple[str, ...]
 
@@ -58,7 +59,7 @@ def read_codes(folder: Path) -> Codes:
     """
     by_names: dict[Names, str] = {}
     facts: list[dict[str, str | int]] = []
-    for name, columns in ((COUNTRY_FILE, 7), (PROVINCE_FILE, 3), (CITY_FILE, 4)):
+    for name, columns in zip(FILES, (7, 3, 4), strict=True):
         data = (folder / name).read_bytes()
         table = _table(folder / name, data, columns)
         by_names.update(table)

@@ -11,6 +11,7 @@ from ipgeo.address import ADDRESS_COUNT, format_ipv4
 from ipgeo.answers import Answer
 from ipgeo.blob import Blob
 from ipgeo.runs import coalesce
+from ipgeo.text import printable
 
 LARGEST = 10
 TOP_COUNTRIES = 20
@@ -112,12 +113,7 @@ def country(answer: Answer) -> tuple[str, str | None]:
     """Return country and country code of an answer; None is no code."""
     members = json.loads(b'{"ip":"",' + answer.members)
     code = members.get("country_code")
-    return printable(str(members.get("country", ""))), None if code is None else str(code)
-
-
-def printable(text: str) -> str:
-    """Return ``text`` without halves of surrogate pairs, which JSON may hold and no file can."""
-    return text.encode(errors="backslashreplace").decode()
+    return str(members.get("country", "")), None if code is None else str(code)
 
 
 def _numbered(blob: Blob, answers: dict[Answer | None, int]) -> Runs:
@@ -159,12 +155,12 @@ def _heading(what: str, shown: int, all_of_them: int) -> str:
 
 
 def _country(name: str | None) -> str:
-    return "no data" if name is None else name or '""'
+    return "no data" if name is None else printable(name) or '""'
 
 
 def _change_line(change: Change) -> str:
     span = f"{format_ipv4(change.first)} - {format_ipv4(change.last)}"
-    old, new = (answer.decode(errors="replace") for answer in _forms(change))
+    old, new = (printable(answer.decode()) for answer in _forms(change))
     return f"  {change.last - change.first + 1:>13,}  {span}  {old} → {new}"
 
 

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 from ipgeo.address import ADDRESS_COUNT, parse_ipv4
 from ipgeo.blob import Blob
-from ipgeo.diff import Diff, country, percent, printable, show_percent
+from ipgeo.diff import Diff, country, percent, show_percent
 from ipgeo.errors import InputError
+from ipgeo.text import printable
 
 EXPECT, MAX_CHANGE, COVERAGE = "expect", "max-change", "coverage"
 COUNTRY_CODE, ROLLED_BACK = "country-code", "rolled-back"

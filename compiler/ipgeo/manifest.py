@@ -52,6 +52,14 @@ def belongs(path: Path, build_id: str) -> bool:
     return _read(path).get("build_id") == build_id
 
 
+def is_ours(path: Path) -> bool:
+    """Whether ``path`` is a manifest, of whatever build; or empty, not there or not readable."""
+    try:
+        return not path.read_bytes() or isinstance(_read(path).get("build_id"), str)
+    except OSError:
+        return True
+
+
 def _read(path: Path) -> Manifest:
     try:
         manifest = json.loads(path.read_bytes())

@@ -26,6 +26,8 @@ from typing import NamedTuple
 
 _DEFAULT_MODE = 0o644  # readable to workers that are not root; mkstemp's own is 0600
 _TEMP_SUFFIX = ".new"
+_TEMP_RANDOM = 8  # characters that mkstemp puts between the two
+_LONGEST_NAME = 255  # bytes; NAME_MAX of every usual file system
 _PATIENCE = 60.0
 _PAUSE = 0.05
 
@@ -87,6 +89,14 @@ def plain_target(path: Path) -> Path:
     return target
 
 
+def room_for_temp(target: Path, given: Path) -> None:
+    """Raise OSError naming ``given`` if the temp file of ``target`` has too long a name."""
+    excess = len(os.fsencode(_temp_prefix(target) + _TEMP_SUFFIX)) + _TEMP_RANDOM - _LONGEST_NAME
+    if excess > 0:
+        problem = f"the name is {excess} bytes too long for the files that are written beside it"
+        raise OSError(errno.ENAMETOOLONG, problem, str(given))
+
+
 @contextlib.contextmanager
 def locked(folder: Path, patience: float = _PATIENCE) -> Iterator[None]:
     """Hold ``folder`` for one publisher; wait up to ``patience`` seconds for another one.
@@ -122,7 +132,7 @@ def sweep(paths: Iterable[Path]) -> None:
     Only for whoever has the folder locked.
     """
     for path in paths:
-        pattern = f"{glob.escape(_temp_prefix(path))}????????{_TEMP_SUFFIX}"
+        pattern = f"{glob.escape(_temp_prefix(path))}{'?' * _TEMP_RANDOM}{_TEMP_SUFFIX}"
         for leftover in path.parent.glob(pattern):
             with contextlib.suppress(OSError):  # a folder, or another user's in a sticky folder
                 leftover.unlink()

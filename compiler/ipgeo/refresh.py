@@ -20,7 +20,8 @@ from ipgeo.errors import BlobError, InputError
 from ipgeo.gates import Limits, State, Verdict
 from ipgeo.history import Names, encode_rolled_back, read_rolled_back
 from ipgeo.manifest import Manifest
-from ipgeo.publish import File, locked, plain_target, publish_all, sweep
+from ipgeo.place import names_beside, refuse_foreign
+from ipgeo.publish import File, locked, publish_all, sweep
 
 NO_CURRENT = "there is no current file"
 
@@ -79,11 +80,14 @@ def refresh(
 ) -> Outcome:
     """Judge a proven blob and publish it if its gates let it, or by force.
 
+    Without force no file is replaced that is no blob or, where a manifest belongs, no manifest.
     ``facts`` go into its manifest. Refused, nothing is changed; unchanged, nothing but a manifest
     that was missing. Raises OSError and InputError.
     """
     blob = built.blob
     with _held(path) as names:
+        if not force:
+            refuse_foreign(names)
         served, problem = _served(names.blob)
         memory = read_rolled_back(names.rolled_back)
         same = served is not None and served.data == built.data
@@ -123,7 +127,7 @@ def rollback(path: Path) -> RolledBack:
 @contextmanager
 def _held(path: Path) -> Iterator[Names]:
     """Lock the folder of the file that ``path`` leads to, and clear it of what the killed left."""
-    names = Names.of(plain_target(path))
+    names = names_beside(path)
     with locked(names.blob.parent):
         sweep(names)
         yield names

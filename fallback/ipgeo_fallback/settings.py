@@ -1,5 +1,6 @@
 """Settings, from the same environment variables as the edge's."""
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -14,8 +15,8 @@ DEFAULT_REFRESH_INTERVAL = 1.0
 # Bytes that one address of a batch takes: quotes, a comma, white space.
 _ADDRESS_SIZE = 20
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
-_SIZE = re.compile(r"([0-9]{1,12})([kmg]?)", re.IGNORECASE | re.ASCII)
-_SHIFT = {"": 0, "k": 10, "m": 20, "g": 30}
+_SIZE = re.compile(r"([1-9][0-9]{0,8})([kKmM]?)", re.ASCII)
+_SHIFT = {"": 0, "k": 10, "m": 20}
 
 
 class Settings(NamedTuple):
@@ -43,7 +44,7 @@ class Settings(NamedTuple):
             blob=Path(blob) if blob else None,
             body_limit=parse_size(body) if body else body_limit_for(batch_limit),
             batch_limit=batch_limit,
-            refresh_interval=float(interval) if interval else DEFAULT_REFRESH_INTERVAL,
+            refresh_interval=parse_interval(interval) if interval else DEFAULT_REFRESH_INTERVAL,
         )
 
 
@@ -59,9 +60,20 @@ def body_limit_for(batch_limit: int) -> int:
     return max(DEFAULT_BODY_LIMIT, batch_limit * _ADDRESS_SIZE + 1024)
 
 
+def parse_interval(text: str) -> float:
+    """Return the seconds between two looks at the blob."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"IPGEO_REFRESH_INTERVAL: not a finite number above 0: {text!r}")
+    return seconds
+
+
 def parse_size(text: str) -> int:
     """Return the bytes that a size in nginx's notation (``65536``, ``64k``, ``1m``) stands for."""
-    match = _SIZE.fullmatch(text.strip())
+    match = _SIZE.fullmatch(text)
     if not match:
-        raise ValueError(f"not a size in bytes, k, m or g: {text!r}")
+        raise ValueError(f"not a size such as 65536, 64k or 1m: {text!r}")
     return int(match[1]) << _SHIFT[match[2].lower()]

@@ -1,0 +1,73 @@
+"""Whether an output may be put where it is to go: asked before any work is done.
+
+Nothing that the work reads, and nothing that is no output of ours, is replaced unseen.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ipgeo import manifest
+from ipgeo.blob import MAGIC
+from ipgeo.errors import InputError
+from ipgeo.history import Names
+from ipgeo.publish import plain_target, room_for_temp
+
+
+def names_beside(path: Path) -> Names:
+    """Return the blob that ``path`` leads to and the files beside it, none of which need exist.
+
+    Raises OSError for one that is not a regular file or has too long a name.
+    """
+    names = Names.of(plain_target(path))
+    for name in sorted(names, key=lambda name: len(name.name)):
+        room_for_temp(name, path)
+    return names
+
+
+def same_file(outputs: Iterable[Path], inputs: Iterable[Path]) -> tuple[Path, Path] | None:
+    """Return the first output and input that are one file, by whatever names; None if none is."""
+    known = [(path, status) for path in inputs if (status := _status(path))]
+    for output in outputs:
+        status = _status(output)
+        for path, other in known:
+            if status and os.path.samestat(status, other):
+                return output, path
+    return None
+
+
+def refuse_foreign(names: Names) -> None:
+    """Refuse to replace a file that is no blob, or no manifest: it may be anybody's.
+
+    A damaged blob is one, and an empty file is nobody's. Raises InputError, OSError.
+    """
+    if not _begins_as_blob(names.blob):
+        raise InputError(names.blob, "", "exists and is not an ipgeo blob; --force replaces it")
+    plain_target(names.previous)
+    if not manifest.is_ours(plain_target(names.manifest)):
+        problem = "exists and is not a blob's manifest; --force replaces it"
+        raise InputError(names.manifest, "", problem)
+
+
+def refuse_blob(path: Path) -> None:
+    """Refuse to replace a blob by something else. Raises InputError."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if file.read(len(MAGIC)) == MAGIC:
+            raise InputError(path, "", "exists and is an ipgeo blob; --force replaces it")
+
+
+def _begins_as_blob(path: Path) -> bool:
+    """Whether a file begins as a blob does, however soon it ends; so does one that is not there."""
+    try:
+        with path.open("rb") as file:
+            return MAGIC.startswith(file.read(len(MAGIC)))
+    except OSError:  # whoever cannot read it cannot tell
+        return True
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
