@@ -340,7 +340,9 @@ def slow_lua(folder: Path) -> Path:
     store = lua / "ipgeo" / "store.lua"
     code = store.read_text()
     assert code.count("ngx.sleep(0.001)") == 1
-    store.write_text(code.replace("ngx.sleep(0.001)", f'log(NOTICE, "{SLICE}")\n    ngx.sleep(0.02)'))
+    store.write_text(
+        code.replace("ngx.sleep(0.001)", f'log(NOTICE, "{SLICE}")\n    ngx.sleep(0.02)')
+    )
     return lua
 
 

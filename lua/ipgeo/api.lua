@@ -1,13 +1,17 @@
 -- The HTTP contract: arguments in, answers or an error out.
 
+local ffi = require "ffi"
 local arguments = require "ipgeo.arguments"
 local batch = require "ipgeo.batch"
+local blob = require "ipgeo.blob"
 local ipv4 = require "ipgeo.ipv4"
 local json = require "ipgeo.json"
 local store = require "ipgeo.store"
 
 
-local byte, find, match, sub = string.byte, string.find, string.match, string.sub
+local byte, find, match = string.byte, string.find, string.match
+local cast, copy, ffi_string = ffi.cast, ffi.copy, ffi.string
+local find_location, locate = blob.find, blob.locate
 local floor, format, max = math.floor, string.format, math.max
 local ngx = ngx
 local exec, print = ngx.exec, ngx.print
@@ -16,7 +20,7 @@ local get_body_data, get_body_file = ngx.req.get_body_data, ngx.req.get_body_fil
 local get_method, read_body = ngx.req.get_method, ngx.req.read_body
 local header, var = ngx.header, ngx.var
 local lookup, read = store.lookup, store.read
-local parse = ipv4.parse
+local parse, parse_at = ipv4.parse, ipv4.parse_at
 
 local FALLBACK = "@fallback"
 local QUERY_METHODS, GET_METHODS = "GET, HEAD, POST", "GET, HEAD"
@@ -28,6 +32,9 @@ local PLAIN_BODY = '^{"ip": ?"([%d.]+)"}$'
 -- "ip=", with which the usual query string begins.
 local LOWER_I, LOWER_P, EQUALS, IP_LENGTH = 0x69, 0x70, 0x3d, 3
 local OBJECT_SUFFIX = "&format=object"
+local LONGEST_IP, LONGEST_ANSWER = #"255.255.255.255", 8192
+
+local text_t = ffi.typeof("const char *")
 
 local most_ips = 1000
 
@@ -141,14 +148,56 @@ local function answer_values(values, with_etag)
 end
 
 
+-- Where an object answer is put together: `{"ip":"A",` and what the blob has behind it.
+local OBJECT_HEAD, IP_TAIL = '{"ip":"', '",'
+local scratch = ffi.new("uint8_t[?]", #OBJECT_HEAD + LONGEST_IP + #IP_TAIL + LONGEST_ANSWER)
+ffi.copy(scratch, OBJECT_HEAD, #OBJECT_HEAD)
+
+
+-- For store.read: puts the object's end behind the `used` bytes in `scratch`. Returns the whole, or
+-- nil for no data.
+local function finish_object(view, high, low, used)
+    local location = find_location(view, high, low)
+    if not location then
+        return nil
+    end
+    local members, length = locate(view, view.locations + location)
+    if length > LONGEST_ANSWER then
+        return nil -- `query` has no such limit
+    end
+    copy(scratch + used, members, length)
+    return ffi_string(scratch, used + length)
+end
+
+
+-- The object for the address that the `length` bytes at `ip` spell. Returns the generation and the
+-- answer, or nil.
+local function object_answer(ip, length)
+    if length > LONGEST_IP then
+        return nil
+    end
+    local used = #OBJECT_HEAD + length
+    copy(scratch + #OBJECT_HEAD, ip, length)
+    scratch[used] = 0
+    local high, low = parse_at(scratch + #OBJECT_HEAD)
+    if not high then
+        return nil
+    end
+    copy(scratch + used, IP_TAIL, #IP_TAIL)
+    return read(finish_object, high, low, used + #IP_TAIL)
+end
+
+
 -- Answers a query string as nearly all are: `ip=A`, or `ip=A&format=object`, and nothing else.
--- Returns the generation and the answer, or nil for any other query and for every error.
+-- nginx lets no NUL into it. Returns the generation and the answer, or nil for any other query and
+-- for every error.
 local function answer_plain_query(query)
     local i, p, equals = byte(query, 1, IP_LENGTH)
     if i ~= LOWER_I or p ~= LOWER_P or equals ~= EQUALS then
         return nil
     end
-    local high, low = parse(query, IP_LENGTH)
+    local ip = cast(text_t, query) + IP_LENGTH
+    local high, low = parse_at(ip)
     if high then
         return lookup(high, low, false)
     end
@@ -156,13 +205,7 @@ local function answer_plain_query(query)
     if not behind or #query ~= behind + #OBJECT_SUFFIX - 1 then
         return nil
     end
-    local ip = sub(query, IP_LENGTH + 1, behind - 1)
-    high, low = parse(ip)
-    if not high then
-        return nil
-    end
-    local opened, answer = lookup(high, low, true)
-    return opened, answer and '{"ip":"' .. ip .. '",' .. answer
+    return object_answer(ip, behind - 1 - IP_LENGTH)
 end
 
 

@@ -7,12 +7,10 @@ local bit = require "bit"
 
 local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
 local cast, C = ffi.cast, ffi.C
-local tonumber, type = tonumber, type
+local find = string.find
+local type = type
 
-ffi.cdef [[
-    int inet_pton(int family, const char *text, void *address);
-    size_t strlen(const char *text);
-]]
+ffi.cdef "int inet_pton(int family, const char *text, void *address);"
 
 local text_t = ffi.typeof("const char *")
 local parsed = ffi.new("uint8_t[4]")
@@ -26,21 +24,22 @@ local BROKEN = 4
 local _M = {}
 
 
--- Parses a Lua string from behind its first `skip` bytes on: strict dotted decimal without leading
--- zeros, or nil. What is not a string gives nil too.
-function _M.parse(text, skip)
-    skip = skip or 0
-    if type(text) ~= "string" or #text - skip > LONGEST then
-        return nil
-    end
-    local address = cast(text_t, text) + skip
-    -- inet_pton stops at a NUL, wherever the string ends.
-    if C.inet_pton(AF_INET, address, parsed) ~= 1
-        or tonumber(C.strlen(address)) ~= #text - skip
-    then
+-- Parses what lies at `address` up to the next NUL: strict dotted decimal without leading zeros, or
+-- nil.
+function _M.parse_at(address)
+    if C.inet_pton(AF_INET, address, parsed) ~= 1 then
         return nil
     end
     return parsed[0] * 256 + parsed[1], parsed[2] * 256 + parsed[3]
+end
+
+
+-- Parses a Lua string. What is not a string, or has a NUL inside, gives nil too.
+function _M.parse(text)
+    if type(text) ~= "string" or #text > LONGEST or find(text, "\0", 1, true) then
+        return nil
+    end
+    return _M.parse_at(cast(text_t, text))
 end
 
 
