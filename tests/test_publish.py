@@ -173,12 +173,14 @@ def contents(path: Path) -> bytes:
 def test_a_reader_sees_no_half_file(path: Path) -> None:
     whole = [bytes([number]) * (LARGE // 4 + number) for number in range(3)]
     path.write_bytes(whole[0])
-    done = threading.Event()
+    satisfied, done = threading.Event(), threading.Event()
 
     def publish_often() -> None:
         try:
-            for turn in range(60):
+            for turn in range(5000):
                 publish(path, whole[turn % 3])
+                if turn >= 60 and satisfied.is_set():
+                    return
         finally:
             done.set()
 
@@ -189,6 +191,8 @@ def test_a_reader_sees_no_half_file(path: Path) -> None:
         read = contents(path)
         assert read in whole
         seen.add(read)
+        if len(seen) == 3:
+            satisfied.set()
     publisher.join()
     assert len(seen) == 3
 

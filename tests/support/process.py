@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,7 @@ def environment(settings: Mapping[str, object]) -> dict[str, str]:
     return kept | {name: str(value) for name, value in settings.items()}
 
 
-class Server:
+class Server(ABC):
     """A server of the harness; usable in a ``with``, which starts and stops it."""
 
     name = "server"
@@ -39,9 +40,9 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    @abstractmethod
     def address(self) -> Address:
         """Where it listens."""
-        raise NotImplementedError
 
     @property
     def pid(self) -> int:
@@ -54,9 +55,9 @@ class Server:
         """Return the process ids of the workers: the master's children."""
         return children(self.pid)
 
+    @abstractmethod
     def start(self) -> None:
         """Start it and wait until it answers."""
-        raise NotImplementedError
 
     def stop(self) -> None:
         """Ask it to quit, and kill it if it does not; one that is not running is left alone."""
