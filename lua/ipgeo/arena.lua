@@ -77,8 +77,6 @@ local function barrier()
     ffi_fill(scratch, 4)
 end
 
-_M.barrier = barrier
-
 
 local function text(field, length)
     return ffi.string(cast("const char *", field), length)
@@ -271,7 +269,6 @@ function _M.needed(length)
     local pages = (2 * length + FRONT + 4 * PAGE) / (1 - 1 / FRONT_SHARE) / PAGE
     return math.ceil(pages) * PAGE
 end
-
 
 
 return _M

@@ -20,7 +20,7 @@ from soak.board import Board
 from soak.judge import Judge
 from soak.tally import FAILED, Tally
 from soak.traffic import SINGLE, Ask, Traffic
-from support.client import Address
+from support.client import Address, connect
 
 _ANSWER_SECONDS = 10
 _DRAIN_SECONDS = 10
@@ -260,15 +260,7 @@ class Client:
 
 def _connect(address: Address) -> socket.socket:
     """Return a connected socket that waits for the server no longer than for an answer."""
-    if isinstance(address, tuple):
-        connection = socket.create_connection(address, timeout=_ANSWER_SECONDS)
+    connection = connect(address, _ANSWER_SECONDS)
+    if connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
-    connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(_ANSWER_SECONDS)
-    try:
-        connection.connect(str(address))
-    except OSError:
-        connection.close()
-        raise
     return connection

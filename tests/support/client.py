@@ -21,18 +21,18 @@ class Reply(NamedTuple):
     body: bytes
 
 
-def connect(address: Address) -> socket.socket:
+def connect(address: Address, timeout: float = _TIMEOUT) -> socket.socket:
     """Return a connected socket with a timeout."""
     if isinstance(address, Path):
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(_TIMEOUT)
+        connection.settimeout(timeout)
         try:
             connection.connect(str(address))
         except OSError:
             connection.close()
             raise
         return connection
-    return socket.create_connection(address, timeout=_TIMEOUT)
+    return socket.create_connection(address, timeout=timeout)
 
 
 def exchange(address: Address, request: bytes) -> Reply:
