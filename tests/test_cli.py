@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,6 +91,12 @@ def test_the_installed_program() -> None:
     assert __version__.encode() in done.stdout
 
 
+def test_the_module() -> None:
+    command = [sys.executable, "-m", "ipgeo", "--help"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert done.stdout.startswith(b"Usage: ipgeo-compile ")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -110,7 +117,8 @@ def test_the_installed_program() -> None:
         ["sample"],
     ],
 )
-def test_wrong_usage(arguments: list[object]) -> None:
+def test_wrong_usage(arguments: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("IPGEO_BLOB", raising=False)
     done = compiler(*arguments)
     assert done.status == USAGE
     assert "Error: " in done.err
@@ -155,6 +163,14 @@ def test_the_summary(source: Path, codes: Path, out: Path) -> None:
         "0 names without a code",
     ]
     assert re.fullmatch(r"\d+\.\d\d s", lines[-1])
+
+
+def test_the_output_is_what_is_served(
+    source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IPGEO_BLOB", str(out))
+    assert compiler("build", source).status == DONE
+    assert out.exists()
 
 
 def test_the_summary_as_json(source: Path, codes: Path, out: Path) -> None:

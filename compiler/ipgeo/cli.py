@@ -99,7 +99,16 @@ def main() -> None:
 @main.command()
 @click.argument("source", type=FilePath)
 @click.option("--codes", "codes_dir", type=FilePath, help="Folder of the three code files.")
-@click.option("-o", "--output", "out", type=FilePath, required=True, help="The blob to write.")
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    type=FilePath,
+    required=True,
+    envvar="IPGEO_BLOB",
+    show_envvar=True,
+    help="The blob to write.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--expect", type=FilePath, help="Golden addresses: lines of ip, tab, JSON.")
 @click.option(
