@@ -1,48 +1,122 @@
-"""gunicorn's configuration for the fallback: gevent workers behind a unix socket.
+"""gunicorn's configuration for the fallback: gevent workers behind unix and TCP sockets.
 
 Started as root, the workers serve as IPGEO_USER. They change late, when everything is loaded:
 program, virtual environment and blob may lie in a folder that only root may enter.
+
+The application is not imported here: what the master has imported its workers inherit, and a HUP
+would load no new code. What is needed of it is executed anew, from its files.
 """
 
 import logging
 import os
 import pwd
+import re
+import runpy
+import sys
+from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from flask import Flask
+if TYPE_CHECKING:
+    from flask import Flask
 
-from ipgeo_fallback import holder_of, warm_up
+# A socket's address has 108 bytes, the last of them NUL (unix(7)).
+_SOCKET_PATH_MAX = 107
+_HOST_AND_PORT = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", re.ASCII)
+_WORKERS = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 
-_var = Path(os.environ.get("IPGEO_VAR") or Path(__file__).resolve().parents[1] / "var").absolute()
-os.environ["IPGEO_BLOB"] = os.environ.get("IPGEO_BLOB") or str(_var / "ipgeo.blob")
+
+def _setting(name: str, default: str) -> str:
+    return os.environ.get(name) or default
+
+
+def _binds(text: str) -> list[str]:
+    return [_bind(entry.strip()) for entry in text.split(",")]
+
+
+def _bind(entry: str) -> str:
+    if entry.startswith("unix:/"):
+        size = len(os.fsencode(entry.removeprefix("unix:")))
+        if size <= _SOCKET_PATH_MAX:
+            return entry
+        problem = f"a socket's path has at most {_SOCKET_PATH_MAX} bytes, not {size}"
+    else:
+        match = _HOST_AND_PORT.fullmatch(entry)
+        if match and 0 < int(match[1]) < 65536:
+            return entry
+        problem = "not unix:/PATH or HOST:PORT"
+    raise ValueError(f"IPGEO_FALLBACK_BIND: {problem}: {entry!r}")
+
+
+def _workers(text: str) -> int:
+    if not _WORKERS.fullmatch(text):
+        raise ValueError(f"IPGEO_FALLBACK_WORKERS: not a number from 1 to 999: {text!r}")
+    return int(text)
+
+
+def _log_file(name: str, default: str) -> str | None:
+    path = _setting(name, default)
+    if path in ("", "-"):
+        return path or None
+    if Path(path).is_dir() or not Path(path).parent.is_dir():
+        raise ValueError(f"{name}: not a file in an existing folder: {path!r}")
+    return path
+
+
+def _user() -> pwd.struct_passwd | None:
+    """Return whom the workers become; None if this is not root."""
+    name = _setting("IPGEO_USER", "www-data")
+    try:
+        return pwd.getpwnam(name) if os.geteuid() == 0 else None
+    except KeyError:
+        raise ValueError(f"IPGEO_USER: there is no user {name!r}") from None
+
+
+def _executed(module: str) -> dict[str, Any]:
+    """Return what a module of the application defines, without importing it."""
+    package = find_spec("ipgeo_fallback")
+    if package is None or package.origin is None:
+        sys.exit("gunicorn.conf.py: there is no ipgeo_fallback in Python's path")
+    return runpy.run_path(str(Path(package.origin).with_name(module)))
+
+
+_var = Path(_setting("IPGEO_VAR", str(Path(__file__).resolve().parents[1] / "var"))).absolute()
+os.environ["IPGEO_BLOB"] = _setting("IPGEO_BLOB", f"{_var}/ipgeo.blob")
 _shared_memory = "/dev/shm"  # noqa: S108 - gunicorn makes its own safe temp file in it
 
+try:
+    _executed("settings.py")["Settings"].from_environment()
+    bind = _binds(_setting("IPGEO_FALLBACK_BIND", f"unix:{_var}/fallback.sock"))
+    workers = _workers(_setting("IPGEO_FALLBACK_WORKERS", "2"))
+    accesslog = _log_file("IPGEO_FALLBACK_ACCESS_LOG", "")
+    errorlog = _log_file("IPGEO_FALLBACK_ERROR_LOG", "-")
+    _worker_user = _user()
+except ValueError as error:
+    sys.exit(f"gunicorn.conf.py: {error}")
+
 wsgi_app = "ipgeo_fallback:create_app()"
-bind = os.environ.get("IPGEO_FALLBACK_BIND") or f"unix:{_var}/fallback.sock"
 # nginx's workers, whoever they run as, connect to the socket: the folder decides who gets there.
 umask = 0
 pidfile = str(_var / "fallback.pid")
-workers = int(os.environ.get("IPGEO_FALLBACK_WORKERS") or 2)
-worker_class = "gevent"
+worker_class = _executed("worker.py")["Worker"]
 # The heartbeat is a file's time stamp; on a slow disk it would stop the event loop.
 worker_tmp_dir = _shared_memory if os.access(_shared_memory, os.W_OK) else None
 preload_app = False  # a HUP is to load new code
 control_socket_disable = True
 
 timeout = 30
-graceful_timeout = 5  # idle connections are not closed earlier
+graceful_timeout = 5  # for answers on their way; idle connections are closed at once
 keepalive = 75  # longer than nginx keeps its own end: nginx closes first, no request is lost
 max_requests = 100_000
 max_requests_jitter = 20_000
 limit_request_line = 8190  # as long as nginx's
 limit_request_fields = 32768  # gunicorn's most: nginx has no limit on their number
-limit_request_field_size = 0  # nginx has one already
+limit_request_field_size = 8192  # nginx has buffers of that size
 
-errorlog = "-"
-accesslog = os.environ.get("IPGEO_FALLBACK_ACCESS_LOG") or None
+logger_class = _executed("logger.py")["Logger"]
+logger_class.user = _worker_user
 # Without the query string: addresses are personal data.
-access_log_format = '%(t)s "%(m)s %(U)s" %(s)s %(b)s %(L)s'
+access_log_format = '%(h)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s %(L)s'
 
 
 class _Log(Protocol):
@@ -54,7 +128,7 @@ class _Worker(Protocol):
 
     log: _Log
     tmp: BinaryIO
-    wsgi: Flask
+    wsgi: "Flask"
 
 
 def post_fork(_server: object, worker: _Worker) -> None:
@@ -67,9 +141,11 @@ def post_fork(_server: object, worker: _Worker) -> None:
 
 def post_worker_init(worker: _Worker) -> None:
     """Give up root's privileges, and look whether the blob can still be read."""
-    if os.geteuid() == 0:
+    from ipgeo_fallback import holder_of, warm_up  # noqa: PLC0415 - not by the master
+
+    if _worker_user:
         warm_up(worker.wsgi)
-        _become(pwd.getpwnam(os.environ.get("IPGEO_USER") or "www-data"), worker)
+        _become(_worker_user, worker)
     holder_of(worker.wsgi).warn_unless_readable()
 
 

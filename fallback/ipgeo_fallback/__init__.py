@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from flask import Flask
 
 from ipgeo_fallback import api
+from ipgeo_fallback.forwarded import Forwarded
 from ipgeo_fallback.holder import Holder
 from ipgeo_fallback.settings import Settings
 
@@ -44,6 +45,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     holder = Holder(settings.blob, settings.refresh_interval)
     app.extensions[_HOLDER] = holder
     api.install(app, holder, settings)
+    app.wsgi_app = Forwarded(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
     holder.view()
     return app
 

@@ -1,0 +1,45 @@
+"""gunicorn's gevent worker, but one that does not wait for idle connections when it is to end."""
+
+import contextlib
+from socket import SHUT_RDWR
+
+from gevent.socket import socket
+from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
+
+
+class Worker(GeventWorker):  # type: ignore[misc]
+    """Closes the kept connections on which no request is on its way, as nginx's workers do.
+
+    gunicorn's own waits for them until its graceful timeout, and accepts nothing meanwhile: where
+    it is the only one, as after max_requests, nobody answers for seconds.
+    """
+
+    def __init__(self, *args: object, **options: object) -> None:
+        """Take what gunicorn gives."""
+        super().__init__(*args, **options)
+        self._idle: set[socket] = set()
+
+    def notify(self) -> None:
+        """Give the heartbeat, once a second; when it is to end, close what is idle too."""
+        super().notify()
+        if not self.alive:
+            for connection in self._idle:
+                # Below gevent, whose own shutdown() raises in the greenlet that reads. Both ways:
+                # half a request that is there already must get no answer.
+                with contextlib.suppress(OSError):
+                    connection._sock.shutdown(SHUT_RDWR)  # type: ignore[attr-defined] # noqa: SLF001
+
+    def handle(self, listener: object, client: socket, addr: object) -> None:
+        """Serve a connection."""
+        try:
+            super().handle(listener, client, addr)
+        finally:
+            self._idle.discard(client)
+
+    def handle_request(
+        self, listener_name: object, req: object, sock: socket, addr: object
+    ) -> None:
+        """Answer a request. A connection that has carried none yet is not idle: it is new."""
+        self._idle.discard(sock)
+        super().handle_request(listener_name, req, sock, addr)
+        self._idle.add(sock)

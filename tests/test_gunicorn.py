@@ -1,0 +1,375 @@
+"""gunicorn's configuration: sockets, new code without a lost answer, logs, settings."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from soak.board import Board
+from soak.load import Load
+from soak.truth import make
+from support import blobs, wait
+from support.client import Address, connect, get, request
+from support.edge import Edge
+from support.gunicorn import SOURCE, Gunicorn
+from support.places import free_port
+from support.process import children
+
+PATH = "/api/ip_query"
+QUERY = f"{PATH}?ip={blobs.ATLANTIS_IP}"
+TRUTHS = make((500,), seed=6)
+TURNS = 3
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up root's privileges")
+
+
+@pytest.fixture
+def blob(folder: Path) -> Path:
+    path = folder / "test.blob"
+    path.write_bytes(blobs.fictional())
+    return path
+
+
+def ask(server: Gunicorn) -> int:
+    return get(server.address, QUERY).status
+
+
+# Sockets
+
+
+def test_several_sockets(folder: Path, blob: Path) -> None:
+    port = free_port()
+    binds = f"unix:{folder}/1.sock,127.0.0.1:{port} , unix:{folder}/2.sock"
+    with Gunicorn(folder, blob, IPGEO_FALLBACK_BIND=binds):
+        for address in (folder / "1.sock", ("127.0.0.1", port), folder / "2.sock"):
+            assert get(address, QUERY).body == blobs.ATLANTIS_ARRAY
+    assert not list(folder.glob("*.sock"))
+
+
+def test_ipv6(folder: Path, blob: Path) -> None:
+    port = free_port()
+    try:
+        socket.create_server(("::1", port), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with Gunicorn(folder, blob, IPGEO_FALLBACK_BIND=f"[::1]:{port}") as server:
+        assert get(server.address, QUERY).body == blobs.ATLANTIS_ARRAY
+
+
+# New code under load
+
+
+@pytest.fixture
+def server(folder: Path) -> Gunicorn:
+    """A server of the truth's blob, from a copy of the code."""
+    blob = folder / "truth.blob"
+    blob.write_bytes(TRUTHS[0].data)
+    server = Gunicorn(folder, blob, IPGEO_FALLBACK_WORKERS=2)
+    server.source = folder / "fallback"
+    shutil.copytree(SOURCE, server.source, ignore=shutil.ignore_patterns("__pycache__"))
+    return server
+
+
+def renew(source: Path, turn: int) -> str:
+    """Change the code; return what its answers say from now on."""
+    code = source / "ipgeo_fallback" / "api.py"
+    name = "fallback" + " again" * turn
+    text, count = re.subn(r'(X-IPGeo-Served-By": )"[a-z ]*"', rf'\1"{name}"', code.read_text())
+    assert count == 1
+    code.write_text(text)
+    return name
+
+
+def served_by(address: Address) -> str:
+    return get(address, "/healthz").headers["x-ipgeo-served-by"]
+
+
+@contextmanager
+def under_load(server: Gunicorn) -> Iterator[ExitStack]:
+    """Run it behind an edge without a blob, and hold all answers against the truth.
+
+    What is put into the stack is done when the load has ended.
+    """
+    edge = Edge(server.folder, server.folder / "none.blob", None)
+    with (
+        server,
+        edge,
+        ExitStack() as afterwards,
+        Load(edge.address, TRUTHS, Board(first=0), connections=6, batch=100) as load,
+    ):
+        yield afterwards
+        tally = load.finish()
+    assert not tally.faults, tally.examples
+    assert tally.by_fallback > 0
+    assert tally.retried == 0
+
+
+def wait_for_others(master: int, old: set[int]) -> None:
+    wait.until(lambda: not old & set(children(master)), "the old workers end")
+
+
+# What nginx says of a kept connection that closes under a request; it asks on another one.
+retries = pytest.mark.provokes(r"prematurely closed|104: Connection reset|32: Broken pipe")
+
+
+@retries
+def test_hup_loads_new_code(server: Gunicorn) -> None:
+    with under_load(server):
+        for turn in range(1, TURNS + 1):
+            name, old = renew(server.source, turn), set(server.worker_pids())
+            os.kill(server.pid, signal.SIGHUP)
+            wait_for_others(server.pid, old)
+            assert {served_by(server.address) for _ in range(10)} == {name}
+            assert int(server.pid_file.read_text()) == server.pid
+    assert "graceful timeout" not in server.output.text()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process has not ended; nobody may have waited for it yet."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def upgrade(server: Gunicorn) -> int:
+    """Start a second master beside the first one; return its process id."""
+    second = server.pid_file.with_name("fallback.pid.2")
+    os.kill(server.pid, signal.SIGUSR2)
+    wait.until(second.exists, "the second master's pid file")
+    return int(second.read_text())
+
+
+def end(pid: int) -> None:
+    os.kill(pid, signal.SIGTERM)
+    wait.until(lambda: not is_alive(pid), f"process {pid} ends")
+
+
+@retries
+def test_usr2_replaces_the_master(server: Gunicorn) -> None:
+    with under_load(server) as afterwards:
+        name = renew(server.source, 1)
+        second = upgrade(server)
+        afterwards.callback(end, second)
+        wait.until(lambda: served_by(server.address) == name, "the second master's workers")
+        end(server.pid)
+        assert {served_by(server.address) for _ in range(10)} == {name}
+        wait.until(server.pid_file.exists, "the second one is the first now")
+        assert int(server.pid_file.read_text()) == second
+        name, old = renew(server.source, 2), set(children(second))
+        os.kill(second, signal.SIGHUP)
+        wait_for_others(second, old)
+        assert {served_by(server.address) for _ in range(10)} == {name}
+    assert not server.pid_file.exists()
+    assert "graceful timeout" not in server.output.text()
+
+
+@pytest.mark.provokes("in worker process|Traceback|exited with code 3|Shutting down|failed to boot")
+def test_an_upgrade_that_does_not_start_changes_nothing(server: Gunicorn) -> None:
+    with under_load(server):
+        code = server.source / "ipgeo_fallback" / "api.py"
+        code.write_text("raise RuntimeError\n")
+        second = upgrade(server)
+        wait.until(lambda: not is_alive(second), "the second master ends")
+        assert ask(server) == 200
+        assert int(server.pid_file.read_text()) == server.pid
+
+
+# A worker's end
+
+
+def wait_for_answer(connection: socket.socket) -> None:
+    received = b""
+    while not received.endswith(blobs.ATLANTIS_ARRAY):
+        data = connection.recv(4096)
+        assert data, received
+        received += data
+
+
+def test_an_end_waits_for_answers_and_not_for_idle_connections(folder: Path, blob: Path) -> None:
+    body = b'{"ip":"1.2.3.4"}'
+    post = request("POST", PATH, "Expect: 100-continue", body=body, close=False)
+    with (
+        Gunicorn(folder, blob) as server,
+        connect(server.address) as idle,
+        connect(server.address) as busy,
+    ):
+        for connection in (idle, busy):
+            connection.sendall(request("GET", QUERY, close=False))
+            wait_for_answer(connection)
+        busy.sendall(post[: -len(body)])
+        assert b" 100 Continue" in busy.recv(4096)
+        (worker,) = server.worker_pids()
+        os.kill(worker, signal.SIGTERM)
+        assert idle.recv(1) == b""
+        busy.sendall(body)
+        wait_for_answer(busy)
+        wait.until(lambda: worker not in server.worker_pids(), "the worker ends")
+        assert ask(server) == 200
+        assert "graceful timeout" not in server.output.text()
+
+
+# Logs
+
+
+def lines(*logs: Path) -> list[str]:
+    return [line for log in logs for line in log.read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("target", "logged", "status"),
+    [
+        (QUERY, PATH, 200),
+        (f"{PATH}?ip=x", PATH, 400),
+        ("/nothing", "/nothing", 404),
+        ("/%0aforged%20%22line%22%1b%e4", r"/\nforged \"line\"\x1b\xe4", 404),
+    ],
+)
+def test_a_line_of_the_access_log(
+    folder: Path, blob: Path, target: str, logged: str, status: int
+) -> None:
+    log = folder / "access.log"
+    with Gunicorn(folder, blob, IPGEO_FALLBACK_ACCESS_LOG=log) as server:
+        before = len(lines(log))
+        get(server.address, target, "X-Forwarded-For: 9.8.7.6")
+        wait.until(lambda: len(lines(log)) > before, "the request is logged")
+    (line,) = lines(log)[before:]
+    client, time, rest = line.split(" ", 2)
+    assert client == "9.8.7.6"
+    assert re.fullmatch(r"\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d\]", time)
+    request_line, numbers = rest[1:].rsplit('" ', 1)
+    assert request_line == f"GET {logged} HTTP/1.1"
+    assert re.fullmatch(rf"{status} \d+ \d+\.\d+", numbers)
+
+
+def test_logs_to_the_output(folder: Path, blob: Path) -> None:
+    settings = {"IPGEO_FALLBACK_ACCESS_LOG": "-", "IPGEO_FALLBACK_ERROR_LOG": "-"}
+    with Gunicorn(folder, blob, **settings) as server:
+        get(server.address, QUERY)
+        wait.until(lambda: f'"GET {PATH} HTTP/1.1" 200' in server.output.text(), "it is logged")
+        assert "[INFO] loaded blob" in server.output.text()
+
+
+def nothing(_path: Path) -> None:
+    """As logrotate with `nocreate`: gunicorn makes the file."""
+
+
+def create_for_the_workers(path: Path) -> None:
+    """As logrotate with `create 0640 www-data adm`."""
+    path.touch(0o640)
+    shutil.chown(path, "www-data", "adm")
+
+
+def create_for_root(path: Path) -> None:
+    path.touch(0o600)
+
+
+@pytest.mark.parametrize(
+    "create",
+    [
+        nothing,
+        pytest.param(create_for_the_workers, marks=as_root),
+        pytest.param(create_for_root, marks=as_root),
+    ],
+)
+def test_usr1_reopens_the_logs(folder: Path, blob: Path, create: Callable[[Path], None]) -> None:
+    access, error = folder / "access.log", folder / "error.log"
+    settings = {"IPGEO_FALLBACK_ACCESS_LOG": access, "IPGEO_FALLBACK_ERROR_LOG": error}
+    with Gunicorn(folder, blob, IPGEO_FALLBACK_WORKERS=2, **settings) as server:
+        asked = len(wait.until(lambda: lines(access), "the first line"))
+
+        def reopened() -> bool:
+            nonlocal asked
+            asked += ask(server) == 200
+            return access.exists() and bool(lines(access))
+
+        for turn in range(TURNS):
+            for log in (access, error):
+                log.rename(f"{log}.{turn}")
+                create(log)
+            os.kill(server.pid, signal.SIGUSR1)
+            wait.until(reopened, "a request is in the new file")
+        logs = folder.glob("access.log*")
+        wait.until(lambda: len(lines(*logs)) == asked, "a line for each request")
+        assert not server.output.text()
+    errors = lines(*folder.glob("error.log*"))
+    assert sum("Handling signal: usr1" in line for line in errors) == TURNS
+    assert not any("WARNING" in line for line in errors)
+
+
+@as_root
+def test_a_log_that_cannot_be_reopened_is_written_on(folder: Path, blob: Path) -> None:
+    """In a folder that only root may enter: the master can, the worker cannot."""
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    log, old = closed / "access.log", closed / "access.log.1"
+    with Gunicorn(folder, blob, IPGEO_FALLBACK_ACCESS_LOG=log) as server:
+        wait.until(lambda: lines(log), "the first line")
+        log.rename(old)
+        os.kill(server.pid, signal.SIGUSR1)
+        wait.until(lambda: "the log file is not reopened" in server.output.text(), "it is told")
+        before = len(lines(old))
+        assert ask(server) == 200
+        wait.until(lambda: len(lines(old)) == before + 1, "the request is logged")
+        os.kill(server.pid, signal.SIGHUP)
+        wait.until(lambda: ask(server) == 200 and lines(log), "new workers have the new file")
+
+
+# Settings that are not valid
+
+BIND, WORKERS = "IPGEO_FALLBACK_BIND", "IPGEO_FALLBACK_WORKERS"
+NO_FILE = "not a file in an existing folder"
+NO_BIND, NO_WORKERS = "not unix:/PATH or HOST:PORT", "not a number from 1 to 999"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        *(
+            (WORKERS, text, f"{NO_WORKERS}: {text!r}")
+            for text in ("x", "0", "1000", "-1", " 2", "٢")
+        ),
+        (BIND, "fallback.sock", f"{NO_BIND}: 'fallback.sock'"),
+        (BIND, "unix:relative", f"{NO_BIND}: 'unix:relative'"),
+        (BIND, "127.0.0.1:8000,127.0.0.1", f"{NO_BIND}: '127.0.0.1'"),
+        (BIND, "127.0.0.1:8000,", f"{NO_BIND}: ''"),
+        (BIND, "127.0.0.1:0", f"{NO_BIND}: '127.0.0.1:0'"),
+        (BIND, "127.0.0.1:65536", f"{NO_BIND}: '127.0.0.1:65536'"),
+        (BIND, "::1:8000", f"{NO_BIND}: '::1:8000'"),
+        (BIND, ":8000", f"{NO_BIND}: ':8000'"),
+        (BIND, "http://a:80", f"{NO_BIND}: 'http://a:80'"),
+        (
+            BIND,
+            f"unix:/{'x' * 107}",
+            f"a socket's path has at most 107 bytes, not 108: 'unix:/{'x' * 107}'",
+        ),
+        ("IPGEO_FALLBACK_ACCESS_LOG", "/no/such.log", f"{NO_FILE}: '/no/such.log'"),
+        ("IPGEO_FALLBACK_ERROR_LOG", "/", f"{NO_FILE}: '/'"),
+        ("IPGEO_TRUSTED_PROXIES", "::1,x", "not an IP address or network: 'x'"),
+        ("IPGEO_BATCH_LIMIT", "many", "not a number from 1 to 100000: 'many'"),
+        ("IPGEO_BODY_LIMIT", "1g", "not a size such as 65536, 64k or 1m: '1g'"),
+        ("IPGEO_REFRESH_INTERVAL", "0", "not a finite number above 0: '0'"),
+        pytest.param("IPGEO_USER", "nobody-here", "there is no user 'nobody-here'", marks=as_root),
+    ],
+)
+def test_a_bad_setting_is_told_in_one_line(
+    folder: Path, blob: Path, name: str, value: str, problem: str
+) -> None:
+    server = Gunicorn(folder, blob)
+    done = subprocess.run(
+        server.command,
+        env=server.environment | {name: value},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"gunicorn.conf.py: {name}: {problem}\n"
