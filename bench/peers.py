@@ -53,6 +53,7 @@ class Peer(Edge):
     def _take_lua_out(self, folder: Path) -> None:
         modules = "".join(f'load_module "{path}";\n' for path in self._modules)
         (folder / "gen-modules.conf").write_text(modules)
+        (folder / "gen-mode.conf").write_text("")
         for name in ("gen-http.conf", "nginx.conf"):
             text = without((folder / name).read_text(), f"{LUA_DIRECTIVE}|location")
             (folder / name).write_text(text)

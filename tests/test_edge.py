@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -29,8 +29,9 @@ from support.blobs import (
 )
 from support.client import Address, Reply, exchange, get, post, request
 from support.edge import Edge
-from support.gunicorn import Gunicorn
+from support.logs import NGINX
 from support.places import free_port
+from support.process import children, environment
 from support.stack import Stack
 
 PATH = "/api/ip_query"
@@ -94,14 +95,14 @@ def test_without_gunicorn_nginx_goes_on(folder: Path, blob: Path) -> None:
     with Stack(folder, blob) as stack:
         for pid in (stack.fallback.pid, *stack.fallback.worker_pids()):
             os.kill(pid, signal.SIGKILL)
-        wait.until(lambda: not is_alive(stack.fallback), "gunicorn is gone")
+        wait.until(lambda: not is_alive(stack.fallback.address), "gunicorn is gone")
         for _ in range(20):
             assert_edge_answers(stack.edge.address)
 
 
-def is_alive(server: Gunicorn) -> bool:
+def is_alive(address: Address) -> bool:
     try:
-        return get(server.address, "/healthz").status == 200
+        return get(address, "/healthz").status == 200
     except (OSError, ValueError):  # ValueError: closed without an answer
         return False
 
@@ -319,9 +320,13 @@ PROVOKED = r"\[error\] .*(runtime error|failed to run set_by_lua).*provoked"
 
 def failing_lua(folder: Path, name: str) -> Path:
     """A copy of the edge's Lua code of which one module fails."""
+    return patched_lua(folder, *FAILURES[name])
+
+
+def patched_lua(folder: Path, module: str, patch: str) -> Path:
+    """A copy of the edge's Lua code with ``patch`` at the end of one module."""
     lua = folder / "lua"
     shutil.copytree(ROOT / "lua", lua)
-    module, patch = FAILURES[name]
     path = lua / "ipgeo" / module
     code, end, rest = path.read_text().rpartition("return _M")
     assert end
@@ -418,6 +423,65 @@ def test_without_an_arena_every_worker_keeps_a_copy(folder: Path, blob: Path, na
         assert state(edge)[1] == Blob(blobs.fictional()).build_id
 
 
+# nginx/start
+
+
+def test_logs_may_be_the_output(folder: Path, blob: Path) -> None:
+    """As in a container: links to /dev/stdout and /dev/stderr, which are a pipe."""
+    (folder / "log").mkdir()
+    for name, device in (("access.log", "stdout"), ("error.log", "stderr")):
+        (folder / "log" / name).symlink_to(f"/dev/{device}")
+    address = "127.0.0.1", free_port()
+    variables = environment({"IPGEO_VAR": folder, "IPGEO_BLOB": blob, "IPGEO_PORT": address[1]})
+    with subprocess.Popen(
+        [ROOT / "nginx" / "start"], env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as nginx:
+        try:
+            wait.until(lambda: is_alive(address), "nginx answers")
+            before = {*children(nginx.pid)}
+            nginx.send_signal(signal.SIGHUP)
+            wait.until(lambda: not {*children(nginx.pid)} & before, "new workers")
+            nginx.send_signal(signal.SIGUSR1)
+            assert get(address, QUERY).status == 200
+        finally:
+            nginx.send_signal(signal.SIGQUIT)
+        assert nginx.stdout
+        text = nginx.stdout.read().decode()
+    for expected in (f'"GET {PATH} HTTP/1.1" 200', "generation 1:", "reopening logs"):
+        assert expected in text
+    assert not re.search(NGINX, text)
+
+
+LATE_WORKERS = """
+local quit_with_master = _M.quit_with_master
+function _M.quit_with_master()
+    while C.getppid() == get_master_pid() do end
+    quit_with_master()
+end
+"""
+
+
+def test_workers_that_start_when_the_master_dies(folder: Path, blob: Path) -> None:
+    """They would keep the port for good."""
+    lua = patched_lua(folder, "process.lua", LATE_WORKERS)
+    settings = {"IPGEO_VAR": folder, "IPGEO_BLOB": blob, "IPGEO_PORT": free_port()}
+    variables = environment({**settings, "IPGEO_LUA": lua, "IPGEO_WORKERS": 2})
+    with subprocess.Popen([ROOT / "nginx" / "start"], env=variables) as nginx:
+        wait.until((folder / "nginx.pid").exists, "nginx is there", seconds=20)
+        wait.until(lambda: len(children(nginx.pid)) == 2, "the workers are forked")
+        workers = children(nginx.pid)
+        nginx.kill()
+    wait.until(lambda: not any(map(is_running, workers)), "the workers have ended")
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is more of a process than its entry in the table."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
+    except OSError:
+        return False
+
+
 # Personal data, privileges, and what the upstream is told
 
 
@@ -491,6 +555,7 @@ class _Recorder(http.server.BaseHTTPRequestHandler):
     """Answers everything and keeps what it was asked."""
 
     protocol_version = "HTTP/1.1"
+    status = 200
     requests: "list[tuple[str, str, dict[str, str], bytes, int]]"
 
     def answer(self) -> None:
@@ -498,7 +563,7 @@ class _Recorder(http.server.BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         port = self.client_address[1]
         self.requests.append((self.requestline, self.path, headers, body, port))
-        self.send_response(200)
+        self.send_response(self.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", "2")
         self.end_headers()
@@ -511,29 +576,38 @@ class _Recorder(http.server.BaseHTTPRequestHandler):
 
 
 class Upstream:
-    """An upstream that records its requests."""
+    """An upstream that records its requests; to be used in a ``with``."""
 
-    def __init__(self) -> None:
-        self.port = free_port()
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, status: int = 200) -> None:
+        """Listen on ``host`` and ``port`` (0: a free one), and answer with ``status``."""
+        self.port = port or free_port()
+        self.address = f"{host}:{self.port}"
         self.requests: list[tuple[str, str, dict[str, str], bytes, int]] = []
-        handler = type("Handler", (_Recorder,), {"requests": self.requests})
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), handler)
+        handler = type("Handler", (_Recorder,), {"requests": self.requests, "status": status})
+        self._server = http.server.ThreadingHTTPServer((host, self.port), handler)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}
+        )
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
 
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
-    upstream = Upstream()
-    thread = threading.Thread(target=upstream.server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield upstream
-    upstream.server.shutdown()
-    thread.join()
-    upstream.server.server_close()
+    with Upstream() as upstream:
+        yield upstream
 
 
 def test_what_the_upstream_is_told(folder: Path, upstream: Upstream) -> None:
-    address = f"127.0.0.1:{upstream.port}"
-    with Edge(folder, folder / "none.blob", IPGEO_UPSTREAM=address, IPGEO_WORKERS=1) as edge:
+    address, none = upstream.address, folder / "none.blob"
+    with Edge(folder, none, IPGEO_UPSTREAMS=address, IPGEO_WORKERS=1) as edge:
         body = QUESTION + b" " * 40_000
         for asked in (
             request("GET", f"{QUERY}&format=object&x=%2F+%zz"),
@@ -557,7 +631,7 @@ def test_what_the_upstream_is_told(folder: Path, upstream: Upstream) -> None:
     assert plain[2]["x-forwarded-proto"] == "http"
     assert "connection" not in plain[2]
     assert forwarded[2]["x-real-ip"] == "127.0.0.1"
-    assert forwarded[2]["x-forwarded-for"] == "203.0.113.9, 198.51.100.7, 127.0.0.1"
+    assert forwarded[2]["x-forwarded-for"] == "127.0.0.1"
     assert forwarded[2]["x-forwarded-proto"] == "http"
     assert forwarded[2]["host"] == "geo.example:8080"
     assert forwarded[2]["if-none-match"] == "*"

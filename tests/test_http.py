@@ -2,15 +2,16 @@
 
 A row holds for the edge and for the fallback alike. Where the two cannot agree there is a row for
 each, with the reason. The same rows are asked of an edge without a blob, for which the fallback
-answers.
+answers, and of one in proxy mode.
 """
 
 import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +38,8 @@ from support.stack import Stack
 EDGE, FALLBACK = "edge", "fallback"
 THROUGH = "through"
 """An edge that has no blob: it hands its requests on to the fallback."""
+PROXY = "proxy"
+"""An edge in proxy mode: the fallback answers, though the edge has a blob."""
 
 PATH = "/api/ip_query"
 BODY_LIMIT = 65536
@@ -76,7 +79,7 @@ class Case:
     the exact body of anything else; ``headers`` has None for one that must be absent. ``only``
     names the one server that the row holds for, ``why`` the reason. ``html`` is an answer of
     gunicorn's own, in which nothing but the status is looked at. Without ``through`` the row does
-    not hold for an edge that has no blob.
+    not hold for an edge that has no blob, without ``proxy`` not for one in proxy mode.
     """
 
     name: str
@@ -92,6 +95,7 @@ class Case:
     why: str = ""
     html: bool = False
     through: bool = True
+    proxy: bool = True
 
 
 def query(arguments: str | bytes, *headers: str, method: str = "GET") -> bytes:
@@ -581,6 +585,7 @@ def exceptions() -> Iterator[Case]:
             only=EDGE,
             why=ascii_only,
             through=False,
+            proxy=False,
         )
         yield Case(name=name, request=sent, status=400, html=True, only=FALLBACK, why=ascii_only)
     own = "the request never reaches the application; gunicorn's own answers are HTML"
@@ -637,9 +642,9 @@ CASES = [
 ]  # fmt: skip
 
 
-def parameters(cases: Iterable[Case]) -> Iterator[Any]:
+def parameters(cases: Iterable[Case], *more_servers: str) -> Iterator[Any]:
     for case in cases:
-        for server in (EDGE, FALLBACK, THROUGH):
+        for server in (EDGE, FALLBACK, THROUGH, *more_servers):
             if holds(case, server):
                 marks = [pytest.mark.provokes(case.provokes)] if case.provokes else []
                 name = case.name.encode("ascii", "backslashreplace").decode()
@@ -650,16 +655,21 @@ def holds(case: Case, server: str) -> bool:
     """Whether the row is for ``server``; without a blob too, nginx refuses what it refuses."""
     if server == THROUGH:
         return case.only in ("", EDGE) and case.through
+    if server == PROXY:
+        return case.only in ("", EDGE) and case.proxy
     return case.only in ("", server)
 
 
 @contextmanager
-def without_blob(stack: Stack) -> Iterator[Edge]:
-    """Give an edge that has no blob and asks the stack's fallback."""
-    with short_folder() as folder:
-        upstream = f"unix:{stack.fallback.address}"
-        with Edge(folder, folder / "none.blob", IPGEO_UPSTREAM=upstream) as edge:
-            yield edge
+def in_front(stack: Stack, blob: Path, **settings: object) -> Iterator[Edge]:
+    """Give another edge that asks the stack's fallback."""
+    settings["IPGEO_UPSTREAMS"] = f"unix:{stack.fallback.address}"
+    with short_folder() as folder, Edge(folder, blob, None, **settings) as edge:
+        yield edge
+
+
+def without_blob(stack: Stack) -> AbstractContextManager[Edge]:
+    return in_front(stack, stack.edge.folder / "none.blob")
 
 
 @pytest.fixture(scope="module")
@@ -668,13 +678,21 @@ def through(fiction: Stack) -> Iterator[Edge]:
         yield edge
 
 
+@pytest.fixture(scope="module")
+def proxy(fiction: Stack) -> Iterator[Edge]:
+    with in_front(fiction, fiction.edge.folder / "fiction.blob", IPGEO_MODE="proxy") as edge:
+        yield edge
+
+
 def address_of(stack: Stack, server: str) -> Address:
     return stack.edge.address if server == EDGE else stack.fallback.address
 
 
-@pytest.mark.parametrize(("server", "case"), [*parameters(CASES)])
-def test_case(fiction: Stack, through: Edge, server: str, case: Case) -> None:
-    check_case(through.address if server == THROUGH else address_of(fiction, server), server, case)
+@pytest.mark.parametrize(("server", "case"), [*parameters(CASES, PROXY)])
+def test_case(fiction: Stack, through: Edge, proxy: Edge, server: str, case: Case) -> None:
+    passing_on = {THROUGH: through, PROXY: proxy}
+    edge = passing_on.get(server)
+    check_case(edge.address if edge else address_of(fiction, server), server, case)
 
 
 def check_case(address: Address, server: str, case: Case) -> None:
@@ -701,7 +719,7 @@ def check_headers(reply: Reply, server: str, media_type: str) -> None:
     assert "transfer-encoding" not in reply.headers
     assert reply.headers["cache-control"] == "no-cache"
     assert reply.headers.get("server", "") in ("nginx", "openresty", "gunicorn")
-    if server != THROUGH:  # which refuses some requests by itself
+    if server in (EDGE, FALLBACK):  # the others refuse some requests by themselves
         by_fallback = "fallback" if server == FALLBACK else None
         assert reply.headers.get("x-ipgeo-served-by") == by_fallback
     assert ("allow" in reply.headers) == (reply.status == 405)

@@ -1,11 +1,16 @@
 -- What the edge's own nginx.conf asks of its worker processes; not for other applications.
 
 local ffi = require "ffi"
+local process = require "ngx.process"
 
 
 local C = ffi.C
+local get_master_pid = process.get_master_pid
 
-ffi.cdef "int prctl(int option, unsigned long value, ...);"
+ffi.cdef [[
+    int prctl(int option, unsigned long value, ...);
+    int getppid(void);
+]]
 
 local PR_SET_PDEATHSIG = 1
 local SIGQUIT = 3
@@ -18,7 +23,10 @@ local _M = {}
 -- and keep the port, so that whoever starts nginx again cannot. To be called in init_worker_by_lua:
 -- the kernel forgets it when a process changes its user, which nginx does before.
 function _M.quit_with_master()
-    return C.prctl(PR_SET_PDEATHSIG, SIGQUIT) == 0
+    C.prctl(PR_SET_PDEATHSIG, SIGQUIT)
+    if C.getppid() ~= get_master_pid() then
+        os.exit() -- the master was faster, and this worker has no request yet
+    end
 end
 
 

@@ -8,7 +8,7 @@ from support import ROOT, wait
 from support.client import get
 from support.logs import NGINX, Log
 from support.places import free_port
-from support.process import Server, environment, run
+from support.process import Server, children, environment, run
 
 
 class Edge(Server):
@@ -45,13 +45,19 @@ class Edge(Server):
     def start(self) -> None:
         """Configure and start it; return when it answers."""
         variables = environment(self._settings)
-        run([ROOT / "nginx" / "configure"], variables)
-        if self._conf is not None:
+        if self._conf is None:
+            self._spawn([ROOT / "nginx" / "start"], variables)
+        else:
+            run([ROOT / "nginx" / "configure"], variables)
             # An ordinary user may not use the folders that nginx was compiled with.
             conf = self._conf.replace("http {", "http {\n    include temp-paths.conf;", 1)
             (self.folder / "nginx" / "nginx.conf").write_text(conf)
-        self._spawn([self.folder / "nginx" / "run", "-g", "daemon off;"], variables)
+            self._spawn([self.folder / "nginx" / "run", "-g", "daemon off;"], variables)
         self._wait_until_alive()
+
+    def worker_pids(self) -> list[int]:
+        """Return the process ids of the workers; nginx/follow-names is another child."""
+        return [pid for pid in children(self.pid) if _program(pid) == _program(self.pid)]
 
     def wait_until_ready(self, seconds: float = 10) -> None:
         """Return when a generation is loaded."""
@@ -74,3 +80,10 @@ class Edge(Server):
     def _close_logs(self) -> None:
         super()._close_logs()
         self.error_log.close()
+
+
+def _program(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text()
+    except OSError:  # ended meanwhile
+        return ""

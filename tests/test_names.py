@@ -1,0 +1,319 @@
+"""Names in IPGEO_UPSTREAMS: resolved at the start, and followed while nginx runs.
+
+The resolver is a `getent` of the tests' own; it answers from files that a test writes.
+"""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from support import ROOT, wait
+from support.blobs import ATLANTIS_IP
+from support.client import get
+from support.edge import Edge
+from support.places import free_port
+from support.process import children, environment
+from test_edge import Upstream, is_running
+from test_upstreams import configured
+
+QUERY = f"/api/ip_query?ip={ATLANTIS_IP}"
+DEFAULTS = "max_fails=3 fail_timeout=2s"
+PLACEHOLDER = "server unix:/nonexistent down;\n"
+NGINX = os.environ.get("IPGEO_NGINX") or "/usr/sbin/nginx"
+FIRST, SECOND = "127.0.0.1", "127.0.0.2"
+
+GETENT = """#!/bin/bash
+[[ $1 == ahosts ]] || exit 64
+printf . >>"{folder}/lookups"
+while read -r address; do
+    printf '%s STREAM %s\\n%s DGRAM\\n' "$address" "$2" "$address"
+done <"{folder}/$2" || exit 2
+[[ ! -e "{folder}/once" ]] || rm "{folder}/$2"
+"""
+
+
+class Resolver:
+    """What `getent ahosts` says: a file for each name."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir()
+        program = folder / "getent"
+        program.write_text(GETENT.format(folder=folder))
+        program.chmod(0o755)
+        self.path = f"{folder}:{os.environ['PATH']}"
+
+    def say(self, name: str, *addresses: str) -> None:
+        new = self._folder / f"{name}.new"
+        new.write_text("".join(f"{address}\n" for address in addresses))
+        new.rename(self._folder / name)
+
+    def forget(self, name: str) -> None:
+        (self._folder / name).unlink()
+
+    def answer_only_once(self) -> None:
+        (self._folder / "once").touch()
+
+    def lookups(self) -> int:
+        return (self._folder / "lookups").stat().st_size
+
+    def wait_for_turns(self, count: int = 4) -> None:
+        """Return when names were looked up ``count`` times and the turns before are over."""
+        enough = self.lookups() + count
+        wait.until(lambda: self.lookups() >= enough, "the names are looked up")
+
+
+@pytest.fixture
+def resolver(folder: Path) -> Resolver:
+    return Resolver(folder / "resolver")
+
+
+def following(folder: Path, resolver: Resolver, upstreams: str, **settings: object) -> Edge:
+    """An edge without a blob: it hands its requests on."""
+    return Edge(
+        folder,
+        folder / "none.blob",
+        None,
+        IPGEO_UPSTREAMS=upstreams,
+        IPGEO_RESOLVE_INTERVAL="0.05",
+        PATH=resolver.path,
+        **settings,
+    )
+
+
+def servers(folder: Path) -> str:
+    return (folder / "nginx" / "gen-upstream.conf").read_text()
+
+
+def server(address: str, name: str, arguments: str = DEFAULTS) -> str:
+    return f'server "{address}" {arguments}; # {name}\n'
+
+
+def hups(edge: Edge) -> int:
+    return edge.error_log.text().count("signal 1 (SIGHUP) received")
+
+
+def said(edge: Edge) -> list[str]:
+    """What was said of the names since nginx was started."""
+    return [line for line in edge.output.text().splitlines() if line.startswith("nginx/")]
+
+
+def wait_until_reloaded(edge: Edge, old: list[int]) -> None:
+    wait.until(lambda: not set(edge.worker_pids()) & {*old}, "the old workers have ended")
+
+
+# At the start
+
+
+def test_addresses_become_servers(folder: Path, resolver: Resolver) -> None:
+    resolver.say("app", "10.0.0.2", "fd00::1", "10.0.0.1", "fe80::7", "FEBF::1%eth0", "10.0.0.2")
+    resolver.say("spare", "10.0.0.1", "10.0.0.9")
+    upstreams = "app:80 weight=2, 10.0.0.3:80, spare:80 backup"
+    done = configured(folder, IPGEO_UPSTREAMS=upstreams, PATH=resolver.path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert servers(folder) == (
+        server("10.0.0.1:80", "app:80", f"weight=2 {DEFAULTS}")
+        + server("10.0.0.2:80", "app:80", f"weight=2 {DEFAULTS}")
+        + server("[fd00::1]:80", "app:80", f"weight=2 {DEFAULTS}")
+        + f'server "10.0.0.3:80" {DEFAULTS};\n'
+        + server("10.0.0.9:80", "spare:80", f"backup {DEFAULTS}")
+    )
+
+
+def test_a_name_without_an_address_is_left_out(folder: Path) -> None:
+    """By the system's own resolver."""
+    done = configured(folder, IPGEO_UPSTREAMS="nowhere.invalid:80, localhost:81")
+    assert done.returncode == 0
+    assert done.stderr == (
+        "nginx/configure: IPGEO_UPSTREAMS: 'nowhere.invalid:80' does not resolve and is left out\n"
+    )
+    assert server("127.0.0.1:81", "localhost:81") in servers(folder)
+    assert "nowhere" not in servers(folder)
+
+
+def test_a_name_that_has_only_link_local_addresses(folder: Path, resolver: Resolver) -> None:
+    resolver.say("app", "fe80::1")
+    done = configured(folder, IPGEO_UPSTREAMS="app:80", PATH=resolver.path)
+    assert "'app:80' does not resolve and is left out" in done.stderr
+    assert servers(folder) == PLACEHOLDER
+
+
+# Afterwards
+
+
+@contextmanager
+def two_nodes() -> Iterator[tuple[Upstream, Upstream]]:
+    """Two nodes of one name: the same port at two addresses."""
+    port = free_port()
+    with Upstream(FIRST, port) as first, Upstream(SECOND, port) as second:
+        yield first, second
+
+
+def test_addresses_are_followed(folder: Path, resolver: Resolver) -> None:
+    resolver.say("app", FIRST)
+    with two_nodes() as (first, second):
+        name = f"app:{first.port}"
+        with following(folder, resolver, f"{name} weight=2") as edge:
+            before = edge.worker_pids()
+            resolver.wait_for_turns()
+            assert get(edge.address, QUERY).status == 200
+            assert (len(first.requests), len(second.requests)) == (1, 0)
+            assert (edge.worker_pids(), hups(edge), said(edge)) == (before, 0, [])
+
+            resolver.say("app", SECOND)
+            wait_until_reloaded(edge, before)
+            after = edge.worker_pids()
+            assert get(edge.address, QUERY).status == 200
+            assert (len(first.requests), len(second.requests)) == (1, 1)
+            resolver.wait_for_turns()
+            assert (edge.worker_pids(), hups(edge)) == (after, 1)
+            assert servers(folder) == server(second.address, name, f"weight=2 {DEFAULTS}")
+            assert said(edge) == [
+                f"nginx/follow-names: nginx reloads: -{first.address} +{second.address}"
+            ]
+
+
+def test_the_order_of_an_answer_means_nothing(folder: Path, resolver: Resolver) -> None:
+    resolver.say("app", FIRST, SECOND)
+    with following(folder, resolver, "app:80") as edge:
+        before = edge.worker_pids()
+        resolver.say("app", SECOND, FIRST)
+        resolver.wait_for_turns()
+        assert (edge.worker_pids(), hups(edge), said(edge)) == (before, 0, [])
+
+
+def test_an_outage_of_the_resolver_changes_nothing(folder: Path, resolver: Resolver) -> None:
+    resolver.say("app", FIRST)
+    with Upstream() as upstream:
+        name = f"app:{upstream.port}"
+        with following(folder, resolver, name) as edge:
+            before = edge.worker_pids()
+            resolver.wait_for_turns()
+            resolver.forget("app")
+            resolver.wait_for_turns()
+            assert get(edge.address, QUERY).status == 200
+            resolver.say("app", FIRST)
+            resolver.wait_for_turns()
+            assert (edge.worker_pids(), hups(edge)) == (before, 0)
+            assert said(edge) == [
+                f"nginx/follow-names: IPGEO_UPSTREAMS: '{name}' {what}"
+                for what in ("does not resolve and keeps its last addresses", "resolves now")
+            ]
+
+
+def test_an_outage_that_begins_with_nginx(folder: Path, resolver: Resolver) -> None:
+    """What nginx/configure has found is kept, though nginx/follow-names never resolved it."""
+    resolver.say("app", FIRST, SECOND)
+    resolver.answer_only_once()
+    with following(folder, resolver, "app:80") as edge:
+        resolver.wait_for_turns()
+        assert servers(folder) == "".join(server(f"{ip}:80", "app:80") for ip in (FIRST, SECOND))
+        assert hups(edge) == 0
+
+
+@pytest.mark.provokes("no live upstreams")
+def test_a_name_that_comes_later(folder: Path, resolver: Resolver) -> None:
+    with Upstream() as upstream:
+        name = f"app:{upstream.port}"
+        with following(folder, resolver, name) as edge:
+            before = edge.worker_pids()
+            resolver.wait_for_turns()
+            assert get(edge.address, QUERY).status == 503
+            resolver.say("app", FIRST)
+            wait_until_reloaded(edge, before)
+            assert get(edge.address, QUERY).status == 200
+            assert said(edge) == [
+                f"nginx/configure: IPGEO_UPSTREAMS: '{name}' does not resolve and is left out",
+                f"nginx/follow-names: IPGEO_UPSTREAMS: '{name}' resolves now",
+                f"nginx/follow-names: nginx reloads: +{upstream.address}",
+            ]
+
+
+def test_what_cannot_be_written_is_tried_again(folder: Path, resolver: Resolver) -> None:
+    resolver.say("app", FIRST)
+    with following(folder, resolver, "app:80") as edge:
+        before = edge.worker_pids()
+        in_the_way = folder / "nginx" / ".gen-upstream.conf.tmp"
+        in_the_way.mkdir()
+        resolver.say("app", SECOND)
+        wait.until(lambda: "not followed this time" in edge.output.text(), "it says so")
+        assert hups(edge) == 0
+        in_the_way.rmdir()
+        wait_until_reloaded(edge, before)
+        assert servers(folder) == server(f"{SECOND}:80", "app:80")
+
+
+SLOW_NGINX = """#!/bin/bash
+if [[ $1 != -V ]]; then
+    echo {address} >"{folder}/resolver/app"
+    timeout 1 tail --pid={bystander} -f /dev/null
+fi
+exec {nginx} "$@"
+"""
+
+
+def slow_nginx(folder: Path, bystander: int) -> Path:
+    """An nginx that lets the address change and then leaves time to harm a process."""
+    path = folder / "slow-nginx"
+    path.write_text(
+        SLOW_NGINX.format(address=SECOND, folder=folder, bystander=bystander, nginx=NGINX)
+    )
+    path.chmod(0o755)
+    return path
+
+
+def test_a_pid_file_of_an_earlier_life(folder: Path, resolver: Resolver) -> None:
+    """The process that has this id now gets no HUP; nginx does, once it is there."""
+    resolver.say("app", FIRST)
+    with subprocess.Popen(["sleep", "60"]) as bystander:
+        (folder / "nginx.pid").write_text(f"{bystander.pid}\n")
+        nginx = slow_nginx(folder, bystander.pid)
+        with following(folder, resolver, "app:80", IPGEO_NGINX=nginx) as edge:
+            wait.until(lambda: hups(edge) == 1, "nginx has got a HUP")
+            assert servers(folder) == server(f"{SECOND}:80", "app:80")
+        assert bystander.poll() is None
+        bystander.kill()
+
+
+def followers(edge: Edge) -> list[int]:
+    return [*{*children(edge.pid)} - {*edge.worker_pids()}]
+
+
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGTERM, signal.SIGKILL])
+def test_it_ends_with_nginx(folder: Path, resolver: Resolver, number: signal.Signals) -> None:
+    resolver.say("app", FIRST)
+    with following(folder, resolver, "app:80") as edge:
+        (follower,) = followers(edge)
+        assert is_running(follower)
+        os.kill(edge.pid, number)
+        wait.until(lambda: not is_running(follower), "nginx/follow-names has ended")
+
+
+def test_it_ends_with_an_nginx_that_does_not_start(folder: Path, resolver: Resolver) -> None:
+    broken = folder / "broken-nginx"
+    broken.write_text(f"#!/bin/bash\n[[ $1 != -V ]] || exec {NGINX} -V\nexit 7\n")
+    broken.chmod(0o755)
+    resolver.say("app", FIRST)
+    variables = environment(
+        {
+            "IPGEO_VAR": folder,
+            "IPGEO_UPSTREAMS": "app:80",
+            "IPGEO_NGINX": broken,
+            "PATH": resolver.path,
+        }
+    )
+    # It holds the pipe of the output: without its end there is none of this.
+    done = subprocess.run(
+        [ROOT / "nginx" / "start"], env=variables, capture_output=True, check=False, timeout=10
+    )
+    assert done.returncode == 7
+
+
+def test_nothing_follows_fixed_addresses(folder: Path, resolver: Resolver) -> None:
+    with following(folder, resolver, "127.0.0.1:80, [::1]:80, unix:/a") as edge:
+        assert followers(edge) == []
