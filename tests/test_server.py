@@ -1,4 +1,4 @@
-"""script/server: what an operator sees of it, and that nothing is left of it."""
+"""script/server, and the supervisor that it uses: what an operator sees, and what is left of it."""
 
 import json
 import os
@@ -6,9 +6,10 @@ import pwd
 import re
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from support import blobs, wait
+from support import ROOT, blobs, wait
 from support.client import get
 from support.places import free_port, short_folder
-from support.process import children
+from support.process import children, environment
 from support.program import SCRIPT, Program, program
 
 GOOGLE = ["美国", "US", "美国", "None", "", "None", "Google Public DNS", ""]
@@ -53,6 +54,7 @@ def refusal(folder: Path, **settings: Any) -> str:
         assert failing.process.wait(QUICKLY) == 1
         assert time.monotonic() - started < QUICKLY
         wait.until(partial(has_ended, failing), "it leaves nothing running")
+        assert not (folder / "var").exists(), "it leaves no folder"
         return failing.text()
 
 
@@ -74,6 +76,19 @@ def test_the_fallback_serves_too(server: Program) -> None:
     reply = get(path, "/api/ip_query?ip=8.8.8.8")
     assert json.loads(reply.body) == GOOGLE
     assert reply.headers["x-ipgeo-served-by"] == "fallback"
+
+
+def test_a_fallback_with_two_addresses_is_asked_at_the_first(folder: Path) -> None:
+    path, port = folder / "first" / "var" / "fallback.sock", free_port()
+    bind = f"unix:{path}, 127.0.0.1:{port}"
+    with program(folder / "first", IPGEO_FALLBACK_BIND=bind, IPGEO_MODE="proxy") as server:
+        server.wait_until_complete()
+        for address in (server.address, ("127.0.0.1", port)):
+            reply = get(address, "/api/ip_query?ip=8.8.8.8")
+            assert json.loads(reply.body) == GOOGLE
+            assert reply.headers["x-ipgeo-served-by"] == "fallback"
+        upstreams = (server.var / "nginx" / "gen-upstream.conf").read_text()
+        assert re.findall(r'server "(.*)"', upstreams) == [f"unix:{path}"]
 
 
 @as_root
@@ -117,6 +132,13 @@ def test_a_folder_that_is_in_use(server: Program) -> None:
         ("IPGEO_PORT", "http"),
         ("IPGEO_WORKERS", "-1"),
         ("IPGEO_FALLBACK_WORKERS", "0"),
+        ("IPGEO_FALLBACK_BIND", "localhost"),
+        ("IPGEO_LOG_SIZE", "99k"),
+        ("IPGEO_LOG_SIZE", "1025m"),
+        ("IPGEO_LOG_SIZE", "10MB"),
+        ("IPGEO_LOG_FILES", "0"),
+        ("IPGEO_MODE", "both"),
+        ("IPGEO_UPSTREAMS", "127.0.0.1:http"),
         ("IPGEO_BIND", "localhost"),
         ("IPGEO_DICT_SIZE", "1t"),
         ("IPGEO_VAR", '/run/a"quote'),
@@ -223,3 +245,48 @@ def test_a_port_that_somebody_else_uses(folder: Path) -> None:
         taken.bind(("127.0.0.1", port))
         taken.listen()
         assert f"port {port} on 127.0.0.1 is in use" in refusal(folder / "x", IPGEO_PORT=port)
+
+
+OPERATORS_OWN = """\
+[supervisord]
+nodaemon = true
+logfile = {folder}/supervisord.log
+pidfile = {folder}/supervisord.pid
+{environment}
+
+[include]
+files = {root}/deploy/supervisor-programs.conf
+"""
+
+
+def operators_supervisord(folder: Path, settings: dict[str, str], line: str) -> Program:
+    """Start one, far from its configuration, with ``line`` for the environment of the programs."""
+    configuration = folder / "supervisord.conf"
+    configuration.write_text(OPERATORS_OWN.format(folder=folder, environment=line, root=ROOT))
+    command = (Path(sys.executable).with_name("supervisord"), "-c", configuration)
+    return Program(folder, command, Path("/"), settings, environment({}))
+
+
+def test_the_programs_under_an_operators_own_supervisor(folder: Path) -> None:
+    var = folder / "var"
+    (var / "log").mkdir(parents=True)
+    (var / "ipgeo.blob").write_bytes(blobs.fictional())
+    settings = {"IPGEO_VAR": str(var), "IPGEO_PORT": str(free_port())}
+    pairs = ",".join(f'{name}="{value}"' for name, value in settings.items())
+    with closing(operators_supervisord(folder, settings, f"environment = {pairs}")) as running:
+        running.wait_until_serving()
+        assert asked(running, blobs.ATLANTIS_IP)[0] == "Atlantis"
+        os.kill(int((folder / "supervisord.pid").read_text()), signal.SIGTERM)
+        assert running.process.wait(STOP_SECONDS) == 0
+        assert running.session() == []
+        assert not (var / "nginx.pid").exists()
+
+
+def test_an_operators_supervisor_names_what_it_lacks(folder: Path) -> None:
+    settings = {"IPGEO_VAR": "none", "IPGEO_PORT": "0"}
+    with closing(operators_supervisord(folder, settings, line="")) as failing:
+        assert failing.process.wait(QUICKLY) == 2
+        text = failing.text()
+        assert "contains names ('ENV_IPGEO_VAR') which cannot be expanded" in text
+        assert "deploy/supervisor-programs.conf" in text
+        assert "Traceback" not in text

@@ -1,10 +1,10 @@
-"""script/server as an operator starts it: the script with all that it starts."""
+"""What an operator starts: script/server, or a supervisord, with all that comes of it."""
 
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from support import ROOT, wait
@@ -18,18 +18,28 @@ STOP_SECONDS = 30
 
 
 class Program:
-    """A running script/server, in a session of its own so that all its processes can be found."""
+    """A running program, in a session of its own so that all its processes can be found."""
 
-    def __init__(self, folder: Path, script: Path, cwd: Path, settings: Mapping[str, str]) -> None:
-        """Start ``script`` in the folder ``cwd``; what it prints goes to a file in ``folder``."""
+    def __init__(
+        self,
+        folder: Path,
+        command: Sequence[str | Path],
+        cwd: Path,
+        settings: Mapping[str, str],
+        variables: Mapping[str, str],
+    ) -> None:
+        """Start ``command`` in the folder ``cwd``; what it prints goes to a file in ``folder``.
+
+        ``settings`` are what its servers get to know, ``variables`` its own environment.
+        """
         self._port = settings["IPGEO_PORT"]
         self.var = cwd / settings["IPGEO_VAR"]
         self.output = folder / "output"
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [script],
+                command,
                 cwd=cwd,
-                env=settings,
+                env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -50,8 +60,12 @@ class Program:
         """Return what it has printed so far."""
         return self.output.read_text()
 
+    def wait_until_serving(self) -> None:
+        """Return when nginx and the fallback answer."""
+        wait.until(self._serves, "nginx and gunicorn answer", START_SECONDS)
+
     def wait_until_complete(self) -> None:
-        """Return when it has printed what there is to try, and the fallback answers too."""
+        """Return when script/server has printed what there is to try, and both answer."""
         wait.until(self._is_complete, "script/server serves", START_SECONDS)
 
     def session(self) -> list[int]:
@@ -78,12 +92,13 @@ class Program:
         for pid in self.session():
             os.kill(pid, signal.SIGKILL)
 
-    def _is_complete(self) -> bool:
+    def _serves(self) -> bool:
         if self.process.poll() is not None:
-            raise RuntimeError(f"script/server has ended: {self.text()}")
-        return "    curl '" in self.text() and all(
-            _answers(address) for address in (self.address, self.var / "fallback.sock")
-        )
+            raise RuntimeError(f"it has ended: {self.text()}")
+        return all(_answers(address) for address in (self.address, self.var / "fallback.sock"))
+
+    def _is_complete(self) -> bool:
+        return self._serves() and "    curl '" in self.text()
 
 
 @contextmanager
@@ -93,11 +108,9 @@ def program(
     """Run script/server with its files below ``folder``; ``settings`` are IPGEO_... variables."""
     folder.mkdir(exist_ok=True)
     given = {"IPGEO_VAR": folder / "var", "IPGEO_PORT": free_port(), "IPGEO_WORKERS": 2}
-    running = Program(folder, script, cwd, environment(given | settings))
-    try:
+    variables = environment(given | settings)
+    with closing(Program(folder, [script], cwd, variables, variables)) as running:
         yield running
-    finally:
-        running.close()
 
 
 def _answers(address: Address) -> bool:
