@@ -39,11 +39,6 @@ class Flask(Gunicorn):
             GUNICORN_CMD_ARGS="--max-requests 0",
         )
 
-    @property
-    def address(self) -> tuple[str, int]:  # type: ignore[override]  # not the unix socket
-        """Host and port."""
-        return "127.0.0.1", self.port
-
 
 AnyServer = Edge | Flask
 
