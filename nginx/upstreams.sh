@@ -171,6 +171,14 @@ server_lines() {
     [[ -n $primary ]] || printf 'server unix:/nonexistent down;\n'
 }
 
+# Writes the servers that stdin has, and the same ones as nginx takes them that does not judge them.
+write_servers() {
+    local lines
+    lines=$(cat)
+    sed 's/ max_fails=[0-9]*/ max_fails=0/' <<<"$lines" | write gen-upstream-all.conf
+    write gen-upstream.conf <<<"$lines"
+}
+
 # Takes over what an earlier server_lines has printed to stdin.
 recall_names() {
     local line name

@@ -6,12 +6,15 @@ In proxy mode they are asked everything; in edge mode only while the edge has no
 import os
 import re
 import signal
+import socket
 import subprocess
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -216,6 +219,90 @@ def test_what_one_worker_learns_all_know(folder: Path) -> None:
                     for _ in range(4):
                         assert get(edge.address, QUERY).status == 200
             assert len(re.findall(REFUSED, edge.error_log.text())) == 1
+
+
+class Dying:
+    """A node that sends the head of each answer, half of the body, and closes."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.bind = f"127.0.0.1:{self._socket.getsockname()[1]}"
+        self.asked = 0
+        self._thread = threading.Thread(target=self._serve)
+
+    def _serve(self) -> None:
+        with suppress(OSError):  # the end
+            while True:
+                connection, _ = self._socket.accept()
+                with connection:
+                    connection.recv(1 << 16)
+                    self.asked += 1
+                    connection.sendall(HALF)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._socket.close()
+
+
+HALF = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+    b'X-IPGeo-Served-By: fallback\r\nContent-Length: 100\r\n\r\n["half'
+)
+
+
+@pytest.mark.provokes(RESET)
+@pytest.mark.parametrize("mode", ["edge", "proxy"])
+def test_no_half_answer(folder: Path, blob: Path, mode: str) -> None:
+    node = Node(folder, "node", blob)
+    settings = {"IPGEO_MODE": mode, "IPGEO_WORKERS": 1}
+    with (
+        running(node),
+        Dying() as dying,
+        in_front(folder, folder / "none.blob", [dying.bind, node.bind], **settings) as edge,
+    ):
+        for _ in range(10):
+            assert_fallback_answers(edge.address)
+        assert dying.asked >= 10
+
+
+@pytest.mark.provokes(RESET)
+@pytest.mark.parametrize("mode", ["edge", "proxy"])
+def test_half_answers_only(folder: Path, blob: Path, mode: str) -> None:
+    """The edge answers if it can; else it says that there is nobody."""
+    served = blob if mode == "proxy" else folder / "none.blob"
+    with Dying() as dying, in_front(folder, served, [dying.bind], IPGEO_MODE=mode) as edge:
+        reply = get(edge.address, QUERY)
+        if mode == "proxy":
+            assert (reply.status, reply.body) == RIGHT
+        else:
+            assert (reply.status, code_of(reply)) == (503, "unavailable")
+        assert dying.asked == 3
+
+
+@pytest.mark.provokes(REFUSED, RESET, NOBODY)
+def test_nodes_that_are_back_before_they_are_asked_again(folder: Path, blob: Path) -> None:
+    """They are asked all the same where nobody else is left."""
+    nodes = [Node(folder, name, blob) for name in ("one", "two")]
+    upstreams = [f"{node.bind} fail_timeout=1h" for node in nodes]
+    with in_front(folder, folder / "none.blob", upstreams, IPGEO_WORKERS=1) as edge:
+        for _ in range(6):
+            assert_unavailable(edge.address)
+        with running(*nodes):
+            assert_fallback_answers(edge.address)
+        assert "no live upstreams" in edge.error_log.text()
+
+
+def test_words_of_gunicorns_own(folder: Path, blob: Path) -> None:
+    """They are HTML and quote the request: the edge says it in its own words."""
+    node = Node(folder, "node", blob)
+    with running(node), in_front(folder, folder / "none.blob", [node.bind]) as edge:
+        reply = exchange(edge.address, request("GET", f"{PATH}?ip=".encode() + b"\xff"))
+        assert (reply.status, code_of(reply)) == (400, "bad_request")
 
 
 def test_a_failure_is_not_handed_on(folder: Path, blob: Path) -> None:

@@ -6,6 +6,7 @@ local batch = require "ipgeo.batch"
 local blob = require "ipgeo.blob"
 local ipv4 = require "ipgeo.ipv4"
 local json = require "ipgeo.json"
+local relay = require "ipgeo.relay"
 local store = require "ipgeo.store"
 
 
@@ -14,7 +15,7 @@ local cast, copy, ffi_string = ffi.cast, ffi.copy, ffi.string
 local find_location, locate = blob.find, blob.locate
 local floor, format, max = math.floor, string.format, math.max
 local ngx = ngx
-local exec, print = ngx.exec, ngx.print
+local print = ngx.print
 local clear_header = ngx.req.clear_header
 local get_body_data, get_body_file = ngx.req.get_body_data, ngx.req.get_body_file
 local get_method, read_body = ngx.req.get_method, ngx.req.read_body
@@ -22,7 +23,6 @@ local header, var = ngx.header, ngx.var
 local lookup, read = store.lookup, store.read
 local parse, parse_at = ipv4.parse, ipv4.parse_at
 
-local FALLBACK = "@fallback"
 local QUERY_METHODS, GET_METHODS = "GET, HEAD, POST", "GET, HEAD"
 local NDJSON = "application/x-ndjson"
 local ARGUMENTS = { ip = true, format = true }
@@ -105,12 +105,22 @@ local function ignore_validators()
 end
 
 
+-- Answers by a fallback, in the place of this worker.
+local function pass_on()
+    local answer = relay.ask()
+    if not answer then
+        return send_error("unavailable")
+    end
+    return relay.send(answer)
+end
+
+
 -- Sends what `lookup` has found for `ip`. Only GET and HEAD carry an ETag: with one, nginx would
 -- turn POST + If-None-Match into 304.
 local function send_answer(ip, high, low, as_object, with_etag)
     local opened, answer = lookup(high, low, as_object)
     if not opened then
-        return exec(FALLBACK)
+        return pass_on()
     end
     if not answer then
         return send_error("no_data")
@@ -243,7 +253,7 @@ end
 -- Sends the answers of a batch. `opened` is nil while no generation is loaded.
 local function send_batch(opened, body, count, media_type)
     if not opened then
-        return exec(FALLBACK)
+        return pass_on()
     end
     if count > most_ips then
         return send_error("too_many_ips")
@@ -350,19 +360,47 @@ local function answer_post()
 end
 
 
--- Answers /api/ip_query. While nothing is loaded the fallback does, for requests of every kind.
-function _M.query()
-    if not store.open() then
-        return exec(FALLBACK)
-    end
+-- Refuses a method that /api/ip_query does not take; tells whether it has.
+local function has_refused_method()
     local method = get_method()
-    if method == "GET" or method == "HEAD" then
-        return answer_get()
-    elseif method == "POST" then
-        return answer_post()
+    if method == "GET" or method == "HEAD" or method == "POST" then
+        return false
     end
     ignore_validators()
-    return refuse_method(QUERY_METHODS)
+    refuse_method(QUERY_METHODS)
+    return true
+end
+
+
+-- Answers /api/ip_query. While nothing is loaded a fallback does.
+function _M.query()
+    if has_refused_method() then
+        return
+    elseif not store.open() then
+        return pass_on()
+    elseif get_method() == "POST" then
+        return answer_post()
+    end
+    return answer_get()
+end
+
+
+-- Answers /api/ip_query when `query` has failed.
+function _M.rescue()
+    return has_refused_method() or pass_on()
+end
+
+
+-- Answers /api/ip_query by a fallback. Only if none of them can, this worker does.
+function _M.proxy()
+    if has_refused_method() then
+        return
+    end
+    local answer = relay.ask()
+    if answer and answer.status ~= ERRORS.unavailable[1] then
+        return relay.send(answer)
+    end
+    return _M.query()
 end
 
 

@@ -1,0 +1,102 @@
+-- Hands a query on to the fallbacks, and an answer back when it is whole. nginx by itself sends an
+-- answer's head on at once: a node that dies behind it would leave the client with half an answer.
+
+local ngx = ngx
+local capture, exit, print = ngx.location.capture, ngx.exit, ngx.print
+local clear_header, get_method = ngx.req.clear_header, ngx.req.get_method
+local concat, find, format = table.concat, string.find, string.format
+local header, var = ngx.header, ngx.var
+local ipairs = ipairs
+local read_body = ngx.req.read_body
+
+-- Where nginx asks the nodes that it believes to be there, and where it asks all of them.
+local LIVING, ALL = "/ipgeo-relay", "/ipgeo-relay-all"
+-- By this name, instead of a node's address, nginx says that no node was left to be asked.
+local UPSTREAM = "ipgeo_fallback"
+-- Each goes to the next node.
+local MOST_TRIES = 3
+-- nginx's, when no node answers.
+local BAD_GATEWAY, GATEWAY_TIMEOUT = 502, 504
+
+local METHODS = { GET = ngx.HTTP_GET, HEAD = ngx.HTTP_HEAD, POST = ngx.HTTP_POST }
+local SERVED_BY = "X-IPGeo-Served-By"
+local PASSED_ON = { "Content-Type", "ETag", SERVED_BY }
+-- fallback-proxy.conf sets these. It does not see an empty one of the client's in a subrequest.
+local REPLACED = { "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-IP" }
+-- nginx would judge by these what the fallback has judged already.
+local CONDITIONS = { "If-Match", "If-None-Match", "If-Unmodified-Since" }
+
+
+local _M = {}
+
+
+-- Asks until an answer is whole; `asked` gets a line for each try, from `note`.
+local function ask(location, asked)
+    local method = METHODS[get_method()]
+    local options = {
+        method = method,
+        args = var.args,
+        always_forward_body = true,
+        ctx = asked,
+    }
+    for _ = 1, MOST_TRIES do
+        local answer = capture(location, options)
+        -- An answer to HEAD is shorter than it says.
+        if not answer.truncated or method == ngx.HTTP_HEAD then
+            return answer
+        end
+    end
+    return { status = BAD_GATEWAY }
+end
+
+
+local function clear_headers(names)
+    for _, name in ipairs(names) do
+        clear_header(name)
+    end
+end
+
+
+local function has_failed(answer)
+    return answer.status == BAD_GATEWAY or answer.status == GATEWAY_TIMEOUT
+end
+
+
+-- The answer of a fallback to this query, which must be GET, HEAD or POST; nil if there is none.
+function _M.ask()
+    read_body()
+    clear_headers(REPLACED)
+    local asked = {}
+    local answer = ask(LIVING, asked)
+    -- All that is left may be nodes that have failed a moment ago and are back by now.
+    if has_failed(answer) and find(concat(asked), UPSTREAM, 1, true) then
+        answer = ask(ALL, asked)
+    end
+    var.ipgeo_asked = concat(asked, ", ")
+    return not has_failed(answer) and answer or nil
+end
+
+
+-- For log_by_lua of the locations above: keeps what nginx knows of the nodes that it has asked.
+function _M.note()
+    local asked = ngx.ctx
+    asked[#asked + 1] = format("%s %s", var.upstream_status, var.upstream_addr)
+end
+
+
+-- Sends what `ask` has returned.
+function _M.send(answer)
+    if answer.status >= 400 and not answer.header[SERVED_BY] then
+        return exit(answer.status) -- gunicorn's own words, in HTML
+    end
+    clear_headers(CONDITIONS)
+    ngx.status = answer.status
+    for _, name in ipairs(PASSED_ON) do
+        header[name] = answer.header[name]
+    end
+    header["Content-Length"] = answer.header["Content-Length"]
+    return print(answer.body)
+end
+
+
+return _M
