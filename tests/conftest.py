@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support import blobs, logs
+from support import blobs, containers, engine, figures, logs
 from support.places import short_folder
 from support.stack import Stack
 
@@ -16,6 +16,14 @@ def pytest_configure(config: pytest.Config) -> None:
         "provokes(*expressions): the error lines, as regular expressions, that the servers log"
         " because of this test; any other one fails it",
     )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    measured = figures.lines()
+    if measured:
+        terminalreporter.section("measured in containers")
+        for line in measured:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,6 +39,13 @@ def _declared_lines(_last_lines: None, request: pytest.FixtureRequest) -> Iterat
     yield
     markers = request.node.iter_markers("provokes")
     _fail_for(logs.undeclared(expression for marker in markers for expression in marker.args))
+
+
+@pytest.fixture(autouse=True)
+def _container_logs(_declared_lines: None) -> Iterator[None]:
+    """Have the containers' logs at hand before they are judged."""
+    yield
+    containers.fetch_logs()
 
 
 def _fail_for(lines: list[str]) -> None:
@@ -75,3 +90,11 @@ def real(real_blob: bytes) -> Iterator[Stack]:
         blob.write_bytes(real_blob)
         with Stack(path, blob) as stack:
             yield stack
+
+
+@pytest.fixture(scope="session")
+def images() -> None:
+    """The three images, as they are now, tagged engine.TAG."""
+    engine.require()
+    engine.remove_abandoned()
+    engine.build_images()

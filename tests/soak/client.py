@@ -211,6 +211,7 @@ class Client:
     def _judge_one(self, sent: _Sent, head: _Head, body: bytes) -> None:
         tally, ask = self.tally, sent.ask
         seconds = time.monotonic() - sent.at
+        tally.responses += 1
         tally.by_fallback += head.by_fallback
         if head.status != 200:
             self._fail(sent, f"status {head.status}: {body[:200]!r}")

@@ -21,13 +21,15 @@ class Tally:
     """Counts of answers; faults and retries count by response.
 
     ``right`` counts the addresses that were answered rightly, by kind of request. ``latencies``
-    has the seconds of responses by (during the swaps, one address).
+    has the seconds of responses by (during the swaps, one address). ``responses`` are all that
+    came, whatever was in them, ``by_fallback`` those of them that the fallback gave.
     """
 
     right: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
     retried: int = 0
+    responses: int = 0
     by_fallback: int = 0
     latencies: "dict[tuple[bool, bool], array[float]]" = field(default_factory=_latencies)
 
@@ -53,6 +55,7 @@ class Tally:
         self.faults += other.faults
         self.examples += other.examples
         self.retried += other.retried
+        self.responses += other.responses
         self.by_fallback += other.by_fallback
         for key, seconds in other.latencies.items():
             self.latencies[key] += seconds

@@ -1,18 +1,35 @@
 """Blobs whose answers all differ at every address, with what each of them owes."""
 
 import itertools
+import json
 import random
+import runpy
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
+from pathlib import Path
 
 from ipgeo.address import LAST_ADDRESS, format_ipv4
 from ipgeo.answers import render
 from ipgeo.blob import Blob, write_blob
-from ipgeo.codes import Codes
+from ipgeo.codes import Codes, read_codes
+from ipgeo.compile import compile_blob
 from ipgeo.model import Location
+from ipgeo.sources.dat import read_dat
+from support import ROOT
 
 ARRAY, OBJECT = "array", "object"
+
+_MEMBERS = (
+    "country",
+    "country_code",
+    "province",
+    "province_code",
+    "city",
+    "city_code",
+    "organization",
+    "isp",
+)
 
 _RUNS_PER_LOCATION = 8
 _RANDOM_ADDRESSES = 20_000
@@ -50,6 +67,36 @@ class Truth:
         if form == ARRAY:
             return self._arrays[location]
         return b'{"ip":"' + text + b'",' + self._members[location]
+
+
+class SourceTruth(Truth):
+    """A source and all its answers, read by the reader that shares no code with the compiler.
+
+    Only ``data`` and ``build_id`` are the compiler's: what its container must make of the source.
+    """
+
+    def __init__(self, name: str, source: Path, codes: Path) -> None:
+        """Read a `.dat` file of an edition with up to five fields, and the folder of its codes."""
+        reading = runpy.run_path(str(ROOT / "prove" / "reading.py"))
+        changes = list(reading["source_changes"](source, reading["Tables"](codes)))
+        place: dict[tuple[str, str], int] = {}
+        self.name = name
+        self.first = array("I", (address for address, _ in changes))
+        self._number = array("I", (place.setdefault(text, len(place)) for _, text in changes))
+        self._arrays = [_compact(json.loads(text)) for text, _ in place]
+        self._members = [_members(json.loads(text)) for _, text in place]
+        self.data = compile_blob(read_dat(source), read_codes(codes)).data
+        self.build_id = Blob(self.data).build_id
+
+
+def _members(whole: dict[str, object]) -> bytes:
+    if len(whole) > len(_MEMBERS):
+        raise ValueError(f"more than {len(_MEMBERS)} members: {whole}")
+    return _compact({name: whole[name] for name in _MEMBERS})[1:]
+
+
+def _compact(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _numbers(chance: random.Random, runs: int, locations: int) -> "array[int]":
