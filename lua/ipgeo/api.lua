@@ -107,7 +107,7 @@ end
 
 -- Answers by a fallback, in the place of this worker.
 local function pass_on()
-    local answer = relay.ask()
+    local answer = relay.ask(true)
     if not answer then
         return send_error("unavailable")
     end
@@ -395,6 +395,8 @@ end
 function _M.proxy()
     if has_refused_method() then
         return
+    elseif not store.open() then
+        return pass_on()
     end
     local answer = relay.ask()
     if answer and answer.status ~= ERRORS.unavailable[1] then

@@ -18,7 +18,8 @@ local MOST_TRIES = 3
 -- nginx's, when no node answers.
 local BAD_GATEWAY, GATEWAY_TIMEOUT = 502, 504
 
-local METHODS = { GET = ngx.HTTP_GET, HEAD = ngx.HTTP_HEAD, POST = ngx.HTTP_POST }
+local HEAD = ngx.HTTP_HEAD
+local METHODS = { GET = ngx.HTTP_GET, HEAD = HEAD, POST = ngx.HTTP_POST }
 local SERVED_BY = "X-IPGeo-Served-By"
 local PASSED_ON = { "Content-Type", "ETag", SERVED_BY }
 -- fallback-proxy.conf sets these. It does not see an empty one of the client's in a subrequest.
@@ -28,6 +29,19 @@ local CONDITIONS = { "If-Match", "If-None-Match", "If-Unmodified-Since" }
 
 
 local _M = {}
+
+
+local function clear_headers(names)
+    for _, name in ipairs(names) do
+        clear_header(name)
+    end
+end
+
+
+-- Whether nginx has asked all nodes in vain.
+local function has_failed(answer)
+    return answer.status == BAD_GATEWAY or answer.status == GATEWAY_TIMEOUT
+end
 
 
 -- Asks until an answer is whole; `asked` gets a line for each try, from `note`.
@@ -41,8 +55,8 @@ local function ask(location, asked)
     }
     for _ = 1, MOST_TRIES do
         local answer = capture(location, options)
-        -- An answer to HEAD is shorter than it says.
-        if not answer.truncated or method == ngx.HTTP_HEAD then
+        -- An answer to HEAD is shorter than it says, and so is none at all.
+        if not answer.truncated or method == HEAD or has_failed(answer) then
             return answer
         end
     end
@@ -50,26 +64,15 @@ local function ask(location, asked)
 end
 
 
-local function clear_headers(names)
-    for _, name in ipairs(names) do
-        clear_header(name)
-    end
-end
-
-
-local function has_failed(answer)
-    return answer.status == BAD_GATEWAY or answer.status == GATEWAY_TIMEOUT
-end
-
-
 -- The answer of a fallback to this query, which must be GET, HEAD or POST; nil if there is none.
-function _M.ask()
+-- When all nodes have failed a moment ago, some may be back by now: `eager` asks them all again,
+-- which takes seconds if they are not.
+function _M.ask(eager)
     read_body()
     clear_headers(REPLACED)
     local asked = {}
     local answer = ask(LIVING, asked)
-    -- All that is left may be nodes that have failed a moment ago and are back by now.
-    if has_failed(answer) and find(concat(asked), UPSTREAM, 1, true) then
+    if eager and has_failed(answer) and find(concat(asked), UPSTREAM, 1, true) then
         answer = ask(ALL, asked)
     end
     var.ipgeo_asked = concat(asked, ", ")
