@@ -36,7 +36,9 @@ COPY requirements-compiler.lock /tmp/
 RUN install-locked /tmp/requirements-compiler.lock
 COPY compiler/ipgeo /opt/ipgeo/lib/ipgeo
 COPY data /tmp/data
-RUN /opt/ipgeo/bin/python3 -m compileall -q /opt/ipgeo/lib \
+# COPY keeps the modes of the checkout, which may have been made for its owner alone.
+RUN chmod -R a+rX /opt/ipgeo/lib \
+    && /opt/ipgeo/bin/python3 -m compileall -q /opt/ipgeo/lib \
     && mkdir /var/lib/ipgeo \
     && /opt/ipgeo/bin/python3 -m ipgeo build /tmp/data/sample.dat --codes /tmp/data
 
@@ -56,13 +58,14 @@ COPY requirements-fallback.lock /tmp/
 RUN install-locked /tmp/requirements-fallback.lock
 COPY compiler/ipgeo /opt/ipgeo/lib/ipgeo
 COPY fallback /opt/ipgeo/lib
-RUN /opt/ipgeo/bin/python3 -m compileall -q /opt/ipgeo/lib
+RUN chmod -R a+rX /opt/ipgeo/lib && /opt/ipgeo/bin/python3 -m compileall -q /opt/ipgeo/lib
 
 FROM python AS fallback
 ARG OWNER
 # From its second start on, a container's tmpfs is root's and has the mode of the folder below it.
 RUN mkdir -m 1777 /run/ipgeo
 COPY docker/healthy /usr/local/bin/
+RUN chmod a+rx /usr/local/bin/healthy
 COPY --from=fallback-build /opt/ipgeo /opt/ipgeo
 COPY --from=compiler-build --chown=$OWNER /var/lib/ipgeo /var/lib/ipgeo
 ENV IPGEO_VAR=/run/ipgeo IPGEO_FALLBACK_ACCESS_LOG=- \
@@ -85,6 +88,7 @@ RUN mkdir -m 1777 /run/ipgeo
 COPY docker/healthy docker/edge /usr/local/bin/
 COPY nginx /opt/ipgeo/nginx
 COPY lua /opt/ipgeo/lua
+RUN chmod -R a+rX /opt/ipgeo /usr/local/bin
 COPY --from=compiler-build --chown=$OWNER /var/lib/ipgeo /var/lib/ipgeo
 ENV IPGEO_VAR=/run/ipgeo IPGEO_BLOB=/var/lib/ipgeo/ipgeo.blob IPGEO_NGINX=$EDGE_NGINX \
     IPGEO_BIND=0.0.0.0 IPGEO_PORT=8080

@@ -7,6 +7,7 @@ local clear_header, get_method = ngx.req.clear_header, ngx.req.get_method
 local concat, find, format = table.concat, string.find, string.format
 local header, var = ngx.header, ngx.var
 local ipairs = ipairs
+local now = ngx.now
 local read_body = ngx.req.read_body
 
 -- Where nginx asks the nodes that it believes to be there, and where it asks all of them.
@@ -27,8 +28,16 @@ local REPLACED = { "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-IP" }
 -- nginx would judge by these what the fallback has judged already.
 local CONDITIONS = { "If-Match", "If-None-Match", "If-Unmodified-Since" }
 
+local patience = 7
+
 
 local _M = {}
+
+
+-- After so many seconds no further node is asked; nginx keeps to the same within each try.
+function _M.set_patience(seconds)
+    patience = seconds
+end
 
 
 local function clear_headers(names)
@@ -45,7 +54,7 @@ end
 
 
 -- Asks until an answer is whole; `asked` gets a line for each try, from `note`.
-local function ask(location, asked)
+local function ask(location, asked, deadline)
     local method = METHODS[get_method()]
     local options = {
         method = method,
@@ -59,6 +68,9 @@ local function ask(location, asked)
         if not answer.truncated or method == HEAD or has_failed(answer) then
             return answer
         end
+        if now() >= deadline then
+            break
+        end
     end
     return { status = BAD_GATEWAY }
 end
@@ -70,10 +82,11 @@ end
 function _M.ask(eager)
     read_body()
     clear_headers(REPLACED)
-    local asked = {}
-    local answer = ask(LIVING, asked)
-    if eager and has_failed(answer) and find(concat(asked), UPSTREAM, 1, true) then
-        answer = ask(ALL, asked)
+    local asked, deadline = {}, now() + patience
+    local answer = ask(LIVING, asked, deadline)
+    local left_out = has_failed(answer) and find(concat(asked), UPSTREAM, 1, true)
+    if eager and left_out and now() < deadline then
+        answer = ask(ALL, asked, deadline)
     end
     var.ipgeo_asked = concat(asked, ", ")
     return not has_failed(answer) and answer or nil
@@ -90,7 +103,7 @@ end
 -- Sends what `ask` has returned.
 function _M.send(answer)
     if answer.status >= 400 and not answer.header[SERVED_BY] then
-        return exit(answer.status) -- gunicorn's own words, in HTML
+        return exit(answer.status < 500 and 400 or 500) -- gunicorn's own words, in HTML
     end
     clear_headers(CONDITIONS)
     ngx.status = answer.status

@@ -47,7 +47,9 @@ class Project:
         """
         self.name = engine.project_name(next(_numbers))
         self.port = free_port()
-        self.net = str(engine.free_network().network_address).removesuffix(".0")
+        self.net, outer = (
+            str(net.network_address).removesuffix(".0") for net in engine.free_networks(2)
+        )
         self.logs = {service: _ServiceLogs(folder, service) for service in ALL}
         files = [ROOT / "docker-compose.yml"]
         for number, text in enumerate(overrides):
@@ -59,6 +61,7 @@ class Project:
         self._settings: dict[str, object] = {
             "IPGEO_PORT": self.port,
             "IPGEO_INNER_NET": self.net,
+            "IPGEO_OUTER_NET": outer,
             "IPGEO_TAG": engine.TAG,
             "COMPOSE_PROJECT_NAME": self.name,
             "COMPOSE_FILE": ":".join(map(str, files)),

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, ip_network
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -129,13 +130,11 @@ def _projects() -> set[str]:
     }
 
 
-def free_network() -> IPv4Network:
-    """Return a network of 256 addresses that nobody here uses."""
+def free_networks(count: int) -> list[IPv4Network]:
+    """Return networks of 256 addresses that nobody here uses."""
     ids = docker("network", "ls", "-q").split()
     subnets = "{{range .IPAM.Config}}{{.Subnet}} {{end}}"
-    taken = [ip_network(net) for net in docker("network", "inspect", "-f", subnets, *ids).split()]
-    return next(
-        net
-        for net in _NETWORKS
-        if not any(isinstance(used, IPv4Network) and net.overlaps(used) for used in taken)
-    )
+    nets = [ip_network(net) for net in docker("network", "inspect", "-f", subnets, *ids).split()]
+    taken = [net for net in nets if isinstance(net, IPv4Network)]
+    free = (net for net in _NETWORKS if not any(map(net.overlaps, taken)))
+    return [*islice(free, count)]
