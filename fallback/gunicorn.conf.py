@@ -109,6 +109,8 @@ graceful_timeout = 5  # for answers on their way; idle connections are closed at
 keepalive = 75  # longer than nginx keeps its own end: nginx closes first, no request is lost
 max_requests = 100_000
 max_requests_jitter = 20_000
+# Clients' headers about TLS would contradict nginx's and be refused; the application asks for none.
+secure_scheme_headers: dict[str, str] = {}
 limit_request_line = 8190  # as long as nginx's
 limit_request_fields = 32768  # gunicorn's most: nginx has no limit on their number
 limit_request_field_size = 8192  # nginx has buffers of that size

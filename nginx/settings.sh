@@ -36,8 +36,9 @@ is_interval() { # NAME
 
 is_path() { # NAME; makes it absolute
     [[ -n ${!1} ]] || fail "$1 must not be empty"
-    [[ ! ${!1} =~ $UNSAFE ]] || fail "$1 holds a character that is not allowed in a path: '${!1}'"
+    # First, for the current folder becomes part of it.
     printf -v "$1" %s "$(realpath -ms -- "${!1}")"
+    [[ ! ${!1} =~ $UNSAFE ]] || fail "$1 holds a character that is not allowed in a path: '${!1}'"
 }
 
 is_size() { # NAME LOW_KIB HIGH_KIB

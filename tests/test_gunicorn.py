@@ -131,6 +131,17 @@ def test_hup_loads_new_code(server: Gunicorn) -> None:
     assert "graceful timeout" not in server.output.text()
 
 
+@retries
+def test_a_worker_is_replaced_by_number_of_requests(folder: Path) -> None:
+    """The only one, so that nobody else could answer meanwhile."""
+    blob = folder / "truth.blob"
+    blob.write_bytes(TRUTHS[0].data)
+    often = "--max-requests 500 --max-requests-jitter 0"
+    server = Gunicorn(folder, blob, IPGEO_FALLBACK_WORKERS=1, GUNICORN_CMD_ARGS=often)
+    with under_load(server):
+        wait.until(lambda: server.output.text().count("Booting worker") > 5, "they come and go", 30)
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process has not ended; nobody may have waited for it yet."""
     try:

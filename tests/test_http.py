@@ -138,6 +138,7 @@ def answers() -> Iterator[Case]:
         ("GET first behind a gap", query("ip=6.0.0.0"), UTOPIA_ARRAY),
         ("HEAD", query("ip=1.2.3.4", method="HEAD"), b""),
         ("HEAD object", query("ip=1.2.3.4&format=object", method="HEAD"), b""),
+        ("GET over TLS, a proxy says", query("ip=1.2.3.4", "X-Forwarded-Ssl: on"), ATLANTIS_ARRAY),
         ("GET with Range", query("ip=1.2.3.4", "Range: bytes=0-3"), ATLANTIS_ARRAY),
         ("GET with a small body", query("ip=1.2.3.4", "Content-Length: 2") + b"{}", ATLANTIS_ARRAY),
         ("GET with a fragment", query("ip=1.2.3.4#top"), ATLANTIS_ARRAY),

@@ -1,10 +1,15 @@
 """gunicorn's gevent worker, but one that does not wait for idle connections when it is to end."""
 
 import contextlib
-from socket import SHUT_RDWR
+from socket import MSG_PEEK, SHUT_RDWR
 
+from gevent.server import StreamServer
 from gevent.socket import socket
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
+
+# Accepts no more than it serves at once: what it had accepted as it ends would be lost. gunicorn
+# sees to that itself, but only where there are several workers.
+StreamServer.max_accept = 1
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
@@ -24,10 +29,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         super().notify()
         if not self.alive:
             for connection in self._idle:
-                # Below gevent, whose own shutdown() raises in the greenlet that reads. Both ways:
-                # half a request that is there already must get no answer.
-                with contextlib.suppress(OSError):
-                    connection._sock.shutdown(SHUT_RDWR)  # type: ignore[attr-defined] # noqa: SLF001
+                _close_unless_asked(connection)
 
     def handle(self, listener: object, client: socket, addr: object) -> None:
         """Serve a connection."""
@@ -43,3 +45,14 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self._idle.discard(sock)
         super().handle_request(listener_name, req, sock, addr)
         self._idle.add(sock)
+
+
+def _close_unless_asked(connection: socket) -> None:
+    """Close an idle connection; one on which a request has arrived meanwhile gets its answer."""
+    # Below gevent, whose own shutdown() raises in the greenlet that reads.
+    plain = connection._sock  # type: ignore[attr-defined] # noqa: SLF001
+    with contextlib.suppress(OSError):
+        try:
+            plain.recv(1, MSG_PEEK)
+        except BlockingIOError:
+            plain.shutdown(SHUT_RDWR)
