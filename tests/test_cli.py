@@ -137,7 +137,7 @@ def test_wrong_usage(arguments: list[object], monkeypatch: pytest.MonkeyPatch) -
         (["verify", "{}/fiction.blob", "--against", "{}/none.dat"], "none.dat: No such file"),
         (["lookup", "{}/none.blob", "1.2.3.4"], "none.blob: No such file"),
         (["inspect", "{}/none.blob"], "none.blob: No such file"),
-        (["inspect", "/dev/null"], "/dev/null: 0 bytes"),
+        (["inspect", "/dev/null"], "/dev/null: not a regular file"),
         (["sample", "{}/fiction.blob"], "fiction.blob: File exists"),
     ],
 )

@@ -16,11 +16,12 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from ipgeo.address import LAST_ADDRESS
 from ipgeo.answers import Answer
 from ipgeo.errors import BlobError
+from ipgeo.files import open_regular, read_exactly, size_of
 from ipgeo.model import NO_DATA
 from ipgeo.text import printable
 
@@ -31,6 +32,8 @@ _HEADER = struct.Struct("<8sIIQI4x16s16x")  # magic, layout, sections, size, crc
 _CRC_AT, _BUILD_ID_AT, _BUILD_ID_SIZE = 24, 32, 16
 _SECTION = struct.Struct("<8sQQ")  # tag, offset, length: both in bytes
 _MOST_SECTIONS = 64
+MAX_SIZE = 0x7FFFFFFF
+"""The largest blob in bytes that every reader takes."""
 _ALIGN = 8
 _BUCKETS = 1 << 16
 _CONTROL = re.compile(rb"[\x00-\x1f]")  # a line feed would break answers apart that are lines
@@ -115,9 +118,20 @@ def read_blob(path: Path) -> "Blob":
     Raises BlobError naming the file and what is wrong, OSError if it cannot be read.
     """
     try:
-        return Blob(path.read_bytes())
+        with open_regular(path) as file:
+            return Blob(read_content(file))
     except BlobError as error:
         raise BlobError(f"{path}: {error}") from None
+
+
+def read_content(file: BinaryIO) -> bytes:
+    """Return the bytes of an opened blob, having looked at its size and header first.
+
+    Raises BlobError for what those two show to be no blob, OSError if it cannot be read.
+    """
+    size = size_of(file)
+    _check_header(read_exactly(file, min(size, _HEADER.size)), size)
+    return read_exactly(file, size)
 
 
 class Blob:
@@ -125,7 +139,7 @@ class Blob:
 
     def __init__(self, data: bytes) -> None:
         """Check ``data`` whole; raise BlobError for one that breaks the format."""
-        self.build_id = _check_header(data)
+        self.build_id = _check_header(data, len(data))
         _check_seal(data)
         self.size = len(data)
         self.sections = _check_sections(data)
@@ -171,13 +185,14 @@ def _require(condition: bool, problem: str) -> None:  # noqa: FBT001 - an assert
         raise BlobError(problem)
 
 
-def _check_header(data: bytes) -> str:
-    """Return the build id as 32 hexadecimal digits."""
-    _require(len(data) >= _HEADER.size, f"{len(data)} bytes, shorter than a blob's header")
-    magic, layout, _, size, _, build_id = _HEADER.unpack_from(data)
+def _check_header(head: bytes, length: int) -> str:
+    """Return the build id, 32 hexadecimal digits, of a blob of ``length`` bytes."""
+    _require(length >= _HEADER.size, f"{length} bytes, shorter than a blob's header")
+    _require(length <= MAX_SIZE, f"{length} bytes, a blob has at most {MAX_SIZE}")
+    magic, layout, _, size, _, build_id = _HEADER.unpack_from(head)
     _require(magic == MAGIC, "not an ipgeo blob: wrong magic")
     _require(layout == LAYOUT, f"blob layout {layout}, this reader reads {LAYOUT}")
-    _require(size == len(data), f"the header says {size} bytes, there are {len(data)}")
+    _require(size == length, f"the header says {size} bytes, there are {length}")
     return str(build_id.hex())
 
 
