@@ -26,9 +26,10 @@ local parse, parse_at = ipv4.parse, ipv4.parse_at
 local QUERY_METHODS, GET_METHODS = "GET, HEAD, POST", "GET, HEAD"
 local NDJSON = "application/x-ndjson"
 local ARGUMENTS = { ip = true, format = true }
-local MEMBERS = { ip = true, ips = true, format = true }
+local MEMBERS = json.members { "ip", "ips", "format" }
 -- The usual body, as client libraries write it: it needs no parser.
 local PLAIN_BODY = '^{"ip": ?"([%d.]+)"}$'
+local LONGEST_PLAIN_BODY = #'{"ip": "255.255.255.255"}'
 -- "ip=", with which the usual query string begins.
 local LOWER_I, LOWER_P, EQUALS, IP_LENGTH = 0x69, 0x70, 0x3d, 3
 local OBJECT_SUFFIX = "&format=object"
@@ -250,18 +251,22 @@ local function answer_get()
 end
 
 
--- Sends the answers of a batch. `opened` is nil while no generation is loaded.
-local function send_batch(opened, body, count, media_type)
+-- Sends what `batch` has written. `opened` is nil while no generation is loaded; `complete` tells
+-- whether the batch was within the limit.
+local function send_batch(opened, complete, media_type)
     if not opened then
+        batch.discard()
         return pass_on()
     end
-    if count > most_ips then
+    if not complete then
+        batch.discard()
         return send_error("too_many_ips")
     end
     if media_type then
         header["Content-Type"] = media_type
     end
-    return send(body)
+    header["Content-Length"] = batch.length()
+    return batch.drain(print)
 end
 
 
@@ -274,8 +279,8 @@ local function answer_lines(body)
     if as_object == nil then
         return send_error("invalid_format")
     end
-    local opened, answers, count = read(batch.answer_lines, body, as_object, BODIES)
-    return send_batch(opened, answers, count, NDJSON)
+    local opened, complete = read(batch.answer_lines, body, most_ips, as_object, BODIES)
+    return send_batch(opened, complete, NDJSON)
 end
 
 
@@ -290,12 +295,13 @@ local function answer_plain_batch(body)
     if as_object == nil then
         return false
     end
-    local opened, answers, count =
-        read(batch.answer_plain_array, body, values.ips, as_object, BODIES)
-    if opened and not answers then
+    local opened, complete =
+        read(batch.answer_plain_array, body, values.ips, most_ips, as_object, BODIES)
+    if opened and not complete then
+        batch.discard()
         return false
     end
-    send_batch(opened, answers, count)
+    send_batch(opened, complete)
     return true
 end
 
@@ -311,8 +317,9 @@ local function answer_batch(body, values)
     if not values.ips.at then
         return send_error("invalid_ips")
     end
-    local opened, answers, count = read(batch.answer_array, body, values.ips, as_object, BODIES)
-    return send_batch(opened, answers, count)
+    local opened, complete =
+        read(batch.answer_array, body, values.ips, most_ips, as_object, BODIES)
+    return send_batch(opened, complete)
 end
 
 
@@ -351,7 +358,7 @@ local function answer_post()
     if not body then
         return send_error("invalid_json")
     end
-    local ip = match(body, PLAIN_BODY)
+    local ip = #body <= LONGEST_PLAIN_BODY and match(body, PLAIN_BODY)
     local high, low = parse(ip)
     if high then
         return send_answer(ip, high, low, false, false)

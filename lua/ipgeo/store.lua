@@ -293,16 +293,16 @@ function _M.open()
 end
 
 
--- Calls `action(view, a, b, c, d)`, which copies something out of the view, until nobody wrote
+-- Calls `action(view, a, b, c, d, e)`, which copies something out of the view, until nobody wrote
 -- there meanwhile. Returns the opened generation and the action's two results; nil while none is
 -- loaded.
-function _M.read(action, a, b, c, d)
+function _M.read(action, a, b, c, d, e)
     for _ = 1, READ_TRIES do
         local now = _M.open()
         if not now then
             return nil
         end
-        local first, second = action(now.view, a, b, c, d)
+        local first, second = action(now.view, a, b, c, d, e)
         if is_intact(now) then
             return now, first, second
         end
