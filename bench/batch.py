@@ -55,9 +55,10 @@ def arrays() -> Iterator[Kind]:
         return filled(f"{element},", '{"ips":[', element + tail)
 
     yield "1000 addresses", ('{"ips":[' + ",".join(['"255.255.255.255"'] * 1000) + "]}").encode()
-    yield "1000 addresses as objects", (
-        '{"format":"object","ips":[' + ",".join(['"255.255.255.255"'] * 1000) + "]}"
-    ).encode()
+    yield (
+        "1000 addresses as objects",
+        ('{"format":"object","ips":[' + ",".join(['"255.255.255.255"'] * 1000) + "]}").encode(),
+    )
     yield "numbers", of("1")
     yield "short addresses", of('"1.1.1.1"')
     yield "empty strings", of('""')
@@ -77,7 +78,7 @@ def arrays() -> Iterator[Kind]:
     yield "commas", filled(",", '{"ips":[', "]}")
     yield "opening brackets", filled("[", '{"ips":')
     yield "beginnings", filled('"ips":[')
-    yield "beginnings with a tail", filled('"ips":["', '{"', ']}')
+    yield "beginnings with a tail", filled('"ips":["', '{"', "]}")
     yield "plain and then not", filled(" ", '{"ips":["1.1.1.1"],"x":1', "x}")
 
 

@@ -13,6 +13,7 @@ local store = require "ipgeo.store"
 local byte, find, match = string.byte, string.find, string.match
 local cast, copy, ffi_string = ffi.cast, ffi.copy, ffi.string
 local find_location, locate = blob.find, blob.locate
+local collectgarbage = collectgarbage
 local floor, format, max = math.floor, string.format, math.max
 local ngx = ngx
 local print = ngx.print
@@ -34,6 +35,9 @@ local LONGEST_PLAIN_BODY = #'{"ip": "255.255.255.255"}'
 local LOWER_I, LOWER_P, EQUALS, IP_LENGTH = 0x69, 0x70, 0x3d, 3
 local OBJECT_SUFFIX = "&format=object"
 local LONGEST_IP, LONGEST_ANSWER = #"255.255.255.255", 8192
+
+-- KiB of Lua's heap, several times what it has between requests.
+local MOST_GARBAGE = 2048
 
 local text_t = ffi.typeof("const char *")
 
@@ -379,8 +383,17 @@ local function has_refused_method()
 end
 
 
--- Answers /api/ip_query. While nothing is loaded a fallback does.
-function _M.query()
+-- What a large request has left is given back now: Lua by itself would wait until as much again is
+-- in use.
+local function collect_garbage()
+    if collectgarbage("count") > MOST_GARBAGE then
+        collectgarbage()
+    end
+end
+
+
+-- While nothing is loaded a fallback answers.
+local function answer_query()
     if has_refused_method() then
         return
     elseif not store.open() then
@@ -392,14 +405,8 @@ function _M.query()
 end
 
 
--- Answers /api/ip_query when `query` has failed.
-function _M.rescue()
-    return has_refused_method() or pass_on()
-end
-
-
--- Answers /api/ip_query by a fallback. Only if none of them can, this worker does.
-function _M.proxy()
+-- Only if no fallback can answer, this worker does.
+local function answer_by_proxy()
     if has_refused_method() then
         return
     elseif not store.open() then
@@ -409,7 +416,30 @@ function _M.proxy()
     if answer and answer.status ~= ERRORS.unavailable[1] then
         return relay.send(answer)
     end
-    return _M.query()
+    return answer_query()
+end
+
+
+-- Answers /api/ip_query.
+function _M.query()
+    answer_query()
+    collect_garbage()
+end
+
+
+-- Answers /api/ip_query when `query` has failed.
+function _M.rescue()
+    if not has_refused_method() then
+        pass_on()
+    end
+    collect_garbage()
+end
+
+
+-- Answers /api/ip_query by a fallback.
+function _M.proxy()
+    answer_by_proxy()
+    collect_garbage()
 end
 
 
