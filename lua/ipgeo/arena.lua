@@ -20,7 +20,7 @@ local blob = require "ipgeo.blob"
 
 local band, bor = bit.band, bit.bor
 local cast, ffi_fill, C = ffi.cast, ffi.fill, ffi.C
-local floor = math.floor
+local floor, min = math.floor, math.min
 local format = string.format
 
 local PAGE = 4096
@@ -179,14 +179,16 @@ function _M:open()
         local number = band(generation, 1)
         local slot = control.slot[number]
         local seq = slot.seq
+        -- One look, never out of the slot: a process may have written anything there.
+        local length = min(slot.length, self.capacity)
         local opened = {
             generation = generation,
             slot = slot,
             seq = seq,
-            length = slot.length,
+            length = length,
             mtime = slot.mtime,
             build_id = text(slot.build_id, 32),
-            view = blob.open(self[number], slot.length),
+            view = blob.open(self[number], length),
         }
         barrier()
         if opened.view and band(seq, 1) == 0 and slot.seq == seq then

@@ -3,7 +3,8 @@
 --
 -- The bytes may lie in memory that another process is overwriting. So every access is clamped to
 -- the sizes in the view: the caller believes what was read only after a look at its sequence lock,
--- but until then, too, nothing is read from outside the blob.
+-- but until then, too, nothing is read from outside the blob. `check` keeps to this as well: what
+-- it has found in bounds may be another value when it is read again.
 
 local ffi = require "ffi"
 local bit = require "bit"
@@ -313,11 +314,12 @@ local function check_index(view)
 end
 
 
--- Within every bucket the runs' starts ascend. Relies on a checked index.
+-- Within every bucket the runs' starts ascend.
 local function check_low(view, tick)
-    local index, low = view.index, view.low
+    local index, low, runs = view.index, view.low, view.runs
     for bucket = 0, BUCKETS - 1 do
-        for run = index[bucket] + 1, index[bucket + 1] - 1 do
+        local first, behind = clamp(index[bucket], runs), clamp(index[bucket + 1], runs)
+        for run = first + 1, behind - 1 do
             if low[run] <= low[run - 1] then
                 return nil, format("run %d does not start after run %d", run, run - 1)
             end
