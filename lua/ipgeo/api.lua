@@ -475,4 +475,17 @@ function _M.readyz()
 end
 
 
+-- Answers /readyz by a fallback.
+function _M.proxy_readyz()
+    if not is_get() then
+        return refuse_method(GET_METHODS)
+    end
+    local answer = relay.ask_readiness()
+    if not answer then
+        return send_error("unavailable")
+    end
+    return relay.send(answer)
+end
+
+
 return _M
