@@ -134,7 +134,7 @@ def test_until_there_is_a_good_blob(folder: Path, content: bytes | None, reason:
         address = stack.edge.address
         assert_unavailable(address)
         assert by_fallback(get(address, QUERY))
-        refusals = lines(stack.edge, f"{path} is refused: ")
+        refusals = lines(stack.edge, f"{path} is {'gone' if content is None else 'refused'}: ")
         assert len(refusals) == 1
         assert "[warn]" in refusals[0]
         assert reason in refusals[0]
@@ -249,7 +249,7 @@ def test_what_a_hup_loads(folder: Path, blob: Path) -> None:
         edge.hup()
         edge.hup()
         assert state(edge) == (2, ids[1])
-        assert len(lines(edge, f"{refused}: No such file or directory")) == 1
+        assert len(lines(edge, f"{blob} is gone: No such file or directory")) == 1
 
         publish(blob, first)
         edge.hup()

@@ -5,6 +5,7 @@ local arguments = require "ipgeo.arguments"
 local batch = require "ipgeo.batch"
 local blob = require "ipgeo.blob"
 local ipv4 = require "ipgeo.ipv4"
+local cjson = require "cjson.safe"
 local json = require "ipgeo.json"
 local relay = require "ipgeo.relay"
 local store = require "ipgeo.store"
@@ -12,6 +13,7 @@ local store = require "ipgeo.store"
 
 local byte, find, match = string.byte, string.find, string.match
 local cast, copy, ffi_string = ffi.cast, ffi.copy, ffi.string
+local encode = cjson.encode
 local find_location, locate = blob.find, blob.locate
 local collectgarbage = collectgarbage
 local floor, format, max = math.floor, string.format, math.max
@@ -459,6 +461,17 @@ function _M.healthz()
 end
 
 
+-- Whether a changed file would be served: two members more while something is wrong with it.
+local function refresh_members()
+    local kind, reason = store.trouble()
+    if not kind then
+        return '"refresh":"ok"'
+    end
+    return format('"refresh":"failing","refresh_error":"%s","refresh_message":%s', kind,
+        encode(reason))
+end
+
+
 -- Answers /readyz: which generation is served. `data_age` is in seconds, by the file's mtime.
 function _M.readyz()
     if not is_get() then
@@ -470,8 +483,8 @@ function _M.readyz()
     end
     local age = max(0, floor(ngx.time() - opened.mtime))
     return send(format(
-        '{"status":"ready","build_id":"%s","generation":%d,"runs":%d,"data_age":%d}',
-        opened.build_id, opened.generation, opened.view.runs, age))
+        '{"status":"ready","build_id":"%s","generation":%d,"runs":%d,"data_age":%d,%s}',
+        opened.build_id, opened.generation, opened.view.runs, age, refresh_members()))
 end
 
 

@@ -95,6 +95,17 @@ local function read_header(base, length)
 end
 
 
+-- Looks at the first bytes of what is to be `length` bytes; there must be a header's 64 of them, or
+-- all. Returns whether they could be a blob's, or nil and what is wrong.
+function _M.check_head(base, length)
+    if length > LARGEST then
+        return nil, format("%.0f bytes, this edge reads at most %d", length, LARGEST)
+    end
+    local header, err = read_header(base, length)
+    return header ~= nil, err
+end
+
+
 -- Returns the sections by tag, each with its offset and length, or nil and what is wrong.
 local function read_sections(base, length, count)
     local start = HEADER_SIZE + count * SECTION_SIZE
