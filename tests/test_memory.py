@@ -15,6 +15,7 @@ import pytest
 from support import blobs, wait
 from support.client import connect, request
 from support.edge import Edge
+from support.stack import Stack
 
 PATH = "/api/ip_query"
 OBJECTS = f"{PATH}?format=object"
@@ -127,6 +128,17 @@ def test_memory_of_an_answer_that_is_not_read(folder: Path, blob: Path) -> None:
             connection.sendall(sent)
             wait.until(lambda: anonymous(worker) - idle > length / 2, "the answer waits")
             read_answer(reader)
+        assert highest(worker) - idle <= 96 * MIB
+        wait.until(partial(is_back, worker, idle), "the memory is given back")
+
+
+def test_memory_of_an_answer_of_a_fallback(folder: Path, blob: Path) -> None:
+    settings = {"IPGEO_WORKERS": 1, "IPGEO_BATCH_LIMIT": LARGEST, "IPGEO_MODE": "proxy"}
+    sent = request("POST", OBJECTS, TEXT, body=b"1.2.3.4\n" * LARGEST, close=False)
+    with Stack(folder, blob, **settings) as stack:
+        (worker,) = stack.edge.worker_pids()
+        idle = anonymous(worker)
+        ask(stack.edge, sent, times=3)
         assert highest(worker) - idle <= 96 * MIB
         wait.until(partial(is_back, worker, idle), "the memory is given back")
 
