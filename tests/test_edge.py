@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -134,7 +134,7 @@ def test_until_there_is_a_good_blob(folder: Path, content: bytes | None, reason:
         address = stack.edge.address
         assert_unavailable(address)
         assert by_fallback(get(address, QUERY))
-        refusals = lines(stack.edge, f"{path} is refused: ")
+        refusals = lines(stack.edge, f"{path} is {'gone' if content is None else 'refused'}: ")
         assert len(refusals) == 1
         assert "[warn]" in refusals[0]
         assert reason in refusals[0]
@@ -249,7 +249,7 @@ def test_what_a_hup_loads(folder: Path, blob: Path) -> None:
         edge.hup()
         edge.hup()
         assert state(edge) == (2, ids[1])
-        assert len(lines(edge, f"{refused}: No such file or directory")) == 1
+        assert len(lines(edge, f"{blob} is gone: No such file or directory")) == 1
 
         publish(blob, first)
         edge.hup()
@@ -556,6 +556,7 @@ class _Recorder(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     status = 200
+    sent: "Mapping[str, str]"
     requests: "list[tuple[str, str, dict[str, str], bytes, int]]"
 
     def answer(self) -> None:
@@ -564,26 +565,39 @@ class _Recorder(http.server.BaseHTTPRequestHandler):
         port = self.client_address[1]
         self.requests.append((self.requestline, self.path, headers, body, port))
         self.send_response(self.status)
-        self.send_header("Content-Type", "application/json")
+        for name, value in self.sent.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", "2")
         self.end_headers()
-        self.wfile.write(b"[]")
+        if self.command != "HEAD" and self.status != http.HTTPStatus.NOT_MODIFIED:
+            self.wfile.write(b"[]")
 
-    do_GET = do_POST = answer  # noqa: N815 - the names that http.server calls
+    do_GET = do_POST = do_HEAD = answer  # noqa: N815 - the names that http.server calls
 
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
         pass
 
 
+MARKED = {"Content-Type": "application/json", "X-IPGeo-Served-By": "fallback"}
+"""The headers by which the edge knows an answer of a fallback."""
+
+
 class Upstream:
     """An upstream that records its requests; to be used in a ``with``."""
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, status: int = 200) -> None:
-        """Listen on ``host`` and ``port`` (0: a free one), and answer with ``status``."""
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        status: int = 200,
+        sent: Mapping[str, str] = MARKED,
+    ) -> None:
+        """Listen on ``host`` and ``port`` (0: a free one); answer with ``status`` and ``sent``."""
         self.port = port or free_port()
         self.address = f"{host}:{self.port}"
         self.requests: list[tuple[str, str, dict[str, str], bytes, int]] = []
-        handler = type("Handler", (_Recorder,), {"requests": self.requests, "status": status})
+        own = {"requests": self.requests, "status": status, "sent": sent}
+        handler = type("Handler", (_Recorder,), own)
         self._server = http.server.ThreadingHTTPServer((host, self.port), handler)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}

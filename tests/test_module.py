@@ -1,6 +1,7 @@
 """`require "ipgeo"` from somebody else's nginx.conf, and the one that the README gives."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from support.blobs import (
 from support.client import Reply, get
 from support.edge import Edge
 from support.logs import NGINX, Log
+from support.places import free_port
+from support.process import Server, environment
 
 APPLICATION = """
 include gen-modules.conf;
@@ -149,6 +152,23 @@ def test_lookup(folder: Path, blob: Path, name: str, options: str) -> None:
             (f"ip={UTOPIA_IP}&format=object", 200, UTOPIA_OBJECT),
             (f"ip={GAP_IP}", 404, b"no_data"),
             (f"ip={GAP_IP}&format=object", 404, b"no_data"),
+            # As nginx writes the address of an IPv4 client of a listener for both families.
+            (f"ip=::ffff:{ATLANTIS_IP}", 200, ATLANTIS_ARRAY),
+            (f"ip=::FFFF:{ATLANTIS_IP}", 200, ATLANTIS_ARRAY),
+            (
+                f"ip=::ffff:{ATLANTIS_IP}&format=object",
+                200,
+                ATLANTIS_OBJECT.replace(b'"ip":"', b'"ip":"::ffff:'),
+            ),
+            (f"ip=::ffff:{GAP_IP}", 404, b"no_data"),
+            ("ip=::ffff:010.0.0.1", 404, b"invalid_ip"),
+            ("ip=::ffff:", 404, b"invalid_ip"),
+            ("ip=::ffff:::ffff:1.2.3.4", 404, b"invalid_ip"),
+            ("ip=::1.2.3.4", 404, b"invalid_ip"),
+            ("ip=::fffe:1.2.3.4", 404, b"invalid_ip"),
+            ("ip=x::ffff:1.2.3.4", 404, b"invalid_ip"),
+            ("ip=::ffff:1.2.3.4%00", 404, b"invalid_ip"),
+            ("ip=::ffff:102:304", 404, b"invalid_ip"),
             ("ip=010.0.0.1", 404, b"invalid_ip"),
             ("ip=1.2.3.4%00", 404, b"invalid_ip"),
             ("ip=1.2.3.4&ip=1.2.3.4", 404, b"invalid_ip"),
@@ -206,31 +226,80 @@ def test_unavailable_until_there_is_a_blob(folder: Path, content: bytes | None) 
 # The README
 
 
+HAS_IPV6 = Path("/proc/net/if_inet6").exists()
+
+
+class Application(Server):
+    """The nginx.conf of the README, started as the README does, by an ordinary user."""
+
+    name = "nginx"
+
+    def __init__(self, folder: Path, conf: str) -> None:
+        """Serve on a free port with ``conf`` in ``folder``, which has what it needs."""
+        super().__init__(folder, "nginx.out", NGINX)
+        self.error_log = Log(folder / "var" / "app-error.log", NGINX)
+        self._port = free_port()
+        # An IPv4 client of a listener for both families.
+        listen = f"[::]:{self._port} ipv6only=off" if HAS_IPV6 else f"127.0.0.1:{self._port}"
+        for old, new in (
+            (r"listen 127\.0\.0\.1:\d+;", f"listen {listen};"),
+            (r"location = /where", r"location = /healthz { return 200; }\n\g<0>"),
+        ):
+            conf, count = re.subn(old, new, conf)
+            assert count == 1
+        (folder / "app.conf").write_text(conf)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        return "127.0.0.1", self._port
+
+    def start(self) -> None:
+        command = [
+            "/usr/sbin/nginx",
+            "-p",
+            f"{self.folder}",
+            "-e",
+            "var/app-error.log",
+            "-c",
+            "app.conf",
+        ]
+        self._spawn(
+            [*as_ordinary_user(self.folder), *command, "-g", "daemon off;"], environment({})
+        )
+        self._wait_until_alive()
+
+    def _close_logs(self) -> None:
+        super()._close_logs()
+        self.error_log.close()
+
+
+def as_ordinary_user(folder: Path) -> list[str]:
+    """What to start a program with, so that it is not root; the folder becomes that user's."""
+    if os.geteuid() != 0:
+        return []
+    for path in (folder, folder / "var"):
+        shutil.chown(path, "www-data", "www-data")
+    return ["setpriv", "--reuid=www-data", "--regid=www-data", "--clear-groups"]
+
+
 @pytest.fixture
-def readme(folder: Path, blob: Path) -> Iterator[Edge]:
+def readme(folder: Path, blob: Path) -> Iterator[Application]:
     """The nginx.conf of the README as it stands, but for the port, and /healthz for the harness."""
     (conf,) = re.findall(
         r"^```nginx\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
     )
     if "load_module" not in conf or not Path("/usr/lib/nginx/modules").exists():
         pytest.skip("it is written for Debian's nginx")
-    (folder / "lua").symlink_to(ROOT / "lua")
+    # A copy: an ordinary user may not come to the checkout.
+    shutil.copytree(ROOT / "lua", folder / "lua")
     (folder / "var").mkdir()
     shutil.copy(blob, folder / "var" / "ipgeo.blob")
-    for old, new in (
-        (r"listen 127\.0\.0\.1:\d+;", "include gen-listen.conf;"),
-        (r"location = /where", r"location = /healthz { return 200; }\n\g<0>"),
-    ):
-        conf, count = re.subn(old, new, conf)
-        assert count == 1
-    edge = Edge(folder, blob, conf=conf)
-    log = Log(folder / "var" / "app-error.log", NGINX)
-    with edge:
-        yield edge
-    log.close()
+    with Application(folder, conf) as application:
+        yield application
 
 
-def test_the_readme_s_application(readme: Edge) -> None:
+def test_the_readme_s_application(readme: Application) -> None:
     reply = get(readme.address, f"/where?ip={ATLANTIS_IP}")
     assert (reply.status, json.loads(body_of(reply))) == (200, json.loads(ATLANTIS_OBJECT))
     for query, status, code in (
@@ -242,3 +311,12 @@ def test_the_readme_s_application(readme: Edge) -> None:
     log = (readme.folder / "var" / "app-error.log").read_text()
     assert f"build id none -> {Blob(blobs.fictional(gap=True)).build_id}" in log
     assert "[warn]" not in log
+
+
+@pytest.mark.skipif(not HAS_IPV6, reason="no IPv6 here, so no listener for both families")
+def test_the_readme_s_application_knows_its_client(readme: Application) -> None:
+    """Its address is ::ffff:127.0.0.1 there."""
+    reply = get(readme.address, "/where")
+    assert reply.status == 200
+    told = json.loads(body_of(reply))
+    assert (told["ip"], told["country"]) == ("::ffff:127.0.0.1", "Utopia")

@@ -111,10 +111,11 @@ def assert_only(tally: Tally, *allowed: re.Pattern[str]) -> None:
 def refusals(server: Server, path: Path) -> list[str]:
     """The lines that say why a file is not loaded."""
     if isinstance(server, Edge):
-        text, beginning = server.error_log.text(), f"{path} is refused: "
+        text = server.error_log.text()
+        beginning = rf"{re.escape(str(path))} (is refused|is gone|cannot be read): "
     else:
         text, beginning = server.output.text(), "the loaded blob stays: "
-    return [line for line in text.splitlines() if beginning in line]
+    return [line for line in text.splitlines() if re.search(beginning, line)]
 
 
 # A changed file

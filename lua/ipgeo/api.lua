@@ -5,6 +5,7 @@ local arguments = require "ipgeo.arguments"
 local batch = require "ipgeo.batch"
 local blob = require "ipgeo.blob"
 local ipv4 = require "ipgeo.ipv4"
+local cjson = require "cjson.safe"
 local json = require "ipgeo.json"
 local relay = require "ipgeo.relay"
 local store = require "ipgeo.store"
@@ -12,7 +13,9 @@ local store = require "ipgeo.store"
 
 local byte, find, match = string.byte, string.find, string.match
 local cast, copy, ffi_string = ffi.cast, ffi.copy, ffi.string
+local encode = cjson.encode
 local find_location, locate = blob.find, blob.locate
+local collectgarbage = collectgarbage
 local floor, format, max = math.floor, string.format, math.max
 local ngx = ngx
 local print = ngx.print
@@ -26,13 +29,17 @@ local parse, parse_at = ipv4.parse, ipv4.parse_at
 local QUERY_METHODS, GET_METHODS = "GET, HEAD, POST", "GET, HEAD"
 local NDJSON = "application/x-ndjson"
 local ARGUMENTS = { ip = true, format = true }
-local MEMBERS = { ip = true, ips = true, format = true }
+local MEMBERS = json.members { "ip", "ips", "format" }
 -- The usual body, as client libraries write it: it needs no parser.
 local PLAIN_BODY = '^{"ip": ?"([%d.]+)"}$'
+local LONGEST_PLAIN_BODY = #'{"ip": "255.255.255.255"}'
 -- "ip=", with which the usual query string begins.
 local LOWER_I, LOWER_P, EQUALS, IP_LENGTH = 0x69, 0x70, 0x3d, 3
 local OBJECT_SUFFIX = "&format=object"
 local LONGEST_IP, LONGEST_ANSWER = #"255.255.255.255", 8192
+
+-- KiB of Lua's heap, several times what it has between requests.
+local MOST_GARBAGE = 2048
 
 local text_t = ffi.typeof("const char *")
 
@@ -250,18 +257,22 @@ local function answer_get()
 end
 
 
--- Sends the answers of a batch. `opened` is nil while no generation is loaded.
-local function send_batch(opened, body, count, media_type)
+-- Sends what `batch` has written. `opened` is nil while no generation is loaded; `complete` tells
+-- whether the batch was within the limit.
+local function send_batch(opened, complete, media_type)
     if not opened then
+        batch.discard()
         return pass_on()
     end
-    if count > most_ips then
+    if not complete then
+        batch.discard()
         return send_error("too_many_ips")
     end
     if media_type then
         header["Content-Type"] = media_type
     end
-    return send(body)
+    header["Content-Length"] = batch.length()
+    return batch.drain(print)
 end
 
 
@@ -274,8 +285,8 @@ local function answer_lines(body)
     if as_object == nil then
         return send_error("invalid_format")
     end
-    local opened, answers, count = read(batch.answer_lines, body, as_object, BODIES)
-    return send_batch(opened, answers, count, NDJSON)
+    local opened, complete = read(batch.answer_lines, body, most_ips, as_object, BODIES)
+    return send_batch(opened, complete, NDJSON)
 end
 
 
@@ -290,12 +301,13 @@ local function answer_plain_batch(body)
     if as_object == nil then
         return false
     end
-    local opened, answers, count =
-        read(batch.answer_plain_array, body, values.ips, as_object, BODIES)
-    if opened and not answers then
+    local opened, complete =
+        read(batch.answer_plain_array, body, values.ips, most_ips, as_object, BODIES)
+    if opened and not complete then
+        batch.discard()
         return false
     end
-    send_batch(opened, answers, count)
+    send_batch(opened, complete)
     return true
 end
 
@@ -311,8 +323,9 @@ local function answer_batch(body, values)
     if not values.ips.at then
         return send_error("invalid_ips")
     end
-    local opened, answers, count = read(batch.answer_array, body, values.ips, as_object, BODIES)
-    return send_batch(opened, answers, count)
+    local opened, complete =
+        read(batch.answer_array, body, values.ips, most_ips, as_object, BODIES)
+    return send_batch(opened, complete)
 end
 
 
@@ -351,7 +364,7 @@ local function answer_post()
     if not body then
         return send_error("invalid_json")
     end
-    local ip = match(body, PLAIN_BODY)
+    local ip = #body <= LONGEST_PLAIN_BODY and match(body, PLAIN_BODY)
     local high, low = parse(ip)
     if high then
         return send_answer(ip, high, low, false, false)
@@ -372,8 +385,17 @@ local function has_refused_method()
 end
 
 
--- Answers /api/ip_query. While nothing is loaded a fallback does.
-function _M.query()
+-- What a large request has left is given back now: Lua by itself would wait until as much again is
+-- in use.
+local function collect_garbage()
+    if collectgarbage("count") > MOST_GARBAGE then
+        collectgarbage()
+    end
+end
+
+
+-- While nothing is loaded a fallback answers.
+local function answer_query()
     if has_refused_method() then
         return
     elseif not store.open() then
@@ -385,14 +407,8 @@ function _M.query()
 end
 
 
--- Answers /api/ip_query when `query` has failed.
-function _M.rescue()
-    return has_refused_method() or pass_on()
-end
-
-
--- Answers /api/ip_query by a fallback. Only if none of them can, this worker does.
-function _M.proxy()
+-- Only if no fallback can answer, this worker does.
+local function answer_by_proxy()
     if has_refused_method() then
         return
     elseif not store.open() then
@@ -402,7 +418,30 @@ function _M.proxy()
     if answer and answer.status ~= ERRORS.unavailable[1] then
         return relay.send(answer)
     end
-    return _M.query()
+    return answer_query()
+end
+
+
+-- Answers /api/ip_query.
+function _M.query()
+    answer_query()
+    collect_garbage()
+end
+
+
+-- Answers /api/ip_query when `query` has failed.
+function _M.rescue()
+    if not has_refused_method() then
+        pass_on()
+    end
+    collect_garbage()
+end
+
+
+-- Answers /api/ip_query by a fallback.
+function _M.proxy()
+    answer_by_proxy()
+    collect_garbage()
 end
 
 
@@ -422,6 +461,17 @@ function _M.healthz()
 end
 
 
+-- Whether a changed file would be served: two members more while something is wrong with it.
+local function refresh_members()
+    local kind, reason = store.trouble()
+    if not kind then
+        return '"refresh":"ok"'
+    end
+    return format('"refresh":"failing","refresh_error":"%s","refresh_message":%s', kind,
+        encode(reason))
+end
+
+
 -- Answers /readyz: which generation is served. `data_age` is in seconds, by the file's mtime.
 function _M.readyz()
     if not is_get() then
@@ -433,8 +483,21 @@ function _M.readyz()
     end
     local age = max(0, floor(ngx.time() - opened.mtime))
     return send(format(
-        '{"status":"ready","build_id":"%s","generation":%d,"runs":%d,"data_age":%d}',
-        opened.build_id, opened.generation, opened.view.runs, age))
+        '{"status":"ready","build_id":"%s","generation":%d,"runs":%d,"data_age":%d,%s}',
+        opened.build_id, opened.generation, opened.view.runs, age, refresh_members()))
+end
+
+
+-- Answers /readyz by a fallback.
+function _M.proxy_readyz()
+    if not is_get() then
+        return refuse_method(GET_METHODS)
+    end
+    local answer = relay.ask_readiness()
+    if not answer then
+        return send_error("unavailable")
+    end
+    return relay.send(answer)
 end
 
 

@@ -20,7 +20,7 @@ local blob = require "ipgeo.blob"
 
 local band, bor = bit.band, bit.bor
 local cast, ffi_fill, C = ffi.cast, ffi.fill, ffi.C
-local floor = math.floor
+local floor, min = math.floor, math.min
 local format = string.format
 
 local PAGE = 4096
@@ -57,10 +57,14 @@ local control_t = ffi.typeof([[
             char identity[128];
         } slot[2];
         char refused[128];
+        char refused_reason[128];
+        int32_t trouble_seq;
+        int32_t trouble;
+        char trouble_reason[128];
     } *]])
 local bytes_t = ffi.typeof("uint8_t *")
 local attribute_t = ffi.typeof("int64_t[8]")
-local IDENTITY = 128
+local IDENTITY, REASON = 128, 128
 
 
 local _M = {}
@@ -80,6 +84,12 @@ end
 
 local function text(field, length)
     return ffi.string(cast("const char *", field), length)
+end
+
+
+-- A text that is padded with NULs.
+local function padded_text(field, length)
+    return (text(field, length):gsub("%z.*", ""))
 end
 
 
@@ -179,14 +189,16 @@ function _M:open()
         local number = band(generation, 1)
         local slot = control.slot[number]
         local seq = slot.seq
+        -- One look, never out of the slot: a process may have written anything there.
+        local length = min(slot.length, self.capacity)
         local opened = {
             generation = generation,
             slot = slot,
             seq = seq,
-            length = slot.length,
+            length = length,
             mtime = slot.mtime,
             build_id = text(slot.build_id, 32),
-            view = blob.open(self[number], slot.length),
+            view = blob.open(self[number], length),
         }
         barrier()
         if opened.view and band(seq, 1) == 0 and slot.seq == seq then
@@ -197,14 +209,15 @@ function _M:open()
 end
 
 
--- What the caller told of the file behind the current generation, and of the one refused last.
+-- What the caller told of the file behind the current generation, and of the one refused last: that
+-- one's identity and the reason.
 function _M:identities()
     barrier()
     local control = self.control
     local slot = control.slot[band(control.generation, 1)]
     local loaded = control.generation > 0 and text(slot.identity, IDENTITY) or nil
     local refused = control.refused_set == 1 and text(control.refused, IDENTITY) or nil
-    return loaded, refused
+    return loaded, refused, padded_text(control.refused_reason, REASON)
 end
 
 
@@ -220,10 +233,47 @@ function _M:forgive()
 end
 
 
--- Remembers that a file is not to be tried again. Only under the lock.
-function _M:refuse(identity)
+-- Remembers that a file is not to be tried again, and why. Only under the lock.
+function _M:refuse(identity, reason)
     put(self.control.refused, identity, IDENTITY)
+    put(self.control.refused_reason, reason, REASON)
     self.control.refused_set = 1
+end
+
+
+-- A reason as `trouble` and `identities` return it.
+function _M.reason(value)
+    return value:sub(1, REASON)
+end
+
+
+-- Tells all processes what is wrong with the operator's file: a number of the caller's, 0 for
+-- nothing, and a reason. Only under the lock.
+function _M:set_trouble(number, reason)
+    local control = self.control
+    control.trouble_seq = bor(control.trouble_seq + 1, 1)
+    barrier()
+    control.trouble = number
+    put(control.trouble_reason, reason, REASON)
+    barrier()
+    control.trouble_seq = control.trouble_seq + 1
+    barrier()
+end
+
+
+-- The number and the reason that set_trouble has been given last; 0 where nothing can be read.
+function _M:trouble()
+    local control = self.control
+    for _ = 1, OPEN_TRIES do
+        barrier()
+        local seq = control.trouble_seq
+        local number, reason = control.trouble, padded_text(control.trouble_reason, REASON)
+        barrier()
+        if band(seq, 1) == 0 and control.trouble_seq == seq then
+            return number, reason
+        end
+    end
+    return 0, ""
 end
 
 

@@ -1,73 +1,147 @@
 -- Many addresses in one request: they are read from the body and answered into one buffer, without
--- a string or a table for each. All answers come from one generation.
+-- a string or a table for each. All answers come from one generation. No address behind the limit
+-- is answered.
 
 local ffi = require "ffi"
+local bit = require "bit"
 local blob = require "ipgeo.blob"
 local ipv4 = require "ipgeo.ipv4"
 local json = require "ipgeo.json"
 
 
-local cast, copy, ffi_string = ffi.cast, ffi.copy, ffi.string
+local cast, copy, C, ffi_string = ffi.cast, ffi.copy, ffi.C, ffi.string
+local error = error
+local band, rshift = bit.band, bit.rshift
 local find, locate = blob.find, blob.locate
 local max = math.max
-local parse, step, finish = ipv4.parse, ipv4.step, ipv4.finish
-local read_object, value_at = json.read_object, json.value_at
-local skip_space, skip_value = json.skip_space, json.skip_value
-local find_text, sub = string.find, string.sub
+local step, finish = ipv4.step, ipv4.finish
+local find_text, format, sub = string.find, string.format, string.sub
+local read_object = json.read_object
+
+ffi.cdef [[
+    void *malloc(size_t size);
+    void free(void *memory);
+]]
 
 local bytes_t = ffi.typeof("const uint8_t *")
-local buffer_t = ffi.typeof("uint8_t[?]")
+local memory_t = ffi.typeof("uint8_t *")
 
-local LINE_FEED, RETURN, SPACE = 0x0a, 0x0d, 0x20
-local QUOTE, COMMA, CLOSE_BRACKET = 0x22, 0x2c, 0x5d
+local LINE_FEED, RETURN, SPACE, NINE = 0x0a, 0x0d, 0x20, 0x39
+local QUOTE, BACKSLASH, COMMA, LOWER_U = 0x22, 0x5c, 0x2c, 0x75
+local OPEN_BRACKET, CLOSE_BRACKET, OPEN_BRACE, CLOSE_BRACE = 0x5b, 0x5d, 0x7b, 0x7d
+-- How a byte outside of strings changes the depth of nesting.
+local deeper = ffi.new("int8_t[256]")
+deeper[OPEN_BRACKET], deeper[OPEN_BRACE] = 1, 1
+deeper[CLOSE_BRACKET], deeper[CLOSE_BRACE] = -1, -1
+-- The value of a hexadecimal digit.
+local hex = ffi.new("uint8_t[256]")
+for digit = 0, 15 do
+    hex[format("%x", digit):byte()], hex[format("%X", digit):byte()] = digit, digit
+end
 
 local HEAD, TAIL = '{"results":[', "]}"
-local PLAIN_ARRAY = '"ips"[ \t\r\n]*:[ \t\r\n]*%[["%d., \t\r\n]*%]'
 local IP_HEAD, IP_TAIL = '{"ip":"', '",'
+local IPS, ARRAY_BEGINS = '"ips"', "^[ \t\r\n]*:[ \t\r\n]*%["
+-- As much as there is around the array of a plain batch.
+local LONGEST_SKELETON = 256
 
 
 local _M = {}
 
--- What is being written: reused by all requests of this worker, for none of them yields meanwhile.
+
+-- What is being written: chunks that are used by all requests of this worker, for none of them
+-- yields meanwhile. The first one stays; the others are given back, by free() and not by a garbage
+-- collector, when they have been sent.
+local CHUNK = 524288
+local first -- allocated by the first batch
+local full = {} -- those before `buffer`, each with its `memory` and its `length`
 local buffer, capacity, used = nil, 0, 0
 
 
-local function reserve(length)
-    if used + length > capacity then
-        local larger = max(2 * capacity, used + length, 65536)
-        local grown = buffer_t(larger)
-        if used > 0 then
-            copy(grown, buffer, used)
+local function allocate(size)
+    local memory = C.malloc(size)
+    if memory == nil then
+        error("no memory for the answers of a batch")
+    end
+    return cast(memory_t, memory)
+end
+
+
+local function next_chunk(length)
+    local size = max(CHUNK, length)
+    local memory = allocate(size)
+    full[#full + 1] = { memory = buffer, length = used }
+    buffer, capacity, used = memory, size, 0
+end
+
+
+-- Gives back what has been written and is not to be sent.
+function _M.discard()
+    first = first or allocate(CHUNK)
+    for i = 2, #full do
+        C.free(full[i].memory)
+    end
+    if #full > 0 then
+        C.free(buffer)
+        full = {}
+    end
+    buffer, capacity, used = first, CHUNK, 0
+end
+
+
+-- How many bytes have been written.
+function _M.length()
+    local length = used
+    for i = 1, #full do
+        length = length + full[i].length
+    end
+    return length
+end
+
+
+-- Calls `send(text)` for each piece of what has been written, and gives its memory back.
+function _M.drain(send)
+    local pieces = full
+    pieces[#pieces + 1] = { memory = buffer, length = used }
+    full, buffer, capacity, used = {}, first, CHUNK, 0
+    for i = 1, #pieces do
+        local piece = pieces[i]
+        send(ffi_string(piece.memory, piece.length))
+        if piece.memory ~= first then
+            C.free(piece.memory)
         end
-        buffer, capacity = grown, larger
     end
 end
 
 
 local function put(source, length)
-    reserve(length)
+    if used + length > capacity then
+        next_chunk(length)
+    end
     copy(buffer + used, source, length)
     used = used + length
 end
 
 
 local function put_byte(byte)
-    reserve(1)
+    if used == capacity then
+        next_chunk(1)
+    end
     buffer[used] = byte
     used = used + 1
 end
 
 
 -- Begins a response: `view` is where to look up, `errors` has the bodies for `invalid_ip` and
--- `no_data`. What is returned goes through the functions below.
+-- `no_data`. What is written goes through the functions above.
 local function start(view, as_object, errors)
-    used = 0
+    _M.discard()
     return { view = view, as_object = as_object, errors = errors }
 end
 
 
--- The answer of the address whose text is the `length` bytes at `ip`; a `high` of nil means that it
--- is none.
+-- The answer of the address whose text is the `length` bytes at `ip`; a `high` of nil means that
+-- there is none.
 local function put_answer(response, high, low, ip, length)
     if not high then
         return put(response.errors.invalid_ip, #response.errors.invalid_ip)
@@ -87,9 +161,9 @@ local function put_answer(response, high, low, ip, length)
 end
 
 
--- Answers the lines of `body`, LF or CRLF, each with a line. Returns the response's body and the
--- number of lines; a line feed at the end of `body` begins no further one.
-function _M.answer_lines(view, body, as_object, errors)
+-- Answers the lines of `body`, LF or CRLF, each with a line; a line feed at the end of `body`
+-- begins no further one. Returns false if there are more than `limit`.
+function _M.answer_lines(view, body, limit, as_object, errors)
     local text, length = cast(bytes_t, body), #body
     local response = start(view, as_object, errors)
     local address, octet, digits, dots = 0, 0, 0, 0
@@ -97,70 +171,152 @@ function _M.answer_lines(view, body, as_object, errors)
     for at = 0, length do
         local byte = text[at]
         if byte == LINE_FEED or (at == length and from < length) then
+            count = count + 1
+            if count > limit then
+                return false
+            end
             local high, low = finish(address, octet, digits, dots)
             local stop = at > from and text[at - 1] == RETURN and at - 1 or at
             put_answer(response, high, low, text + from, stop - from)
             put_byte(LINE_FEED)
             address, octet, digits, dots = 0, 0, 0, 0
-            from, count = at + 1, count + 1
+            from = at + 1
         elseif byte ~= RETURN or text[at + 1] ~= LINE_FEED then
             address, octet, digits, dots = step(byte, address, octet, digits, dots)
         end
     end
-    return used > 0 and ffi_string(buffer, used) or "", count
+    return true
 end
 
 
--- Answers the array at `ips.at`, in a body that is known to be valid JSON. Returns the response's
--- body and the number of elements.
-function _M.answer_array(view, body, ips, as_object, errors)
-    local text = cast(bytes_t, body)
+-- Answers the lines of `body`, LF or CRLF, each with a line; a line feed at the end of `body`
+-- begins no further one. Returns false if there are more than `limit`.
+function _M.answer_lines(view, body, limit, as_object, errors)
+    local text, length = cast(bytes_t, body), #body
     local response = start(view, as_object, errors)
-    local count = 0
-    put(HEAD, #HEAD)
-    local at = skip_space(text, ips.at + 1)
-    while text[at] ~= CLOSE_BRACKET do
-        local behind = skip_value(text, at, 0)
-        local ip = value_at(text, at, behind)
-        local high, low = parse(ip)
-        put_answer(response, high, low, ip, high and #ip)
-        count = count + 1
-        at = skip_space(text, behind)
-        if text[at] == COMMA then
-            put_byte(COMMA)
-            at = skip_space(text, at + 1)
+    local address, octet, digits, dots = 0, 0, 0, 0
+    local from, count = 0, 0
+    for at = 0, length do
+        local byte = text[at]
+        if byte == LINE_FEED or (at == length and from < length) then
+            count = count + 1
+            if count > limit then
+                return false
+            end
+            local high, low = finish(address, octet, digits, dots)
+            local stop = at > from and text[at - 1] == RETURN and at - 1 or at
+            put_answer(response, high, low, text + from, stop - from)
+            put_byte(LINE_FEED)
+            address, octet, digits, dots = 0, 0, 0, 0
+            from = at + 1
+        elseif byte ~= RETURN or text[at + 1] ~= LINE_FEED then
+            address, octet, digits, dots = step(byte, address, octet, digits, dots)
         end
     end
-    put(TAIL, #TAIL)
-    return ffi_string(buffer, used), count
+    return true
 end
 
 
--- Reads a body whose member `ips` is an array of nothing but digits, dots, quotes and commas. What
--- is between its brackets is not looked at: answer_plain_array does that anyway. Returns the wanted
--- members, with the position of the closing bracket in `ips.last`; or nil, which says nothing about
--- the body but that it takes json.read_object to read it.
+-- The character that the escape at `at` stands for, or 0 if that is none of ASCII's, and the
+-- position of the escape's last byte. Relies on valid JSON.
+local function unescape(text, at)
+    if text[at + 1] ~= LOWER_U then
+        return 0, at + 1
+    end
+    local ascii = hex[text[at + 2]] + hex[text[at + 3]] == 0
+    return ascii and hex[text[at + 4]] * 16 + hex[text[at + 5]] or 0, at + 5
+end
+
+
+-- The answer of an element of an array that spells an address, with or without escapes.
+local function put_element(response, high, low, ip, length, escaped)
+    if high and escaped then
+        ip = format("%d.%d.%d.%d", rshift(high, 8), band(high, 255), rshift(low, 8), band(low, 255))
+        length = #ip
+    end
+    put_answer(response, high, low, ip, length)
+end
+
+
+-- Answers the array at `ips.at`, in a body that is known to be valid JSON. Returns false if it has
+-- more than `limit` elements.
+function _M.answer_array(view, body, ips, limit, as_object, errors)
+    local text = cast(bytes_t, body)
+    local response = start(view, as_object, errors)
+    local address, octet, digits, dots = 0, 0, 0, 0
+    -- Of the element: where its content lies; `from` is 0 if it is not a string.
+    local present, from, to, escaped = false, 0, 0, false
+    local at, depth, inside, count = ips.at + 1, 0, false, 0
+    put(HEAD, #HEAD)
+    while true do
+        local byte = text[at]
+        if inside then
+            if byte == QUOTE then
+                inside, to = false, at
+            else
+                if byte == BACKSLASH then
+                    escaped = true
+                    byte, at = unescape(text, at)
+                end
+                address, octet, digits, dots = step(byte, address, octet, digits, dots)
+            end
+        elseif byte == QUOTE then
+            inside = true
+            if not present then
+                present, from, escaped = true, at + 1, false
+                address, octet, digits, dots = 0, 0, 0, 0
+            end
+        elseif depth == 0 and (byte == COMMA or byte == CLOSE_BRACKET) then
+            if present then
+                count = count + 1
+                if count > limit then
+                    return false
+                end
+                local high, low = finish(address, octet, digits, dots)
+                put_element(response, from > 0 and high, low, text + from, to - from, escaped)
+            end
+            if byte == CLOSE_BRACKET then
+                break
+            end
+            put_byte(COMMA)
+            present, from = false, 0
+        elseif byte > SPACE then
+            present = true
+            depth = depth + deeper[byte]
+        end
+        at = at + 1
+    end
+    put(TAIL, #TAIL)
+    return true
+end
+
+
+-- Reads a body whose member `ips` looks like an array of plain strings. What is between its
+-- brackets is not looked at: answer_plain_array does that anyway. Returns the wanted members, with
+-- the position of the closing bracket in `ips.last`; or nil, which says nothing about the body but
+-- that it takes json.read_object to read it.
 function _M.read_plain(body, wanted)
-    local from, to = find_text(body, PLAIN_ARRAY)
-    if not from then
+    local _, name = find_text(body, IPS, 1, true)
+    local _, bracket = find_text(body, ARRAY_BEGINS, (name or #body) + 1)
+    local closing = bracket and find_text(body, "]", bracket, true)
+    if not closing or bracket + #body - closing > LONGEST_SKELETON then
         return nil
     end
-    local bracket = find_text(body, "[", from, true)
     local members = {}
-    local skeleton = sub(body, 1, bracket) .. sub(body, to)
+    local skeleton = sub(body, 1, bracket) .. sub(body, closing)
     local valid, repeated = read_object(skeleton, wanted, members)
     local ips = members.ips
     if not valid or repeated or not ips or ips.at ~= bracket - 1 then
         return nil
     end
-    ips.last = to - 1
+    ips.last = closing - 1
     return members
 end
 
 
--- Answers the array that read_plain has found. Returns the response's body and the number of
--- elements, or nil if there is more between the brackets than strings and commas.
-function _M.answer_plain_array(view, body, ips, as_object, errors)
+-- Answers the array that read_plain has found. Returns false if there is more between the brackets
+-- than strings and commas, or more than `limit` strings: what is behind them may not be valid.
+function _M.answer_plain_array(view, body, ips, limit, as_object, errors)
     local text = cast(bytes_t, body)
     local response = start(view, as_object, errors)
     local address, octet, digits, dots = 0, 0, 0, 0
@@ -173,28 +329,28 @@ function _M.answer_plain_array(view, body, ips, as_object, errors)
                 local high, low = finish(address, octet, digits, dots)
                 put_answer(response, high, low, text + begun, at - begun)
                 count = count + 1
-            elseif not expected then
-                return nil
+            elseif not expected or count == limit then
+                return false
             end
             inside, expected, begun = not inside, false, at + 1
             address, octet, digits, dots = 0, 0, 0, 0
         elseif inside then
-            if byte < SPACE then
-                return nil
+            if byte < SPACE or byte > NINE then
+                return false
             end
             address, octet, digits, dots = step(byte, address, octet, digits, dots)
         elseif byte == COMMA and not expected then
             put_byte(COMMA)
             expected = true
         elseif byte == COMMA or byte > SPACE then
-            return nil
+            return false
         end
     end
     if inside or expected and count > 0 then
-        return nil
+        return false
     end
     put(TAIL, #TAIL)
-    return ffi_string(buffer, used), count
+    return true
 end
 
 

@@ -3,7 +3,8 @@
 --
 -- The bytes may lie in memory that another process is overwriting. So every access is clamped to
 -- the sizes in the view: the caller believes what was read only after a look at its sequence lock,
--- but until then, too, nothing is read from outside the blob.
+-- but until then, too, nothing is read from outside the blob. `check` keeps to this as well: what
+-- it has found in bounds may be another value when it is read again.
 
 local ffi = require "ffi"
 local bit = require "bit"
@@ -91,6 +92,17 @@ local function read_header(base, length)
         return nil, format("the header says %.0f bytes, there are %d", size, length)
     end
     return header
+end
+
+
+-- Looks at the first bytes of what is to be `length` bytes; there must be a header's 64 of them, or
+-- all. Returns whether they could be a blob's, or nil and what is wrong.
+function _M.check_head(base, length)
+    if length > LARGEST then
+        return nil, format("%.0f bytes, this edge reads at most %d", length, LARGEST)
+    end
+    local header, err = read_header(base, length)
+    return header ~= nil, err
 end
 
 
@@ -313,11 +325,12 @@ local function check_index(view)
 end
 
 
--- Within every bucket the runs' starts ascend. Relies on a checked index.
+-- Within every bucket the runs' starts ascend.
 local function check_low(view, tick)
-    local index, low = view.index, view.low
+    local index, low, runs = view.index, view.low, view.runs
     for bucket = 0, BUCKETS - 1 do
-        for run = index[bucket] + 1, index[bucket + 1] - 1 do
+        local first, behind = clamp(index[bucket], runs), clamp(index[bucket + 1], runs)
+        for run = first + 1, behind - 1 do
             if low[run] <= low[run - 1] then
                 return nil, format("run %d does not start after run %d", run, run - 1)
             end

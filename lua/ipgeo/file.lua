@@ -1,47 +1,26 @@
 -- The operator's file: opened, identified, read in slices. Never mapped: a file that is truncated
 -- in place would then kill the process that reads it.
+--
+-- What goes wrong has one of these kinds: "unreadable" and "moved" (see `open`), "unlinked" (there
+-- is no such file), "refused" (what is there is none that could be a blob).
 
 local ffi = require "ffi"
+local system = require "ipgeo.system"
+local way = require "ipgeo.way"
 
 
-local band = require("bit").band
-local cast, C = ffi.cast, ffi.C
-local errno, ffi_string = ffi.errno, ffi.string
+local cast = ffi.cast
 local format = string.format
 local min = math.min
+local open_at, read, status = system.open_at, system.read, system.status
 local setmetatable = setmetatable
-local tonumber = tonumber
 
-ffi.cdef [[
-    struct ipgeo_time { int64_t seconds; uint32_t nanoseconds; int32_t pad; };
-    struct ipgeo_statx {
-        uint32_t mask, blksize;
-        uint64_t attributes;
-        uint32_t nlink, uid, gid;
-        uint16_t mode, pad;
-        uint64_t ino, size, blocks, attributes_mask;
-        struct ipgeo_time atime, btime, ctime, mtime;
-        uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
-        uint64_t spare[14];
-    };
-    int statx(int folder, const char *path, int flags, unsigned int mask, void *result);
-    int openat(int folder, const char *path, int flags, ...);
-    ssize_t read(int descriptor, void *buffer, size_t size);
-    int close(int descriptor);
-    char *strerror(int number);
-]]
-
--- Numbers of Linux. O_DIRECTORY differs between machines and is not needed.
-local AT_FDCWD, AT_EMPTY_PATH = -100, 0x1000
-local O_NONBLOCK, O_CLOEXEC, O_PATH = 0x800, 0x80000, 0x200000
-local STATX_BASIC = 0x7ff
-local TYPE, REGULAR = 0xf000, 0x8000
-local EINTR, EACCES = 4, 13
+local HERE, READ = system.AT_FDCWD, system.READ
+local EACCES, ENOENT = system.EACCES, system.ENOENT
 local HEAD = 4096
 local SLICE = 262144
+local MOVED = "the path leads to another place by now, where this process may not go"
 
-local statx_t = ffi.typeof("struct ipgeo_statx")
-local descriptor_t = ffi.typeof("struct { int number; }")
 local bytes_t = ffi.typeof("uint8_t *")
 
 
@@ -49,45 +28,49 @@ local _M = {}
 local mt = { __index = _M }
 
 
-local function close(descriptor)
-    C.close(descriptor.number)
-end
-
-
--- Opens for reading; what comes back is closed when it is collected at the latest. A FIFO in the
--- file's place must not stop the process, hence O_NONBLOCK.
-local function open_at(folder, path, flags)
-    local number = C.openat(folder, path, flags)
-    if number < 0 then
-        local code = errno()
-        return nil, ffi_string(C.strerror(code)), code
-    end
-    return ffi.gc(descriptor_t(number), close)
-end
-
-
--- Remembers `path` and holds its folder open, so that a process that has given up its rights still
--- reaches the file where it may not pass through the folders above.
+-- Remembers `path` and holds the way to its folder, for a process that is to give up its rights.
 function _M.new(path)
     local folder, name = path:match("^(.*)/([^/]*)$")
     folder = folder == "" and "/" or folder or "."
     return setmetatable({
         path = path,
         name = name or path,
-        folder = open_at(AT_FDCWD, folder, O_PATH + O_CLOEXEC),
+        folder = folder,
+        way = way.new(folder),
     }, mt)
 end
 
 
--- Opens the file. Returns true, or nil and why not.
+-- Whether the way that is held is the path's. It is walked once more if it has changed.
+function _M:knows_way()
+    if not self.way or not self.way:is_intact() then
+        local new = way.new(self.folder)
+        if not new then
+            return false
+        elseif self.way then
+            self.way:close()
+        end
+        self.way = new
+    end
+    return true
+end
+
+
+-- Opens the file, by its path or, where this process may not pass, by the way that is held. Returns
+-- true, or nil, why not, and the kind: "moved" if only the place where the path once led could be
+-- reached.
 function _M:open()
-    local descriptor, err, code = open_at(AT_FDCWD, self.path, O_NONBLOCK + O_CLOEXEC)
-    if not descriptor and code == EACCES and self.folder then
-        descriptor, err = open_at(self.folder.number, self.name, O_NONBLOCK + O_CLOEXEC)
+    local descriptor, err, code = open_at(HERE, self.path, READ)
+    local knows_way = self:knows_way()
+    if not descriptor and code == EACCES and self.way then
+        if not knows_way then
+            return nil, MOVED, "moved"
+        end
+        descriptor, err, code = open_at(self.way.folder.number, self.name, READ)
     end
     self.descriptor = descriptor
     if not descriptor then
-        return nil, err
+        return nil, err, code == ENOENT and "unlinked" or "unreadable"
     end
     return true
 end
@@ -95,7 +78,7 @@ end
 
 function _M:close()
     if self.descriptor then
-        close(ffi.gc(self.descriptor, nil))
+        system.close(self.descriptor)
         self.descriptor = nil
     end
 end
@@ -107,14 +90,13 @@ function _M:read(base, length, tick)
     base = cast(bytes_t, base)
     local at = 0
     while at < length do
-        local got = tonumber(C.read(self.descriptor.number, base + at, min(SLICE, length - at)))
-        if got < 0 and errno() ~= EINTR then
-            return nil, ffi_string(C.strerror(errno()))
+        local got, err = read(self.descriptor, base + at, min(SLICE, length - at))
+        if not got then
+            return nil, err
         elseif got == 0 then
             break
-        elseif got > 0 then
-            at = at + got
         end
+        at = at + got
         if tick then
             tick()
         end
@@ -123,28 +105,43 @@ function _M:read(base, length, tick)
 end
 
 
+local function ended(after, length)
+    return format("ended after %.0f of %.0f bytes while it was read", after, length)
+end
+
+
 -- What tells this state of the file from every other: device, inode, size, mtime in nanoseconds and
--- a digest of the first 4 KiB (`digest(pointer, length)` returns a number). Returns that as a
--- string, the size in bytes and the mtime in seconds, or nil and what is wrong. To be called right
--- after `open`: it reads.
+-- a digest of the first 4 KiB (`digest(pointer, length)` returns a number). Returns a table with
+-- that as `identity`, `size` (bytes), `mtime` (seconds), `links` (how many names the file has) and
+-- `head`, its first bytes; or nil, what is wrong, and its kind. To be called right after `open`: it
+-- reads.
 function _M:identify(digest)
-    local stat = statx_t()
-    if C.statx(self.descriptor.number, "", AT_EMPTY_PATH, STATX_BASIC, stat) ~= 0 then
-        return nil, ffi_string(C.strerror(errno()))
+    local stat, err = status(self.descriptor)
+    if not stat then
+        return nil, err, "unreadable"
     end
-    if band(stat.mode, TYPE) ~= REGULAR then
-        return nil, "not a regular file"
+    if not stat.is_regular then
+        return nil, "not a regular file", "refused"
     end
-    self.head = ffi.new("uint8_t[?]", HEAD)
-    local got, err = self:read(self.head, HEAD)
+    local head = ffi.new("uint8_t[?]", HEAD)
+    local got
+    got, err = self:read(head, HEAD)
+    if got and got < min(HEAD, stat.size) then
+        got, err = nil, ended(got, stat.size)
+    end
     if not got then
-        return nil, err
+        return nil, err, "unreadable"
     end
-    self.head_length = got
-    local size, mtime = tonumber(stat.size), tonumber(stat.mtime.seconds)
-    local identity = format("%d:%d:%s:%.0f:%.0f.%09d:%d", stat.dev_major, stat.dev_minor,
-        tostring(stat.ino), size, mtime, stat.mtime.nanoseconds, digest(self.head, got))
-    return identity, size, mtime
+    self.head, self.head_length = head, got
+    local identity = format("%d:%d:%s:%.0f:%.0f.%09d:%d", stat.device_major, stat.device_minor,
+        tostring(stat.inode), stat.size, stat.mtime, stat.mtime_nanoseconds, digest(head, got))
+    return {
+        identity = identity,
+        size = stat.size,
+        mtime = stat.mtime,
+        links = stat.links,
+        head = head,
+    }
 end
 
 
@@ -158,7 +155,7 @@ function _M:read_all(base, length, tick)
         return nil, err
     end
     if got < length - head then
-        return nil, format("ended after %d of %d bytes while it was read", head + got, length)
+        return nil, ended(head + got, length)
     end
     return true
 end

@@ -9,11 +9,15 @@ local store = require "ipgeo.store"
 
 
 local error = error
+local match = string.match
 local type = type
 
 -- The name carries the layout's version: an upgrade of the format never meets the workers of the
 -- edge before it.
 local DICT = "ipgeo_blob_1"
+
+-- How nginx writes the address of an IPv4 client of a listener for both families.
+local MAPPED = "^::[Ff][Ff][Ff][Ff]:(.*)$"
 
 local interval = 1
 
@@ -40,11 +44,12 @@ function _M.init_worker()
 end
 
 
--- Looks up an address in strict dotted decimal. Returns its answer as JSON text: an array of eight,
--- or an object if `format` is "object". Returns nil and "invalid_ip", "no_data" (the database has
--- nothing for the address) or "unavailable" (no blob is loaded).
+-- Looks up an address in strict dotted decimal, also where it is mapped into IPv6 (::ffff:1.2.3.4).
+-- Returns its answer as JSON text: an array of eight, or an object, which repeats `ip`, if `format`
+-- is "object". Returns nil and "invalid_ip", "no_data" (the database has nothing for it) or
+-- "unavailable" (no blob is loaded).
 function _M.lookup(ip, format)
-    local high, low = ipv4.parse(ip)
+    local high, low = ipv4.parse(type(ip) == "string" and match(ip, MAPPED) or ip)
     if not high then
         return nil, "invalid_ip"
     end

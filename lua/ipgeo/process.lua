@@ -5,15 +5,19 @@ local process = require "ngx.process"
 
 
 local C = ffi.C
+local pcall = pcall
 local get_master_pid = process.get_master_pid
 
 ffi.cdef [[
     int prctl(int option, unsigned long value, ...);
     int getppid(void);
+    int mallopt(int parameter, int value);
 ]]
 
 local PR_SET_PDEATHSIG = 1
 local SIGQUIT = 3
+local M_MMAP_THRESHOLD = -3
+local LARGE = 131072 -- glibc's own beginning
 
 
 local _M = {}
@@ -27,6 +31,14 @@ function _M.quit_with_master()
     if C.getppid() ~= get_master_pid() then
         os.exit() -- the master was faster, and this worker has no request yet
     end
+end
+
+
+-- Has malloc give memory of 128 KiB and more back to the system as soon as it is freed: request
+-- bodies and the answers of batches. By itself glibc raises that bound when such memory is freed
+-- for the first time, and keeps what comes after. Other C libraries do not know of it.
+function _M.return_large_memory()
+    pcall(function() C.mallopt(M_MMAP_THRESHOLD, LARGE) end)
 end
 
 

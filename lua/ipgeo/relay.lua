@@ -1,5 +1,6 @@
--- Hands a query on to the fallbacks, and an answer back when it is whole. nginx by itself sends an
--- answer's head on at once: a node that dies behind it would leave the client with half an answer.
+-- Hands a query on to the fallbacks, and an answer back when it is whole and an ipgeo's. nginx by
+-- itself sends an answer's head on at once: a node that dies behind it would leave the client with
+-- half an answer, and whatever listens at a wrong address would answer the clients.
 
 local ngx = ngx
 local capture, exit, print = ngx.location.capture, ngx.exit, ngx.print
@@ -12,21 +13,29 @@ local read_body = ngx.req.read_body
 
 -- Where nginx asks the nodes that it believes to be there, and where it asks all of them.
 local LIVING, ALL = "/ipgeo-relay", "/ipgeo-relay-all"
+local READINESS = "/ipgeo-relay-readyz"
 -- By this name, instead of a node's address, nginx says that no node was left to be asked.
 local UPSTREAM = "ipgeo_fallback"
--- Each goes to the next node.
-local MOST_TRIES = 3
+-- nginx gives each try to the next node. Of those that are no ipgeo it may have several in a row,
+-- by their weights; two nodes that take a request for bad HTTP are enough to say so.
+local MOST_CUT_SHORT, MOST_FOREIGN, MOST_REFUSED = 3, 5, 2
 -- nginx's, when no node answers.
 local BAD_GATEWAY, GATEWAY_TIMEOUT = 502, 504
+-- gunicorn's, in HTML, for a request that it does not take.
+local REFUSALS = { [400] = true, [431] = true }
 
 local HEAD = ngx.HTTP_HEAD
 local METHODS = { GET = ngx.HTTP_GET, HEAD = HEAD, POST = ngx.HTTP_POST }
+-- What an ipgeo marks its answers with: a fallback always, an edge when a relay asks it.
 local SERVED_BY = "X-IPGeo-Served-By"
-local PASSED_ON = { "Content-Type", "ETag", SERVED_BY }
--- fallback-proxy.conf sets these. It does not see an empty one of the client's in a subrequest.
-local REPLACED = { "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-IP" }
+local MARKS = { fallback = true, edge = true }
+local PASSED_ON = { "Content-Type", "ETag" }
 -- nginx would judge by these what the fallback has judged already.
 local CONDITIONS = { "If-Match", "If-None-Match", "If-Unmodified-Since" }
+
+-- What `ask` returns for a request that the nodes do not take.
+local REFUSED = { status = 400 }
+local NONE = { status = BAD_GATEWAY }
 
 local patience = 7
 
@@ -40,20 +49,14 @@ function _M.set_patience(seconds)
 end
 
 
-local function clear_headers(names)
-    for _, name in ipairs(names) do
-        clear_header(name)
-    end
-end
-
-
 -- Whether nginx has asked all nodes in vain.
 local function has_failed(answer)
     return answer.status == BAD_GATEWAY or answer.status == GATEWAY_TIMEOUT
 end
 
 
--- Asks until an answer is whole; `asked` gets a line for each try, from `note`.
+-- Asks until an answer is whole and an ipgeo's; `asked` gets a line for each try, from `note`.
+-- Returns it, REFUSED, or what says that there is none; and whether there were answers of others.
 local function ask(location, asked, deadline)
     local method = METHODS[get_method()]
     local options = {
@@ -62,17 +65,24 @@ local function ask(location, asked, deadline)
         always_forward_body = true,
         ctx = asked,
     }
-    for _ = 1, MOST_TRIES do
+    local cut_short, foreign, refused = 0, 0, 0
+    repeat
         local answer = capture(location, options)
-        -- An answer to HEAD is shorter than it says, and so is none at all.
-        if not answer.truncated or method == HEAD or has_failed(answer) then
+        if has_failed(answer) then
+            return answer, foreign > 0
+        elseif not MARKS[answer.header[SERVED_BY]] then
+            foreign = foreign + 1
+            refused = refused + (REFUSALS[answer.status] and 1 or 0)
+        elseif answer.truncated and method ~= HEAD then
+            cut_short = cut_short + 1
+        else -- an answer to HEAD is shorter than it says, and so is none at all
             return answer
         end
-        if now() >= deadline then
-            break
+        if refused == MOST_REFUSED then
+            return REFUSED
         end
-    end
-    return { status = BAD_GATEWAY }
+    until cut_short == MOST_CUT_SHORT or foreign == MOST_FOREIGN or now() >= deadline
+    return NONE, foreign > 0
 end
 
 
@@ -81,13 +91,23 @@ end
 -- which takes seconds if they are not.
 function _M.ask(eager)
     read_body()
-    clear_headers(REPLACED)
     local asked, deadline = {}, now() + patience
-    local answer = ask(LIVING, asked, deadline)
-    local left_out = has_failed(answer) and find(concat(asked), UPSTREAM, 1, true)
+    local answer, was_foreign = ask(LIVING, asked, deadline)
+    local left_out = has_failed(answer)
+        and (was_foreign or find(concat(asked), UPSTREAM, 1, true))
     if eager and left_out and now() < deadline then
         answer = ask(ALL, asked, deadline)
     end
+    var.ipgeo_asked = concat(asked, ", ")
+    return not has_failed(answer) and answer or nil
+end
+
+
+-- The answer of a fallback to /readyz, for GET and HEAD; nil if there is none.
+function _M.ask_readiness()
+    read_body()
+    local asked = {}
+    local answer = ask(READINESS, asked, now() + patience)
     var.ipgeo_asked = concat(asked, ", ")
     return not has_failed(answer) and answer or nil
 end
@@ -100,16 +120,19 @@ function _M.note()
 end
 
 
--- Sends what `ask` has returned.
+-- Sends what `ask` or `ask_readiness` has returned.
 function _M.send(answer)
-    if answer.status >= 400 and not answer.header[SERVED_BY] then
-        return exit(answer.status < 500 and 400 or 500) -- gunicorn's own words, in HTML
+    if answer == REFUSED then
+        return exit(REFUSED.status) -- nginx says it in the edge's own words
     end
-    clear_headers(CONDITIONS)
+    for _, name in ipairs(CONDITIONS) do
+        clear_header(name)
+    end
     ngx.status = answer.status
     for _, name in ipairs(PASSED_ON) do
         header[name] = answer.header[name]
     end
+    var.ipgeo_served_by = answer.header[SERVED_BY]
     header["Content-Length"] = answer.header["Content-Length"]
     return print(answer.body)
 end

@@ -17,7 +17,7 @@ local find, answer, is_intact = blob.find, blob.answer, arena.is_intact
 local format = string.format
 local ngx = ngx
 local log, NOTICE, WARN = ngx.log, ngx.NOTICE, ngx.WARN
-local pcall = pcall
+local pcall, tostring = pcall, tostring
 
 -- Opening a generation and copying an answer takes microseconds, a load milliseconds: more than a
 -- few turns can only mean memory that is being scribbled over.
@@ -29,8 +29,21 @@ pcall(ffi.cdef, "void *ngx_http_lua_ffi_shdict_udata_to_zone(void *zone_udata);"
 ffi.cdef [[
     struct ipgeo_zone { void *data; uint8_t *address; size_t size; };
     int usleep(unsigned int microseconds);
+    void *malloc(size_t size);
+    void free(void *memory);
 ]]
 local zone_t = ffi.typeof("struct ipgeo_zone *")
+local bytes_t = ffi.typeof("uint8_t *")
+
+-- What can be wrong with the operator's file, in the order of its numbers in shared memory, and how
+-- the log has it.
+local KINDS = { "unreadable", "refused", "moved", "unlinked" }
+local VERBS = {
+    unreadable = " cannot be read: ",
+    refused = " is refused: ",
+    moved = " cannot be followed: ",
+    unlinked = " is gone: ",
+}
 
 
 local _M = {}
@@ -74,45 +87,49 @@ local function head_digest(pointer, length)
 end
 
 
--- Opens and identifies the file. A file that cannot be had has an identity too, so that it is
--- reported once. Returns identity, size and mtime, or the identity, nil and what is wrong.
+-- Opens and identifies the file. Returns what file.identify does.
 local function identify()
-    local ok, err = source:open()
-    local identity, size, mtime
-    if ok then
-        identity, size, mtime = source:identify(head_digest)
-        err = size
+    local ok, err, kind = source:open()
+    if not ok then
+        return nil, err, kind
     end
-    if not identity then
-        return arena.identity(err), nil, err
-    end
-    return arena.identity(identity), size, mtime
+    return source:identify(head_digest)
 end
 
 
-local function load_shared(identity, size, mtime, tick)
-    return shared:load(size, identity, mtime, function(base)
-        return source:read_all(base, size, tick)
+-- Both return the new generation, or nil, what is wrong, and its kind.
+local function load_shared(found, identity, tick)
+    local unread
+    local generation, err = shared:load(found.size, identity, found.mtime, function(base)
+        local ok
+        ok, unread = source:read_all(base, found.size, tick)
+        return ok, unread
     end, tick)
+    return generation, err, unread and "unreadable" or "refused"
 end
 
 
-local function load_copy(identity, size, mtime, tick)
-    local buffer = ffi.new("uint8_t[?]", size)
-    local ok, err = source:read_all(buffer, size, tick)
-    local view
-    if ok then
-        view, err = blob.check(buffer, size, tick)
+local function load_copy(found, identity, tick)
+    local buffer = C.malloc(found.size)
+    if buffer == nil then
+        return nil, format("no memory for %.0f bytes", found.size), "unreadable"
     end
+    buffer = ffi.gc(ffi.cast(bytes_t, buffer), C.free)
+    local ok, err = source:read_all(buffer, found.size, tick)
+    if not ok then
+        return nil, err, "unreadable"
+    end
+    local view
+    view, err = blob.check(buffer, found.size, tick)
     if not view then
-        return nil, err
+        return nil, err, "refused"
     end
     copied = {
         generation = (copied and copied.generation or 0) + 1,
         slot = { seq = 0 },
         seq = 0,
-        length = size,
-        mtime = mtime,
+        length = found.size,
+        mtime = found.mtime,
         build_id = blob.build_id(buffer),
         view = view,
         identity = identity,
@@ -122,24 +139,25 @@ local function load_copy(identity, size, mtime, tick)
 end
 
 
-local refused_copy
+-- Of a copy: what the arena keeps otherwise.
+local refused_copy = {}
+local trouble_of_copy = { number = 0, reason = "" }
 
 
 local function identities()
     if shared then
         return shared:identities()
     end
-    return copied and copied.identity, refused_copy
+    return copied and copied.identity, refused_copy.identity, refused_copy.reason
 end
 
 
-local function refuse(identity, err)
+local function refuse(identity, reason)
     if shared then
-        shared:refuse(identity)
+        shared:refuse(identity, reason)
     else
-        refused_copy = identity
+        refused_copy = { identity = identity, reason = reason }
     end
-    log(WARN, "ipgeo: ", source.path, " is refused: ", err)
 end
 
 
@@ -147,7 +165,16 @@ local function forgive()
     if shared then
         shared:forgive()
     else
-        refused_copy = nil
+        refused_copy = {}
+    end
+end
+
+
+local function set_trouble(number, reason)
+    if shared then
+        shared:set_trouble(number, reason)
+    else
+        trouble_of_copy = { number = number, reason = reason }
     end
 end
 
@@ -160,6 +187,43 @@ local function current()
 end
 
 
+-- What is wrong with the file, as the watching process has found at its last look: "unreadable",
+-- "refused", "moved" or "unlinked", and the reason. Nil if nothing is.
+function _M.trouble()
+    local number, reason = trouble_of_copy.number, trouble_of_copy.reason
+    if shared then
+        number, reason = shared:trouble()
+    end
+    return KINDS[number], reason
+end
+
+
+-- Keeps what a look has found, for all workers; no kind if nothing is wrong. Returns whether the
+-- look before has found another thing. Under the lock.
+local function remember(kind, reason)
+    reason = kind and arena.reason(reason) or ""
+    local known_kind, known_reason = _M.trouble()
+    if kind == known_kind and (not kind or reason == known_reason) then
+        return false
+    end
+    local number = 0
+    for i = 1, #KINDS do
+        if KINDS[i] == kind then
+            number = i
+        end
+    end
+    set_trouble(number, reason)
+    return true
+end
+
+
+local function complain(kind, reason)
+    if remember(kind, reason) then
+        log(WARN, "ipgeo: ", source.path, VERBS[kind], reason)
+    end
+end
+
+
 local function report(before, started)
     local now = current()
     ngx.update_time()
@@ -169,30 +233,58 @@ local function report(before, started)
 end
 
 
--- Loads the file if it is another one than the loaded and the refused one. Under the lock.
-local function load_if_new(tick)
-    local identity, size, mtime = identify()
-    local loaded, refused = identities()
-    if identity == loaded then
-        -- Only by the watching worker: the master may be able to read what the workers may not.
-        return refused and tick and forgive()
-    elseif identity == refused then
-        return
-    end
-    if not size then
-        return refuse(identity, mtime)
-    elseif size > blob.LARGEST then
-        return refuse(identity, format("%.0f bytes, this edge reads at most %d", size,
-            blob.LARGEST))
-    end
+-- Loads a file that is neither the loaded nor the refused one. Returns nothing, or a kind and a
+-- reason. Only bytes that are no good are remembered: what could not be read is tried again.
+local function load(found, identity, tick)
     ngx.update_time()
     local started, before = ngx.now(), current()
-    local load = shared and load_shared or load_copy
-    local generation, err = load(identity, size, mtime, tick)
-    if not generation then
-        return refuse(identity, err)
+    local generation, kind
+    local ok, err = blob.check_head(found.head, found.size)
+    if ok then
+        local load_file = shared and load_shared or load_copy
+        generation, err, kind = load_file(found, identity, tick)
     end
+    if not generation then
+        kind, err = kind or "refused", arena.reason(err)
+        if kind == "refused" then
+            refuse(identity, err)
+        end
+        return kind, err
+    end
+    remember(nil)
     report(before, started)
+end
+
+
+-- Loads the file if it is another one than the loaded and the refused one. Under the lock. Returns
+-- nothing, or the kind of what is wrong and the reason.
+local function look(tick)
+    local found, reason, kind = identify()
+    if not found then
+        return kind, reason
+    end
+    local identity = arena.identity(found.identity)
+    local loaded, refused, why = identities()
+    if identity == loaded then
+        -- Only by the watching worker: the master may be able to read what the workers may not.
+        if refused and tick then
+            forgive()
+        end
+    elseif identity == refused then
+        return "refused", why
+    else
+        kind, reason = load(found, identity, tick)
+    end
+    if not kind and found.links == 0 then
+        kind, reason = "unlinked", "the file at this path has been deleted"
+    end
+    return kind, reason
+end
+
+
+-- What an error says, without the place in the code.
+local function plain(err)
+    return (tostring(err):gsub("^[^:]*:%d+: ", ""))
 end
 
 
@@ -202,13 +294,19 @@ function _M.refresh(tick)
     if shared and not shared:try_lock() then
         return false
     end
-    local ok, err = pcall(load_if_new, tick)
+    local ok, kind, reason = pcall(look, tick)
     source:close()
+    if not ok and kind == EXITING then
+        log(WARN, "ipgeo: the load of ", source.path, " was given up: ", EXITING)
+    elseif not ok then
+        complain("unreadable", plain(kind))
+    elseif kind then
+        complain(kind, reason)
+    elseif tick then
+        remember(nil)
+    end
     if shared then
         shared:unlock()
-    end
-    if not ok then
-        log(WARN, "ipgeo: the load of ", source.path, " was given up: ", err)
     end
     return true
 end
@@ -257,18 +355,31 @@ local function refresh_in_slices(premature)
 end
 
 
+-- The master may have opened what this worker cannot.
+local function say_if_closed()
+    local ok, err, kind = source:open()
+    source:close()
+    if ok then
+        return
+    end
+    log(WARN, "ipgeo: this worker cannot open ", source.path, ": ", err)
+    if not shared then
+        remember(kind, err)
+    elseif shared:try_lock() then
+        remember(kind, err)
+        shared:unlock()
+    end
+end
+
+
 -- For init_worker_by_lua: looks at the file every `interval` seconds from now on. One worker does
 -- so for all, unless every worker has a copy of its own.
 function _M.watch(interval)
     if shared and ngx.worker.id() ~= 0 then
         return
     end
-    local ok, err = source:open()
-    if not ok then
-        log(WARN, "ipgeo: this worker cannot open ", source.path, ": ", err)
-    end
-    source:close()
-    ok, err = ngx.timer.every(interval, refresh_in_slices)
+    say_if_closed()
+    local ok, err = ngx.timer.every(interval, refresh_in_slices)
     if not ok then
         log(WARN, "ipgeo: ", source.path, " is not watched: ", err)
     end
@@ -293,16 +404,16 @@ function _M.open()
 end
 
 
--- Calls `action(view, a, b, c, d)`, which copies something out of the view, until nobody wrote
+-- Calls `action(view, a, b, c, d, e)`, which copies something out of the view, until nobody wrote
 -- there meanwhile. Returns the opened generation and the action's two results; nil while none is
 -- loaded.
-function _M.read(action, a, b, c, d)
+function _M.read(action, a, b, c, d, e)
     for _ = 1, READ_TRIES do
         local now = _M.open()
         if not now then
             return nil
         end
-        local first, second = action(now.view, a, b, c, d)
+        local first, second = action(now.view, a, b, c, d, e)
         if is_intact(now) then
             return now, first, second
         end

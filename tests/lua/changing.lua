@@ -1,0 +1,71 @@
+-- Checks a blob whose index another process overwrites after it has been looked at, and opens an
+-- arena whose control block says that its blob is larger than its slot. A read from outside kills
+-- the process. Prints what the check and the arena say.
+--
+-- usage: luajit changing.lua BLOB MEMORY BYTES
+
+local ffi = require "ffi"
+local arena = require "ipgeo.arena"
+local blob = require "ipgeo.blob"
+local guarded = require "guarded"
+
+
+local BUCKETS = 65536
+local SIZE_AT, TABLE_AT, ROW, LENGTH_AT = 16, 64, 24, 16
+-- Between two calls of `tick` the checksum takes as much.
+local SLICE, SKIPPED = 65536, 28
+
+
+local function read_file(path)
+    local handle = assert(io.open(path, "rb"))
+    local content = handle:read("*a")
+    handle:close()
+    return content
+end
+
+
+-- At the first `tick` after the checksum and the look at the whole index, each bucket but the first
+-- begins with the run that would lie in the inaccessible page behind the blob.
+local function check_changing(content)
+    local base = guarded.new(#content)(content)
+    local view = assert(blob.open(base, #content))
+    local index = ffi.cast("int32_t *", view.index)
+    local outside = (ffi.cast("intptr_t", base + #content) - ffi.cast("intptr_t", view.low)) / 2
+    local slices = math.ceil((#content - SKIPPED) / SLICE)
+    local ticks = 0
+    local checked, err = blob.check(base, #content, function()
+        ticks = ticks + 1
+        if ticks == slices + 1 then
+            for bucket = 1, BUCKETS do
+                index[bucket] = tonumber(outside) + 16 * bucket
+            end
+        end
+    end)
+    assert(ticks > slices, "the index was not changed")
+    return checked and "sound" or err
+end
+
+
+-- The blob's header, its last section and the slot agree on a size beyond the slot's.
+local function open_enlarged(content, memory, bytes)
+    local shared = assert(arena.attach(guarded.share(memory, bytes), bytes))
+    assert(shared:try_lock())
+    assert(shared:load(#content, "identity", 0, function(base)
+        ffi.copy(base, content, #content)
+        return true
+    end))
+    assert(shared:open(), "nothing is served")
+    local base, more = shared[1], bytes
+    local sections = ffi.cast("const uint32_t *", base)[3]
+    local heap = TABLE_AT + (sections - 1) * ROW + LENGTH_AT
+    for _, at in ipairs { SIZE_AT, heap } do
+        local size = ffi.cast("uint64_t *", base + at)
+        size[0] = size[0] + more
+    end
+    shared.control.slot[1].length = #content + more
+    return shared:open() and "opened" or "not opened"
+end
+
+
+local content = read_file(arg[1])
+print(check_changing(content), open_enlarged(content, arg[2], tonumber(arg[3])))

@@ -1,0 +1,309 @@
+"""What the edge says of a file that it cannot take up: in /readyz, on every worker, and in its log.
+
+What could not be read is read again at the next look; bytes that are no good are remembered.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from ipgeo.blob import Blob
+from ipgeo.publish import publish
+from support import blobs, wait
+from support.client import get
+from support.edge import Edge
+from test_edge import as_root, lines, patched_lua
+from test_refresh import has_begun, slow_lua
+
+OLD, NEW = blobs.fictional(gap=True), blobs.fictional()
+INTERVAL = 0.1
+
+Trouble = tuple[str, str] | None
+
+NO_UPSTREAM = r"connect\(\) to unix:\S+/fallback\.sock failed"
+
+
+@pytest.fixture
+def path(folder: Path) -> Path:
+    path = folder / "data" / "served.blob"
+    path.parent.mkdir()
+    path.write_bytes(OLD)
+    return path
+
+
+def edge_over(folder: Path, path: Path, **settings: object) -> Edge:
+    return Edge(folder, path, None, IPGEO_REFRESH_INTERVAL=INTERVAL, **settings)
+
+
+def trouble(edge: Edge) -> Trouble:
+    """The kind and the message of what is wrong; None while nothing is."""
+    reply = get(edge.address, "/readyz")
+    assert reply.status == 200
+    state = json.loads(reply.body)
+    known = ["status", "build_id", "generation", "runs", "data_age", "refresh"]
+    if state["refresh"] == "ok":
+        assert list(state) == known
+        return None
+    assert state["refresh"] == "failing"
+    assert list(state) == [*known, "refresh_error", "refresh_message"]
+    return state["refresh_error"], state["refresh_message"]
+
+
+def is_told(edge: Edge, kind: str | None) -> bool:
+    """Whether all workers say so: each new connection may go to another one."""
+    found = [trouble(edge) for _ in range(6)]
+    return all((told[0] if told else None) == kind for told in found)
+
+
+def says(edge: Edge, kind: str | None) -> None:
+    wait.until(partial(is_told, edge, kind), f"/readyz says {kind}", seconds=5)
+
+
+def serves(edge: Edge, data: bytes) -> bool:
+    reply = get(edge.address, "/readyz")
+    return reply.status == 200 and json.loads(reply.body)["build_id"] == Blob(data).build_id
+
+
+# A file that cannot be had
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def put_folder(path: Path) -> None:
+    path.rename(path.with_name("aside"))
+    path.mkdir()
+
+
+def put_garbage(path: Path) -> None:
+    publish(path, b"garbage" * 1000)
+
+
+def put_damaged(path: Path) -> None:
+    publish(path, NEW[:-1] + b"\xff")
+
+
+def put_huge(path: Path) -> None:
+    with path.with_name("huge").open("wb") as file:
+        file.truncate(4 << 30)
+    path.with_name("huge").replace(path)
+
+
+def put_large(path: Path) -> None:
+    publish(path, blobs.numbered(60_000))
+
+
+def put_unreadable(path: Path) -> None:
+    """Its first byte is at an address that nobody has: a real EIO."""
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+
+
+def forbid(path: Path) -> None:
+    path.chmod(0)
+
+
+ILLS: dict[str, tuple[Callable[[Path], None], str, str]] = {
+    "deleted": (delete, "unlinked", "No such file or directory"),
+    "a folder": (put_folder, "refused", "not a regular file"),
+    "garbage": (put_garbage, "refused", "not an ipgeo blob: wrong magic"),
+    "damaged": (put_damaged, "refused", "the checksum does not match: the blob is damaged"),
+    "4 GiB": (put_huge, "refused", "4294967296 bytes, this edge reads at most 2147483647"),
+    "too large": (put_large, "refused", "a slot of the shared memory holds"),
+    "an error of the device": (put_unreadable, "unreadable", "Input/output error"),
+    "forbidden": (forbid, "unreadable", "Permission denied"),
+}
+
+
+@pytest.mark.parametrize("ill", ILLS)
+def test_what_is_wrong_is_told_by_every_worker(folder: Path, path: Path, ill: str) -> None:
+    make_ill, kind, message = ILLS[ill]
+    settings = {"IPGEO_WORKERS": 3, "IPGEO_DICT_SIZE": "1m"}
+    if ill == "an error of the device" and os.geteuid() == 0:
+        settings["IPGEO_USER"] = "root"  # others may not open it
+    with edge_over(folder, path, **settings) as edge:
+        assert trouble(edge) is None
+        make_ill(path)
+        says(edge, kind)
+        told = trouble(edge)
+        assert told
+        assert message in told[1]
+        assert str(folder) not in told[1]
+        assert serves(edge, OLD)
+        (line,) = lines(edge, f"ipgeo: {path} ")
+        assert "[warn]" in line
+        assert told[1] in line
+        edge.hup()
+        says(edge, kind)
+        assert lines(edge, f"ipgeo: {path} ") == [line], "once"
+        if path.is_dir():
+            path.rmdir()
+        path.unlink(missing_ok=True)
+        path.write_bytes(NEW)
+        says(edge, None)
+        assert serves(edge, NEW)
+
+
+def test_a_file_that_has_been_deleted_while_it_is_open(folder: Path, path: Path) -> None:
+    """As it is behind a bind mount of the single file: the path leads to it all the same."""
+    link = folder / "link.blob"
+    settings = {"IPGEO_USER": "root"} if os.geteuid() == 0 else {}
+    with path.open("r+b") as file:
+        link.symlink_to(f"/proc/{os.getpid()}/fd/{file.fileno()}")
+        with edge_over(folder, link, **settings) as edge:
+            assert trouble(edge) is None
+            path.unlink()
+            says(edge, "unlinked")
+            assert trouble(edge) == ("unlinked", "the file at this path has been deleted")
+            file.write(NEW)
+            file.truncate()
+            file.flush()
+            wait.until(lambda: serves(edge, NEW), "what is written into it is served")
+            says(edge, "unlinked")
+
+
+# A file that cannot be read this time
+
+FAILING = """
+local read_all = _M.read_all
+function _M:read_all(...)
+    local handle = io.open("{flag}")
+    if handle then
+        handle:close()
+        return nil, "Input/output error"
+    end
+    return read_all(self, ...)
+end
+"""
+
+
+@pytest.mark.provokes(NO_UPSTREAM)
+@pytest.mark.parametrize("first", [False, True])
+def test_a_failed_read_is_tried_again(folder: Path, path: Path, first: bool) -> None:
+    """At the first start, when there are no data, as well."""
+    flag = folder / "flag"
+    lua = patched_lua(folder, "file.lua", FAILING.format(flag=flag))
+    if first:
+        flag.touch()
+    with edge_over(folder, path, IPGEO_LUA=lua) as edge:
+        if first:
+            assert get(edge.address, "/readyz").status == 503
+        else:
+            flag.touch()
+            publish(path, NEW)
+            says(edge, "unreadable")
+            assert trouble(edge) == ("unreadable", "Input/output error")
+        failed = f"{path} cannot be read: Input/output error"
+        wait.until(lambda: lines(edge, failed), "it is logged")
+        flag.unlink()
+        wait.until(lambda: serves(edge, OLD if first else NEW), "it is read at the next look")
+        says(edge, None)
+        assert len(lines(edge, failed)) == 1
+
+
+def test_a_file_that_ends_while_it_is_read(folder: Path, path: Path) -> None:
+    """It is the same again afterwards, to the nanosecond: it was never refused."""
+    large = blobs.numbered(60_000)
+    with edge_over(folder, path, IPGEO_LUA=slow_lua(folder), IPGEO_DICT_SIZE="16m") as edge:
+        publish(path, large)
+        before = path.stat()
+        wait.until(partial(has_begun, edge, 1), "the load is on its way")
+        os.truncate(path, len(large) // 2)
+        wait.until(lambda: lines(edge, f"{path} cannot be read: ended after"), "it is noticed")
+        with path.open("r+b") as file:
+            file.write(large)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        wait.until(lambda: serves(edge, large), "it is read again", seconds=20)
+        says(edge, None)
+
+
+def test_bad_bytes_are_remembered_over_a_failure(folder: Path, path: Path) -> None:
+    with edge_over(folder, path) as edge:
+        put_damaged(path)
+        says(edge, "refused")
+        aside = path.with_name("aside")
+        path.rename(aside)
+        says(edge, "unlinked")
+        aside.rename(path)
+        says(edge, "refused")
+        assert trouble(edge) == ("refused", "the checksum does not match: the blob is damaged")
+
+
+# A way that leads to another place
+
+
+@as_root
+@pytest.mark.parametrize("how", ["replaced", "renamed"])
+@pytest.mark.parametrize("closed_from_the_start", [False, True])
+def test_a_link_above_that_leads_where_only_root_may_go(
+    folder: Path, how: str, closed_from_the_start: bool
+) -> None:
+    top = folder / "top"
+    for place, data in ((top / "v1", OLD), (top / "locked" / "v2", NEW)):
+        place.mkdir(parents=True)
+        (place / "served.blob").write_bytes(data)
+    (top / "locked").chmod(0o700)
+    current = top / "current"
+    current.symlink_to("v1")
+    if closed_from_the_start:
+        top.chmod(0o700)
+    with edge_over(folder, current / "served.blob", IPGEO_USER="www-data") as edge:
+        says(edge, None)
+        if how == "replaced":
+            (top / "next").symlink_to("locked/v2")
+            (top / "next").replace(current)
+        else:
+            current.rename(top / "before")
+            current.symlink_to("locked/v2")
+        says(edge, "moved")
+        assert serves(edge, OLD)
+        told = trouble(edge)
+        assert told
+        assert "leads to another place" in told[1]
+        assert len(lines(edge, "served.blob cannot be followed: ")) == 1
+        edge.hup()
+        says(edge, None)
+        assert serves(edge, NEW)
+        publish(top / "locked" / "v2" / "served.blob", OLD)
+        wait.until(lambda: serves(edge, OLD), "the new place is watched from now on")
+
+
+@as_root
+def test_a_folder_above_that_has_been_replaced(folder: Path) -> None:
+    top = folder / "top"
+    place = top / "data"
+    place.mkdir(parents=True)
+    path = place / "served.blob"
+    path.write_bytes(OLD)
+    top.chmod(0o700)
+    with edge_over(folder, path, IPGEO_USER="www-data") as edge:
+        says(edge, None)
+        place.rename(top / "before")
+        place.mkdir()
+        path.write_bytes(NEW)
+        says(edge, "moved")
+        shutil.rmtree(place)
+        (top / "before").rename(place)
+        says(edge, None)
+
+
+def test_a_link_above_that_can_be_followed(folder: Path) -> None:
+    """It is the normal way to publish: the new place is served, and nothing is wrong."""
+    for name, data in (("v1", OLD), ("v2", NEW)):
+        (folder / name).mkdir()
+        (folder / name / "served.blob").write_bytes(data)
+    current = folder / "current"
+    current.symlink_to("v1")
+    with edge_over(folder, current / "served.blob") as edge:
+        for name, data in (("v2", NEW), ("v1", OLD), ("v2", NEW)):
+            (folder / "next").symlink_to(folder / name)
+            (folder / "next").replace(current)
+            wait.until(partial(serves, edge, data), f"{name} is served")
+            assert trouble(edge) is None
+        assert not lines(edge, "[warn]")
