@@ -1,4 +1,4 @@
-"""A publication that fails in the middle is undone, and a folder that cannot be synced is reported."""
+"""A publication that fails in the middle is undone; one that cannot be synced is reported."""
 
 import contextlib
 import errno
@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from ipgeo.publish import File, publish_all
-from support.compiler import PROGRAM, compiler
+from support.compiler import NOBODY, PROGRAM, compiler, unprivileged
 from support.sources import dat
 
 DONE, BAD_INPUT = 0, 1
-NOBODY = 65534
 
 CHINA = ("中国", "北京", "北京", "")
 JAPAN = ("日本", "东京", "", "")
@@ -25,12 +24,12 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can lay such t
 
 
 @pytest.fixture
-def out(tmp_path: Path) -> Path:
+def out(folder: Path) -> Path:
     """Two builds are published; the source of a third is beside them."""
-    path = tmp_path / "store" / "served.blob"
+    path = folder / "store" / "served.blob"
     path.parent.mkdir()
     for number in range(3):
-        source = tmp_path / "source.dat"
+        source = folder / "source.dat"
         source.write_bytes(dat([(0, CHINA), (0x01000000 + number, JAPAN)]))
         if number < 2:
             assert compiler(*command(path)).status == DONE
@@ -90,12 +89,9 @@ def test_a_file_of_another_user_in_a_sticky_folder(out: Path, suffix: str) -> No
     for name in ("", ".json", ".previous"):
         os.chown(beside(out, name), 0 if name == suffix else NOBODY, 0 if name == suffix else -1)
     before = files(out)
-    drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    for folder in out.parents[:4]:  # pytest's own folders let nobody pass
-        folder.chmod(stat.S_IMODE(folder.stat().st_mode) | 0o055)
-    done = program(command(out), *drop)
-    assert (done.returncode, done.stdout) == (BAD_INPUT, "")
-    assert done.stderr == f"Error: {path}: Operation not permitted; nothing is changed\n"
+    done = unprivileged(*command(out))
+    assert (done.status, done.out) == (BAD_INPUT, "")
+    assert done.err == f"Error: {path}: Operation not permitted; nothing is changed\n"
     assert files(out) == before
 
 
@@ -163,7 +159,8 @@ def test_what_cannot_be_put_back_is_named_with_where_the_old_content_is(
     paths = [tmp_path / name for name in "abc"]
     for path in paths:
         path.write_text(f"old {path.name}")
-    replace, done = os.replace, []
+    replace = os.replace
+    done: list[Path] = []
 
     def fail_from_now_on(source: str, target: Path) -> None:
         if len(done) == 2:

@@ -17,6 +17,7 @@ DEFAULT_USER = "www-data"
 """Whom the servers' workers run as, unless IPGEO_USER names another."""
 
 _ACL = "system.posix_acl_access"
+_READ, _ENTER = stat.S_IROTH, stat.S_IXOTH
 
 
 class State(StrEnum):
@@ -81,7 +82,7 @@ def reading(path: Path) -> Reading:
 def _judge(path: Path, name: str) -> Reading:
     target = path.resolve()
     folders = dict.fromkeys((path.absolute().parent, target.parent))
-    if _for_all(target, stat.S_IROTH) and all(_for_all(f, stat.S_IXOTH) for f in folders):
+    if _for_all(target, _READ) and all(_for_all(folder, _ENTER) for folder in folders):
         return _above(Reading(name, State.YES, ""), folders, None)
     if not name:
         mode = stat.S_IMODE(target.stat().st_mode)
@@ -91,10 +92,10 @@ def _judge(path: Path, name: str) -> Reading:
     if account is None:
         return Reading(name, State.UNKNOWN, f"there is no user {name} to ask for")
     for folder in folders:
-        if not _may(folder, account, 1):
-            return _refused(name, folder, "enter its folder", "o+x")
-    if not _may(target, account, 4):
-        return _refused(name, target, "read it", "o+r")
+        if not _may(folder, account, _ENTER):
+            return _refused(name, folder, "enter its folder", f"{_class(folder, account)}+x")
+    if not _may(target, account, _READ):
+        return _refused(name, target, "read it", f"{_class(target, account)}+r")
     return _above(Reading(name, State.YES, ""), folders, account)
 
 
@@ -110,7 +111,7 @@ def _above(found: Reading, folders: dict[Path, None], account: _Account | None) 
     """Return ``found``, or unknown if a folder further up stops everybody who is not root."""
     above = {parent for folder in folders for parent in folder.parents}
     for folder in sorted(above):
-        passes = _may(folder, account, 1) if account else _for_all(folder, stat.S_IXOTH)
+        passes = _may(folder, account, _ENTER) if account else _for_all(folder, _ENTER)
         if not passes:
             detail = f"{folder} is closed to others: only a server that is started as root reads it"
             return Reading(found.user, State.UNKNOWN, detail)
@@ -122,15 +123,17 @@ def _for_all(path: Path, bit: int) -> bool:
 
 
 def _may(path: Path, account: _Account, bit: int) -> bool:
-    """Whether an account has a right, given as the bit (4 read, 1 enter) of the others."""
+    """Whether an account has a right, given as the bit that the others have."""
+    shift = {"u": 6, "g": 3, "o": 0}[_class(path, account)]
+    return account.uid == 0 or bool(path.stat().st_mode & bit << shift)
+
+
+def _class(path: Path, account: _Account) -> str:
+    """Return whose bits decide for an account: those of the user, the group or the others."""
     status = path.stat()
-    if account.uid == 0:
-        return True
     if account.uid == status.st_uid:
-        return bool(status.st_mode & bit << 6)
-    if status.st_gid in account.groups:
-        return bool(status.st_mode & bit << 3)
-    return bool(status.st_mode & bit)
+        return "u"
+    return "g" if status.st_gid in account.groups else "o"
 
 
 def _has_acl(path: Path) -> bool:

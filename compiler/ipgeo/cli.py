@@ -59,7 +59,7 @@ class _FilePath(click.Path):
     """The path of a file or folder. ``-`` is none: refused for the reason ``dash``."""
 
     def __init__(self, dash: str) -> None:
-        super().__init__(path_type=Path)
+        super().__init__(readable=False, path_type=Path)  # the opening of it tells more
         self._dash = dash
 
     def convert(
@@ -82,7 +82,7 @@ class _OutputPath(click.Path):
 InputPath = _FilePath("this is not read from standard input")
 BlobPath = _FilePath("a blob cannot go to standard output")
 FolderPath = _FilePath("files cannot go to standard output")
-ExportPath = _OutputPath(path_type=Path)
+ExportPath = _OutputPath(readable=False, path_type=Path)
 
 
 class _Refusal(click.ClickException):
