@@ -171,7 +171,7 @@ def test_the_summary_says_it(out: Path, folder: Path, monkeypatch: pytest.Monkey
     folder.chmod(0o700)
     done = compiler(*command(out), "--json")
     detail = f"{folder} is closed to others: only a server that is started as root reads it"
-    assert summary(done)["readable"] == user | {"state": "unknown", "detail": detail}
+    assert summary(done)["readable"] == user | {"state": "yes", "detail": detail}
     assert done.err == "", "script/server in a checkout of root's serves it"
     folder.chmod(0o755)
     out.chmod(0o640)
@@ -266,11 +266,13 @@ def test_a_rollback_keeps_the_readers_too(theirs: Path) -> None:
     assert {path: path.read_bytes() for path in theirs.parent.iterdir()} == before
 
 
-def test_a_private_file_is_reported_as_unknown(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a name to ask for: the servers may be of the same user."""
+def test_that_it_is_not_known_is_reported_once(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a user to ask for: the servers may be of the same one."""
     monkeypatch.delenv("IPGEO_USER")
+    detail = "its mode is 0600: servers that run as another user may not read it"
     if os.geteuid() == 0:
         monkeypatch.setenv("IPGEO_USER", "nobody-here")
+        detail = "there is no user nobody-here to ask for"
     before = os.umask(0o077)
     try:
         done = compiler(*command(out), "--json")
@@ -278,4 +280,19 @@ def test_a_private_file_is_reported_as_unknown(out: Path, monkeypatch: pytest.Mo
         os.umask(before)
     assert done.status == DONE
     assert summary(done)["readable"]["state"] == "unknown"
-    assert done.err == ""
+    warning = f"{out}: published, but perhaps the servers cannot read it: {detail}"
+    assert summary(done)["warnings"] == [warning]
+    assert done.err == f"Warning: {warning}\n"
+    assert compiler(*command(out)).err == "", "the next one keeps the readers"
+
+
+@as_root
+def test_another_users_private_file_is_reported_too(out: Path) -> None:
+    os.chown(out.parent, NOBODY, NOBODY)
+    before = os.umask(0o077)
+    try:
+        done = unprivileged(*command(out), IPGEO_USER="")
+    finally:
+        os.umask(before)
+    assert done.status == DONE
+    assert done.err.endswith("its mode is 0600: servers that run as another user may not read it\n")

@@ -70,7 +70,7 @@ def reading(path: Path) -> Reading:
     """Judge whether the servers can read the file that ``path`` leads to.
 
     The workers reach it by its folder, which a server that is started as root holds open: so the
-    folders above decide nothing for those, and are reported as unknown for others.
+    folders above decide nothing for those. Where one stops others, the detail has it.
     """
     name = os.environ.get("IPGEO_USER") or (DEFAULT_USER if os.geteuid() == 0 else "")
     try:
@@ -108,13 +108,13 @@ def _refused(name: str, path: Path, what: str, change: str) -> Reading:
 
 
 def _above(found: Reading, folders: dict[Path, None], account: _Account | None) -> Reading:
-    """Return ``found``, or unknown if a folder further up stops everybody who is not root."""
+    """Return ``found``, with the folder further up, if any, that stops a server from the start."""
     above = {parent for folder in folders for parent in folder.parents}
     for folder in sorted(above):
         passes = _may(folder, account, _ENTER) if account else _for_all(folder, _ENTER)
         if not passes:
             detail = f"{folder} is closed to others: only a server that is started as root reads it"
-            return Reading(found.user, State.UNKNOWN, detail)
+            return found._replace(detail=detail)
     return found
 
 

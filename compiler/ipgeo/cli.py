@@ -38,7 +38,7 @@ from ipgeo.model import Source
 from ipgeo.place import names_beside, output_target, refuse_blob, refuse_foreign, same_file
 from ipgeo.prove import prove
 from ipgeo.publish import publish, rehearse
-from ipgeo.refresh import Outcome, Status, refresh, rollback
+from ipgeo.refresh import NO_CURRENT, Outcome, Status, refresh, rollback
 from ipgeo.sample import write_sample
 from ipgeo.sources.dat import read_dat
 from ipgeo.text import printable
@@ -215,7 +215,7 @@ def build(
         if as_json:
             _print_json(summary)
         raise _Refusal(_refusal_text(out, outcome))
-    summary |= _readers(out, outcome.warnings)
+    summary |= _readers(out, outcome.warnings, first=outcome.uncompared == NO_CURRENT)
     if as_json:
         _print_json(summary)
     else:
@@ -371,11 +371,17 @@ def _warn(*warnings: str) -> None:
         click.echo(f"Warning: {printable(warning)}", err=True)
 
 
-def _readers(out: Path, warnings: Sequence[str]) -> dict[str, Any]:
-    """Return whether the servers can read what is published, and all warnings."""
+def _readers(out: Path, warnings: Sequence[str], *, first: bool = False) -> dict[str, Any]:
+    """Return whether the servers can read what is published, and all warnings.
+
+    That it is not known is a warning at the ``first`` build: later ones keep the readers.
+    """
     found = reading(out)
-    problem = f"{out}: published, but the servers cannot read it: {found.detail}"
-    unread = [problem] if found.state == Access.NO else []
+    unread = []
+    if found.state == Access.NO:
+        unread = [f"{out}: published, but the servers cannot read it: {found.detail}"]
+    elif found.state == Access.UNKNOWN and first:
+        unread = [f"{out}: published, but perhaps the servers cannot read it: {found.detail}"]
     return {"readable": found.as_dict(), "warnings": [*warnings, *unread]}
 
 
