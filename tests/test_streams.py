@@ -159,7 +159,7 @@ def test_what_lookup_prints_is_what_expect_reads(place: Path, locale: str) -> No
 @pytest.mark.parametrize("name", COMMANDS)
 def test_names_that_the_locale_does_not_know(place: Path, name: str, locale: str) -> None:
     odd = os.fsencode(place) + b"/\xff\xe4.blob"
-    shutil.copy(place / "one.blob", odd)
+    shutil.copy(os.fsencode(place / "one.blob"), odd)
     command = ["\udcff\udce4.blob" if word == "one.blob" else word for word in COMMANDS[name]]
     done = run(place, command, **LOCALES[locale])
     assert (done.returncode, done.stderr) == (DONE, b"")
