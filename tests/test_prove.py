@@ -224,7 +224,7 @@ def both_work(group: int) -> bool:
     found = subprocess.run(
         ["pgrep", "-g", str(group), "-a"], capture_output=True, text=True, check=False
     ).stdout
-    reading = [int(line.split()[0]) for line in found.splitlines() if " python3 " in line]
+    reading = [int(line.split()[0]) for line in found.splitlines() if "reading.py" in line]
     return "luajit " in found and bool(reading) and is_past_its_start(reading[0])
 
 
