@@ -284,6 +284,26 @@ def test_ctrl_c_while_modules_are_imported(
     place: Path, module: str, program: list[str | Path]
 ) -> None:
     """Each module stands for a moment of the start: importing it, the program interrupts itself."""
+    interrupted_by_importing(place, module, program)
+
+
+def test_ctrl_c_while_python_itself_starts(place: Path) -> None:
+    interrupted_by_importing(place, "sitecustomize", [PROGRAM])
+
+
+def test_the_program_works_by_another_name(place: Path) -> None:
+    link = place / "linked"
+    link.symlink_to(PROGRAM)
+    done = subprocess.run([link, "--version"], capture_output=True, check=True)
+    assert done.stdout.startswith(b"ipgeo-compile, version ")
+
+
+def test_no_code_is_taken_from_the_current_folder(place: Path) -> None:
+    (place / "click.py").write_text("raise SystemExit('not mine')")
+    assert run(place, ["verify", "one.blob"]).returncode == DONE
+
+
+def interrupted_by_importing(place: Path, module: str, program: list[str | Path]) -> None:
     hook = place / "hook"
     hook.mkdir()
     (hook / f"{module}.py").write_text(INTERRUPT)

@@ -14,6 +14,7 @@ def main() -> None:
     """Run a command; the process ends with its exit status."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not if it is to be ignored
         signal.signal(signal.SIGINT, _interrupt)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # see compiler/bin/ipgeo-compile
     try:
         streams.prepare()
         from ipgeo.cli import main as commands  # noqa: PLC0415 - see above
