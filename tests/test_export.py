@@ -257,3 +257,18 @@ def test_a_name_that_leaves_no_room_is_said(fictional_file: Path, tmp_path: Path
     problem = "the name is 1 bytes too long for the files that are written beside it"
     assert (done.status, done.err) == (1, f"Error: {out}: {problem}\n")
     assert compiler(*command, tmp_path / ("x" * longest)).status == 0
+
+
+def test_how_long_a_name_may_be_is_asked_of_the_file_system(
+    fictional_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An overlay in a container may allow 251 bytes instead of 255, encryption 143."""
+    command = ["export", fictional_file, "--format", "csv", "-o"]
+    room = 143 - len("." + ".abcd1234.new")
+    monkeypatch.setattr(os, "pathconf", lambda _path, _name: 143)
+    done = compiler(*command, tmp_path / ("x" * (room + 1)))
+    assert done.status == 1
+    assert "the name is 1 bytes too long" in done.err
+    assert compiler(*command, tmp_path / ("x" * room)).status == 0
+    monkeypatch.setattr(os, "pathconf", lambda _path, _name: -1)  # no limit
+    assert compiler(*command, tmp_path / ("x" * (room + 1))).status == 0
