@@ -86,9 +86,9 @@ def publish_all(files: Sequence[File]) -> list[str]:
                 temps.callback(_remove, new)
                 swaps.append(_Swap(target, new, existed=target.exists()))
         for swap in swaps[:-1]:  # nothing comes after the last one that could fail
+            temps.callback(swap.forget)
             with _naming(swap.target):
                 swap.keep()
-            temps.callback(swap.forget)
         with _unstopped():
             return _replace(swaps)
 
@@ -110,11 +110,11 @@ class _Swap:
         """Give the old file a second name, or where it may have none, copy it."""
         if not self.existed:
             return
-        name = self.new.removesuffix(_TEMP_SUFFIX) + _OLD_SUFFIX
+        self.old = self.new.removesuffix(_TEMP_SUFFIX) + _OLD_SUFFIX
         try:
-            os.link(self.target, name)
-            self.old = name
+            os.link(self.target, self.old)
         except OSError:  # not on every file system, and not for the file of another user
+            self.old = None
             with contextlib.suppress(PermissionError):
                 self.old = _copy(self.target)
 
