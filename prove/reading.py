@@ -5,13 +5,19 @@ usage: reading.py SOURCE.dat CODES < output of sweep.lua
 Written from the description of the formats alone, with nothing but the standard library, on
 purpose: what the compiler misunderstands, this must not repeat. It looks every address range up the
 way the format's official readers do, by the hint of the first octet and a bisection from there.
-Exit status: 0 equal, 1 different or unreadable.
+What it reads and prints is UTF-8 in every locale. Exit status: 0 equal, 1 different or unreadable.
 """
+
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, also while it imports
 
 import bisect
 import io
 import json
 import os
+import stat
 import struct
 import sys
 from collections.abc import Iterator
@@ -24,6 +30,7 @@ FIELDS = [
 ]
 NAMES = " ".join(FIELDS).split()
 LAST = 2**32 - 1
+LARGEST = 2**30
 
 Answer = tuple[str, str]
 Change = tuple[int, Answer | None]
@@ -34,6 +41,21 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True)
 
 
+def read_file(path: Path) -> bytes:
+    """Return the content of a regular file that is not larger than any source."""
+
+    def without_waiting(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NONBLOCK)  # a FIFO has no end, and perhaps no beginning
+
+    with open(path, "rb", opener=without_waiting) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{path} is not a regular file")
+        if status.st_size > LARGEST:
+            raise ValueError(f"{path} has {status.st_size} bytes (limit {LARGEST})")
+        return file.read()
+
+
 class Tables:
     """The three code files, each as a dictionary."""
 
@@ -42,7 +64,10 @@ class Tables:
         rows = {
             name: [
                 line.split("\t")
-                for line in (folder / name).read_text(encoding="utf-8-sig").split("\n")
+                for line in read_file(folder / name)
+                .decode("utf-8-sig")
+                .replace("\r\n", "\n")
+                .split("\n")
                 if line
             ]
             for name in ("country_list.txt", "china_province_code.txt", "china_city_code.txt")
@@ -73,7 +98,7 @@ class Tables:
 
 def source_changes(path: Path, tables: Tables) -> Iterator[Change]:
     """Yield every address at which the source's answer changes."""
-    data = path.read_bytes()
+    data = read_file(path)
     end = int.from_bytes(data[:4], "big")
     hints = struct.unpack("<256I", data[4:1028])
     records = list(struct.iter_unpack(">I3sB", data[1028 : end - 1024]))
@@ -149,14 +174,14 @@ def run() -> int:
     source, codes = map(Path, sys.argv[1:])
     try:
         found = list(blob_changes(sys.stdin.read().split("\n")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MemoryError) as error:
         print(f"the sweep cannot be read: {error}", file=sys.stderr)
         return 1
     if not found:  # the sweep has said why
         return 1
     try:
         expected = list(source_changes(source, Tables(codes)))
-    except (OSError, ValueError, LookupError, struct.error) as error:
+    except (OSError, ValueError, LookupError, MemoryError, struct.error) as error:
         print(f"{source} with {codes} cannot be read: {error}", file=sys.stderr)
         return 1
     return compare(expected, found)
@@ -167,8 +192,9 @@ def main() -> int:
     if sys.stdin is None or sys.stdout is None:
         print("standard input or output is closed", file=sys.stderr)
         return 1
-    if isinstance(sys.stdout, io.TextIOWrapper):  # half a surrogate pair is to be seen
-        sys.stdout.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdin, io.TextIOWrapper) and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="strict")
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # half a surrogate pair
     try:
         status = run()
         sys.stdout.flush()

@@ -13,14 +13,27 @@ package.path = arg[1] .. "/?.lua;" .. arg[1] .. "/?/init.lua;" .. package.path
 local blob = require "ipgeo.blob"
 
 
+ffi.cdef "void (*signal(int number, void (*handler)(int)))(int);"
+local SIGINT = 2
+-- Ctrl-C ends it like any other program: luajit's own handler would print a traceback.
+ffi.C.signal(SIGINT, nil)
+
+
 local function read_file(path)
     local handle, err = io.open(path, "rb")
     if not handle then
         return nil, err
     end
-    local content = handle:read("*a")
+    local size = handle:seek("end")
+    local content
+    if size and size <= blob.LARGEST then
+        handle:seek("set")
+        content, err = handle:read("*a")
+    elseif size then
+        err = ("%.0f bytes, a blob has at most %d"):format(size, blob.LARGEST)
+    end
     handle:close()
-    return content, "cannot be read"
+    return content, err or "cannot be read"
 end
 
 

@@ -54,6 +54,13 @@ def _fail_for(lines: list[str]) -> None:
 
 
 @pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """Pytest's own folder, but others may enter it, as they may the folder of a server's blob."""
+    tmp_path.chmod(0o755)
+    return tmp_path
+
+
+@pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder for the run-time files of a server."""
     with short_folder() as path:

@@ -5,7 +5,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -13,6 +13,7 @@ from ipgeo.address import ADDRESS_COUNT
 from ipgeo.answers import Answer
 from ipgeo.blob import Blob, write_blob
 from ipgeo.compile import Compiled
+from ipgeo.files import open_regular
 from ipgeo.gates import State
 from ipgeo.model import NO_DATA
 from support.compiler import SAMPLE, SAMPLE_CODES, Done, build, compiler
@@ -387,14 +388,12 @@ def test_a_current_file_that_is_not_sound(
 
 
 def test_a_current_file_that_cannot_be_read(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    read_bytes = Path.read_bytes
-
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Path) -> BinaryIO:
         if path == place.out:
             raise PermissionError(13, "Permission denied", str(path))
-        return read_bytes(path)
+        return open_regular(path)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("ipgeo.refresh.open_regular", refuse)
     done = place.build(place.source("new.dat", (0, JAPAN)))
     uncompared(done, "the current file cannot be read: Permission denied\n")
 

@@ -1,11 +1,15 @@
 """The two proofs: the compiler's own, and script/prove, which shares no code with it."""
 
 import contextlib
+import os
+import shutil
+import signal
 import subprocess
 import sys
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +21,7 @@ from ipgeo.errors import ProofError
 from ipgeo.model import Runs
 from ipgeo.prove import prove
 from ipgeo.sources.dat import EDITIONS, read_dat
-from support import ROOT, blobs
+from support import ROOT, blobs, wait
 from support.compiler import SAMPLE, SAMPLE_CODES, build, exchanged
 from support.sources import dat, small_dat, write_codes
 
@@ -139,6 +143,100 @@ def test_a_blob_that_is_none_is_refused(
     assert str(path) in err
     assert problem in err
     assert "equal" not in out
+
+
+INPUTS = {
+    "the blob": 0,
+    "the source": 1,
+    "a code file": 2,
+}
+
+
+@pytest.mark.parametrize("kind", ["a FIFO", "an endless device", "a folder", "nothing"])
+@pytest.mark.parametrize("name", INPUTS)
+def test_an_input_that_is_no_file_is_refused_before_the_sweep(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    build(tmp_path / "right.blob")
+    shutil.copy(SAMPLE, tmp_path / "right.dat")
+    codes = shutil.copytree(SAMPLE_CODES, tmp_path / "codes")
+    inputs = [tmp_path / "right.blob", tmp_path / "right.dat", codes / "china_city_code.txt"]
+    path = inputs[INPUTS[name]]
+    path.unlink()
+    if kind == "a FIFO":
+        os.mkfifo(path)
+    elif kind == "an endless device":
+        path.symlink_to("/dev/zero")
+    elif kind == "a folder":
+        path.mkdir()
+    problem = "No such file or directory" if kind == "nothing" else "not a regular file"
+    expected = (DIFFERENT, "", f"prove: {path}: {problem}\n")
+    assert finish(start(inputs[0], inputs[1], codes)) == expected
+
+
+@pytest.mark.parametrize("kind", ["a FIFO", "an endless device", "terabytes"])
+def test_the_second_reading_waits_for_nothing(tmp_path: Path, kind: str) -> None:
+    blob = Blob(build(tmp_path / "right.blob"))
+    source = tmp_path / "source.dat"
+    problem = f"{source} is not a regular file"
+    if kind == "a FIFO":
+        os.mkfifo(source)
+    elif kind == "an endless device":
+        source.symlink_to("/dev/zero")
+    else:
+        source.touch()
+        os.truncate(source, 1 << 40)
+        problem = f"{source} has {1 << 40} bytes (limit {1 << 30})"
+    done = read_again(blob, source, SAMPLE_CODES)
+    message = f"{source} with {SAMPLE_CODES} cannot be read: {problem}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (DIFFERENT, "", message)
+
+
+def test_a_blob_of_terabytes_is_refused_by_its_size(tmp_path: Path) -> None:
+    path = tmp_path / "huge.blob"
+    path.touch()
+    os.truncate(path, 1 << 40)
+    problem = f"{path}: {1 << 40} bytes, a blob has at most {(1 << 31) - 1}\n"
+    assert finish(start(path, SAMPLE, SAMPLE_CODES)) == (DIFFERENT, "", problem)
+
+
+def test_ctrl_c_ends_the_sweep(tmp_path: Path) -> None:
+    """It comes from the terminal, to all processes of the group."""
+    build(tmp_path / "right.blob")
+    proof = subprocess.Popen(
+        [str(SCRIPT), str(tmp_path / "right.blob"), str(SAMPLE), str(SAMPLE_CODES)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait.until(partial(both_work, proof.pid), "both parts of the proof are at work")
+        os.killpg(proof.pid, signal.SIGINT)
+        assert finish(proof) == (-signal.SIGINT, "", "")
+    finally:
+        if proof.poll() is None:
+            os.killpg(proof.pid, signal.SIGKILL)
+
+
+def both_work(group: int) -> bool:
+    """Whether the sweep runs and the second reading waits for its end."""
+    found = subprocess.run(
+        ["pgrep", "-g", str(group), "-a"], capture_output=True, text=True, check=False
+    ).stdout
+    reading = [int(line.split()[0]) for line in found.splitlines() if "reading.py" in line]
+    return "luajit " in found and bool(reading) and is_past_its_start(reading[0])
+
+
+def is_past_its_start(process: int) -> bool:
+    """Whether a process of Python, which sets SIGINT and SIGPIPE up, has left SIGINT again."""
+    with contextlib.suppress(OSError):
+        status = Path(f"/proc/{process}/status").read_text()
+        fields = dict(line.split(":\t") for line in status.splitlines() if ":\t" in line)
+        caught, ignored = (int(fields[name], 16) for name in ("SigCgt", "SigIgn"))
+        sleeps = fields["State"].startswith("S")
+        return sleeps and bool(ignored >> 12 & 1) and not caught >> 1 & 1
+    return False
 
 
 # The second reading, fed with what the edge would say
@@ -288,6 +386,22 @@ def test_a_sweep_that_is_not_utf8(tmp_path: Path) -> None:
     done = fed(tmp_path, b"answer 0 [\xff]\t}\n", "")
     assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (DIFFERENT, "", False)
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "locale", [{"PYTHONIOENCODING": "gbk"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}]
+)
+def test_the_sweep_is_utf8_in_every_locale(
+    tmp_path: Path, locale: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in locale.items():
+        monkeypatch.setenv(name, value)
+    sweep = 'change 0 0\nanswer 0 ["中国"]\t"x":1}\n'
+    done = fed(tmp_path, sweep.encode(), f"| tee '{tmp_path / 'output'}'")
+    assert (done.returncode, done.stderr) == (DIFFERENT, "")
+    assert '  from 0.0.0.0 on the blob answers ["中国"]\n' in (tmp_path / "output").read_text(
+        "utf-8"
+    )
 
 
 HALF = b'change 0 0\nanswer 0 ["\\ud800"]\t"x":1}\n'

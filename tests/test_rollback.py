@@ -346,29 +346,29 @@ def test_a_rename_that_fails(after_two: Place, monkeypatch: pytest.MonkeyPatch, 
     replace = os.replace
     done: list[Path] = []
 
-    def fail(source: str, target: Path) -> None:
-        if len(done) == step:
+    def fail_once(source: str, target: Path) -> None:
+        done.append(target)
+        if len(done) == step + 1:
             raise OSError(5, "Input/output error", source)
         replace(source, target)
-        done.append(target)
 
-    monkeypatch.setattr(os, "replace", fail)
+    before = after_two.files()
+    monkeypatch.setattr(os, "replace", fail_once)
     failed = after_two.build("C")
     monkeypatch.undo()
     names = ["served.blob.previous", "served.blob", "served.blob.json"]
-    already = f" (published already: {', '.join(names[:step])})" if step else ""
     path = after_two.folder / names[step]
     assert (failed.status, failed.out) == (BAD_INPUT, "")
-    assert failed.err == f"Error: {path}: Input/output error{already}\n"
-    assert not [*after_two.folder.glob(".served*")]
-    assert after_two.name_of(after_two.out) == ("C" if step == 2 else "B")
+    assert failed.err == f"Error: {path}: Input/output error; nothing is changed\n"
+    assert after_two.files() == before
+    assert after_two.state() == ("B", "A")
 
 
-@pytest.mark.parametrize("turn", [0, 1, 2])
+@pytest.mark.parametrize("turn", [0, 1, 2, 3])
 def test_nothing_is_touched_before_everything_is_on_the_disk(
     after_two: Place, monkeypatch: pytest.MonkeyPatch, turn: int
 ) -> None:
-    """A full disk shows at one of the three files."""
+    """A full disk shows before the work, or at one of the three files."""
     before, fsync = after_two.files(), os.fsync
     synced: list[int] = []
 
@@ -388,8 +388,9 @@ def test_nothing_is_touched_before_everything_is_on_the_disk(
 
 def test_leftovers_of_the_killed_are_removed_and_nothing_else(after_two: Place) -> None:
     leftovers = [
-        f".served.blob{suffix}.abcd_123.new"
+        f".served.blob{suffix}.abcd_123.{kind}"
         for suffix in ("", ".previous", ".json", ".rolled-back")
+        for kind in ("new", "old")
     ]
     others = [
         ".served.blob.abcd_123",

@@ -1,6 +1,6 @@
 """The console script ``ipgeo-compile``: thin commands over the library.
 
-Exit status: 0 done, 1 bad input, 2 wrong usage, 3 refused by a gate.
+Exit status: 0 done, 1 bad input, 2 wrong usage, 3 refused by a gate, 130 interrupted.
 """
 
 import io
@@ -9,14 +9,16 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from ipgeo import __version__
+from ipgeo import __version__, streams
+from ipgeo.access import State as Access
+from ipgeo.access import reading
 from ipgeo.address import ADDRESS_COUNT, parse_ipv4
 from ipgeo.blob import Blob, read_blob
 from ipgeo.codes import FILES, Codes, read_codes
@@ -33,10 +35,10 @@ from ipgeo.gates import (
     verdict_lines,
 )
 from ipgeo.model import Source
-from ipgeo.place import names_beside, refuse_blob, refuse_foreign, same_file
+from ipgeo.place import names_beside, output_target, refuse_blob, refuse_foreign, same_file
 from ipgeo.prove import prove
-from ipgeo.publish import plain_target, publish, room_for_temp
-from ipgeo.refresh import Outcome, Status, refresh, rollback
+from ipgeo.publish import publish, rehearse
+from ipgeo.refresh import NO_CURRENT, Outcome, Status, refresh, rollback
 from ipgeo.sample import write_sample
 from ipgeo.sources.dat import read_dat
 from ipgeo.text import printable
@@ -46,7 +48,41 @@ LONG_WORK = 8 << 20
 
 TOP_NAMES = 10
 
-FilePath = click.Path(path_type=Path)
+STDOUT = Path("-")
+"""What ``export -o -`` becomes; a file of that name is another object."""
+
+
+_Given = str | os.PathLike[str]
+
+
+class _FilePath(click.Path):
+    """The path of a file or folder. ``-`` is none: refused for the reason ``dash``."""
+
+    def __init__(self, dash: str) -> None:
+        super().__init__(readable=False, path_type=Path)  # the opening of it tells more
+        self._dash = dash
+
+    def convert(
+        self, value: _Given, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        if value == "-":
+            self.fail(f"{self._dash}; ./- is a file of that name", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _OutputPath(click.Path):
+    """The path of a file, or standard output."""
+
+    def convert(
+        self, value: _Given, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        return STDOUT if value == "-" else super().convert(value, param, ctx)
+
+
+InputPath = _FilePath("this is not read from standard input")
+BlobPath = _FilePath("a blob cannot go to standard output")
+FolderPath = _FilePath("files cannot go to standard output")
+ExportPath = _OutputPath(readable=False, path_type=Path)
 
 
 class _Refusal(click.ClickException):
@@ -58,21 +94,29 @@ class _Refusal(click.ClickException):
 class _Commands(click.Group):
     """Turns every error that an input can cause into one line on stderr and exit status 1."""
 
-    def invoke(self, ctx: click.Context) -> object:
-        if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-            sys.stdout.reconfigure(errors="backslashreplace")  # the locale may lack characters
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
         try:
-            return super().invoke(ctx)
+            status = super().main(args, prog_name, standalone_mode=False, **extra)
+        except click.Abort:
+            status = streams.INTERRUPTED
+        except click.ClickException as error:
+            status = _fail(error)
         except (InputError, BlobError, ProofError) as error:
-            raise click.ClickException(str(error)) from None
-        except BrokenPipeError:
-            raise  # click's own business: the reader of a pipe has gone
+            status = _fail(click.ClickException(str(error)))
         except OSError as error:
             _drop_output()
             name = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{name}{error.strerror or error}") from None
+            status = _fail(click.ClickException(f"{name}{error.strerror or error}"))
         except MemoryError:
-            raise click.ClickException("out of memory") from None
+            status = _fail(click.ClickException("out of memory"))
+        sys.exit(status)
+
+
+def _fail(error: click.ClickException) -> int:
+    error.show()
+    return error.exit_code
 
 
 def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
@@ -97,20 +141,20 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("source", type=FilePath)
-@click.option("--codes", "codes_dir", type=FilePath, help="Folder of the three code files.")
+@click.argument("source", type=InputPath)
+@click.option("--codes", "codes_dir", type=InputPath, help="Folder of the three code files.")
 @click.option(
     "-o",
     "--output",
     "out",
-    type=FilePath,
+    type=BlobPath,
     required=True,
     envvar="IPGEO_BLOB",
     show_envvar=True,
     help="The blob to write.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@click.option("--expect", type=FilePath, help="Golden addresses: lines of ip, tab, JSON.")
+@click.option("--expect", type=InputPath, help="Golden addresses: lines of ip, tab, JSON.")
 @click.option(
     "--max-change",
     type=click.FloatRange(0, 100),
@@ -149,39 +193,47 @@ def build(
 
     An existing output is kept as OUTPUT.previous and replaced as a whole at the very end, or not at
     all: a gate that refuses the new blob ends with status 3. OUTPUT.json tells what was published.
-    What is no blob, or no manifest, is not replaced without --force, and no input ever is.
+    What is no blob, or no manifest, is not replaced without --force, and no input ever is. A
+    warning on standard error says if the servers cannot read what is published.
     """
     started = time.monotonic()
+    if as_json:
+        _need_stdout()
     _check_place(out, [source, *_code_files(codes_dir), *([expect] if expect else [])], force=force)
     expected = read_expected(expect) if expect else None
     limits = Limits(expected, max_change, allow_less_coverage, max_codeless_rise)
+    codes = _codes(codes_dir)
     with _progress(source) as report:
         report("read")
         read = read_dat(source)
-        compiled = compile_blob(read, _codes(codes_dir), report)
+        compiled = compile_blob(read, codes, report)
     outcome = refresh(out, compiled, _facts(source, read, compiled), limits, force=force)
     summary = _summary(compiled, read.facts["records"], with_codes=codes_dir is not None)
     summary |= _outcome(outcome)
     summary |= {"output": str(out), "seconds": round(time.monotonic() - started, 2)}
-    if as_json:
-        click.echo(printable(json.dumps(summary, ensure_ascii=False)))
     if outcome.failed:
+        if as_json:
+            _print_json(summary)
         raise _Refusal(_refusal_text(out, outcome))
-    if not as_json:
+    summary |= _readers(out, outcome.warnings, first=outcome.uncompared == NO_CURRENT)
+    if as_json:
+        _print_json(summary)
+    else:
         click.echo(_build_text(summary, _outcome_lines(outcome)))
+    _warn(*summary["warnings"])
 
 
 @main.command("diff")
-@click.argument("old", type=FilePath)
-@click.argument("new", type=FilePath)
+@click.argument("old", type=InputPath)
+@click.argument("new", type=InputPath)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def diff_command(old: Path, new: Path, as_json: bool) -> None:
     """Print which addresses answer otherwise in the blob NEW than in OLD."""
+    _need_stdout()
     before, after = read_blob(old), read_blob(new)
     found = diff(before, after)
     if as_json:
-        ids = {"old": before.build_id, "new": after.build_id}
-        click.echo(printable(json.dumps(ids | as_dict(found), ensure_ascii=False)))
+        _print_json({"old": before.build_id, "new": after.build_id} | as_dict(found))
         return
     for name, blob in (("old", before), ("new", after)):
         click.echo(f"{name}  build id {blob.build_id}, {blob.runs} runs")
@@ -189,7 +241,7 @@ def diff_command(old: Path, new: Path, as_json: bool) -> None:
 
 
 @main.command("rollback")
-@click.argument("blob", type=FilePath)
+@click.argument("blob", type=BlobPath)
 def rollback_command(blob: Path) -> None:
     """Publish BLOB.previous as BLOB, and what BLOB was as BLOB.previous.
 
@@ -202,27 +254,29 @@ def rollback_command(blob: Path) -> None:
     else:
         click.echo(f"{blob}: rolled back to build id {done.build_id}")
         click.echo(f"{done.problem}: nothing of it is kept or remembered")
+    _warn(*_readers(blob, done.warnings)["warnings"])
 
 
 @main.command()
-@click.argument("blob", type=FilePath)
-@click.option("--against", type=FilePath, help="Prove the blob equal to this source.")
+@click.argument("blob", type=InputPath)
+@click.option("--against", type=InputPath, help="Prove the blob equal to this source.")
 @click.option(
-    "--codes", "codes_dir", type=FilePath, help="Folder of the code files it was built with."
+    "--codes", "codes_dir", type=InputPath, help="Folder of the code files it was built with."
 )
 def verify(blob: Path, against: Path | None, codes_dir: Path | None) -> None:
     """Check the structure, checksum and build id of BLOB; with --against, every answer too."""
     if codes_dir and not against:
         raise click.UsageError("--codes goes with --against")
+    codes = _codes(codes_dir)
     checked = read_blob(blob)
     click.echo(f"{blob}: sound, build id {checked.build_id}, {checked.runs} runs")
     if against:
-        prove(checked, read_dat(against).runs, _codes(codes_dir))
+        prove(checked, read_dat(against).runs, codes)
         click.echo(f"equal to {against} at all {ADDRESS_COUNT} addresses")
 
 
 @main.command()
-@click.argument("blob", type=FilePath)
+@click.argument("blob", type=InputPath)
 @click.argument("ip", nargs=-1)
 @click.option("--format", "form", type=click.Choice(["array", "object"]), default="array")
 def lookup(blob: Path, ip: tuple[str, ...], form: str) -> None:
@@ -231,6 +285,7 @@ def lookup(blob: Path, ip: tuple[str, ...], form: str) -> None:
     An address without data answers null. One that is not an address is reported on standard error,
     the others are still answered, and the exit status is 1.
     """
+    _need_stdout()
     checked = read_blob(blob)
     refused = 0
     for number, text in enumerate(ip, start=1) if ip else _input_lines():
@@ -240,15 +295,18 @@ def lookup(blob: Path, ip: tuple[str, ...], form: str) -> None:
             click.echo(f"input {number}: {text!r} is not an IPv4 address", err=True)
         else:
             click.echo(f"{text}\t{_answer(checked, text, address, form)}")
+        if streams.reader_has_left():
+            break
     if refused:
         sys.exit(1)
 
 
 @main.command()
-@click.argument("blob", type=FilePath)
+@click.argument("blob", type=InputPath)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def inspect(blob: Path, as_json: bool) -> None:
     """Print what BLOB says of itself: metadata, sections and sizes."""
+    _need_stdout()
     checked = read_blob(blob)
     facts = {
         "build_id": checked.build_id,
@@ -258,14 +316,16 @@ def inspect(blob: Path, as_json: bool) -> None:
         "meta": checked.meta,
         "sections": [section._asdict() for section in checked.sections],
     }
-    text = printable(json.dumps(facts, ensure_ascii=False)) if as_json else _inspect_text(facts)
-    click.echo(text)
+    if as_json:
+        _print_json(facts)
+    else:
+        click.echo(_inspect_text(facts))
 
 
 @main.command()
-@click.argument("blob", type=FilePath)
+@click.argument("blob", type=InputPath)
 @click.option("--format", "form", type=click.Choice(sorted(FORMATS)), required=True)
-@click.option("-o", "--output", "out", type=FilePath, required=True, help="File to write, or -.")
+@click.option("-o", "--output", "out", type=ExportPath, required=True, help="File to write, or -.")
 @click.option("--force", is_flag=True, help="Write it even over another blob.")
 def export(blob: Path, form: str, out: Path, force: bool) -> None:
     """Write BLOB as MMDB (MaxMind DB) or CSV; - is standard output.
@@ -273,28 +333,56 @@ def export(blob: Path, form: str, out: Path, force: bool) -> None:
     The records hold the members of the object answer. MMDB leaves out codes that are null, in CSV
     they are empty. The MMDB's build time is that of the file BLOB.
     """
-    to_stdout = str(out) == "-"
-    if to_stdout and sys.stdout is None:
-        raise click.UsageError("standard output is closed")
-    if not to_stdout:
-        target = plain_target(out)
-        room_for_temp(target, out)
+    if out is STDOUT:
+        _need_stdout()
+    else:
+        target = output_target(out)
         _keep_inputs([target], [blob])
         if not force:
             refuse_blob(target)
     data = FORMATS[form](read_blob(blob), int(blob.stat().st_mtime))
-    if to_stdout:
+    if out is STDOUT:
         sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
     else:
-        publish(out, data)
+        _warn(*publish(out, data))
 
 
 @main.command()
-@click.argument("folder", type=FilePath)
+@click.argument("folder", type=FolderPath)
 def sample(folder: Path) -> None:
     """Write a small source and its code files into FOLDER: enough to try everything with."""
-    for path in write_sample(folder):
+    for path in write_sample(folder, _warn):
         click.echo(path)
+
+
+def _need_stdout() -> None:
+    """Refuse a command whose purpose is its output, if nothing takes that."""
+    if sys.stdout is None:
+        raise click.UsageError("standard output is closed")
+
+
+def _print_json(value: object) -> None:
+    click.echo(printable(json.dumps(value, ensure_ascii=False)))
+
+
+def _warn(*warnings: str) -> None:
+    for warning in warnings:
+        click.echo(f"Warning: {printable(warning)}", err=True)
+
+
+def _readers(out: Path, warnings: Sequence[str], *, first: bool = False) -> dict[str, Any]:
+    """Return whether the servers can read what is published, and all warnings.
+
+    That it is not known is a warning at the ``first`` build: later ones keep the readers.
+    """
+    found = reading(out)
+    unread = []
+    if found.state == Access.NO:
+        unread = [f"{out}: published, but the servers cannot read it: {found.detail}"]
+    elif found.state == Access.UNKNOWN and first:
+        unread = [f"{out}: published, but perhaps the servers cannot read it: {found.detail}"]
+    return {"readable": found.as_dict(), "warnings": [*warnings, *unread]}
 
 
 def _check_place(out: Path, inputs: list[Path], *, force: bool) -> None:
@@ -303,6 +391,7 @@ def _check_place(out: Path, inputs: list[Path], *, force: bool) -> None:
     _keep_inputs(names, inputs)
     if not force:
         refuse_foreign(names)
+    rehearse(names.blob)
 
 
 def _keep_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
@@ -323,7 +412,7 @@ def _codes(folder: Path | None) -> Codes:
 @contextmanager
 def _progress(source: Path) -> Iterator[Callable[[str], None]]:
     """Yield a function to call before each step; it draws a bar where that is worth it."""
-    if not sys.stderr.isatty() or source.stat().st_size < LONG_WORK:
+    if sys.stderr is None or not sys.stderr.isatty() or source.stat().st_size < LONG_WORK:
         yield lambda _step: None
         return
     steps = 1 + len(STEPS)
@@ -340,7 +429,7 @@ def _input_lines() -> Iterator[tuple[int, str]]:
     if sys.stdin is None:
         raise click.UsageError("standard input is closed and no IP is given")
     if isinstance(sys.stdin, io.TextIOWrapper):  # what is not UTF-8 is to be reported, not to raise
-        sys.stdin.reconfigure(errors="backslashreplace")
+        sys.stdin.reconfigure(encoding="utf-8", errors="backslashreplace")
     lines = enumerate(map(str.strip, sys.stdin), start=1)
     return ((number, line) for number, line in lines if line)
 

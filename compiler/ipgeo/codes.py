@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ipgeo.errors import InputError
+from ipgeo.files import read_regular
 from ipgeo.model import Location
 
 COUNTRY_FILE = "country_list.txt"
@@ -60,7 +61,7 @@ def read_codes(folder: Path) -> Codes:
     by_names: dict[Names, str] = {}
     facts: list[dict[str, str | int]] = []
     for name, columns in zip(FILES, (7, 3, 4), strict=True):
-        data = (folder / name).read_bytes()
+        data = read_regular(folder / name)
         table = _table(folder / name, data, columns)
         by_names.update(table)
         digest = hashlib.sha256(data).hexdigest()

@@ -6,6 +6,9 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+MAX_TEXT = 64 << 20
+"""The largest text file in bytes that is read: a hundred times what any of them needs."""
+
 
 class NotRegularError(OSError):
     """What the path leads to is a folder, a FIFO, a device or a socket."""
@@ -15,20 +18,27 @@ class TruncatedError(OSError):
     """The file ended earlier than its size had promised: it is being written, or was cut."""
 
 
+class TooLargeError(OSError):
+    """The file is larger than any of its kind."""
+
+
 def open_regular(path: Path | str, dir_fd: int | None = None) -> BinaryIO:
     """Open ``path``, relative to the folder ``dir_fd`` if one is given, without waiting.
 
     Raises NotRegularError for anything but a regular file, OSError if it cannot be opened.
     """
-    # O_NONBLOCK: a FIFO without a writer would stop the process.
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-    descriptor = os.open(path, flags, dir_fd=dir_fd)
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        problem = os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "not a regular file"
-        raise NotRegularError(errno.EINVAL, problem, str(path))
-    return os.fdopen(descriptor, "rb")
+
+    def descriptor(path: str, _flags: int) -> int:
+        # O_NONBLOCK: a FIFO without a writer would stop the process.
+        opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=dir_fd)
+        mode = os.fstat(opened).st_mode
+        if not stat.S_ISREG(mode):
+            os.close(opened)
+            problem = os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "not a regular file"
+            raise NotRegularError(errno.EINVAL, problem, str(path))
+        return opened
+
+    return open(path, "rb", opener=descriptor)
 
 
 def size_of(file: BinaryIO) -> int:
@@ -38,9 +48,24 @@ def size_of(file: BinaryIO) -> int:
 
 def read_exactly(file: BinaryIO, size: int) -> bytes:
     """Read ``size`` bytes from the beginning; raise TruncatedError if there are fewer."""
-    file.seek(0)
-    data = file.read(size)
+    try:
+        file.seek(0)
+        data = file.read(size)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file.name)) from None
     if len(data) < size:
         problem = f"ended after {len(data)} of {size} bytes while it was read"
         raise TruncatedError(errno.EIO, problem, str(file.name))
     return data
+
+
+def read_regular(path: Path, limit: int = MAX_TEXT) -> bytes:
+    """Read a whole regular file of at most ``limit`` bytes.
+
+    Raises NotRegularError, TooLargeError, or OSError if it cannot be read.
+    """
+    with open_regular(path) as file:
+        size = size_of(file)
+        if size > limit:
+            raise TooLargeError(errno.EFBIG, f"{size} bytes (limit {limit})", str(path))
+        return read_exactly(file, size)

@@ -16,6 +16,7 @@ from ipgeo.address import ADDRESS_COUNT, parse_ipv4
 from ipgeo.blob import Blob
 from ipgeo.diff import Diff, country, percent, show_percent
 from ipgeo.errors import InputError
+from ipgeo.files import read_regular
 from ipgeo.text import printable
 
 EXPECT, MAX_CHANGE, COVERAGE = "expect", "max-change", "coverage"
@@ -23,6 +24,8 @@ COUNTRY_CODE, ROLLED_BACK = "country-code", "rolled-back"
 
 MAX_CHANGE_PERCENT = 20.0
 MAX_CODELESS_RISE = 1.0
+MAX_EXPECTED = 256 << 20
+"""The largest file of golden addresses in bytes: some two million lines."""
 
 _MOST_SHOWN = 10
 
@@ -80,7 +83,7 @@ def read_expected(path: Path) -> list[Expected]:
     An array is compared with the array answer, an object with the object answer, null with no
     data. Empty lines are skipped. Raises InputError naming the file and the line, OSError.
     """
-    lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    lines = read_regular(path, MAX_EXPECTED).removeprefix(b"\xef\xbb\xbf").split(b"\n")
     expected = [
         _expected(path, f"line {number}", line)
         for number, line in enumerate(lines, start=1)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ipgeo.errors import InputError
+from ipgeo.files import read_regular
 
 _BUILD_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -31,7 +32,7 @@ def read_rolled_back(path: Path) -> dict[str, str]:
     A line each: build id, space, time. Raises InputError naming the line, OSError.
     """
     try:
-        text = path.read_bytes().decode(errors="replace")
+        text = read_regular(path).decode(errors="replace")
     except FileNotFoundError:
         return {}
     memory = {}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ipgeo.blob import Blob
+from ipgeo.files import TooLargeError, read_regular
 
 Manifest = dict[str, Any]
 
@@ -53,16 +54,21 @@ def belongs(path: Path, build_id: str) -> bool:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether ``path`` is a manifest, of whatever build; or empty, not there or not readable."""
+    """Whether ``path`` is a manifest, of whatever build; or empty, not there or not readable.
+
+    Raises TooLargeError.
+    """
     try:
-        return not path.read_bytes() or isinstance(_read(path).get("build_id"), str)
+        return not read_regular(path) or isinstance(_read(path).get("build_id"), str)
+    except TooLargeError:
+        raise
     except OSError:
         return True
 
 
 def _read(path: Path) -> Manifest:
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(read_regular(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return manifest if isinstance(manifest, dict) else {}

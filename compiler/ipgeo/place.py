@@ -11,8 +11,9 @@ from pathlib import Path
 from ipgeo import manifest
 from ipgeo.blob import MAGIC
 from ipgeo.errors import InputError
+from ipgeo.files import open_regular
 from ipgeo.history import Names
-from ipgeo.publish import plain_target, room_for_temp
+from ipgeo.publish import plain_target, refuse_mount_point, rehearse, room_for_temp
 
 
 def names_beside(path: Path) -> Names:
@@ -23,7 +24,18 @@ def names_beside(path: Path) -> Names:
     names = Names.of(plain_target(path))
     for name in sorted(names, key=lambda name: len(name.name)):
         room_for_temp(name, path)
+    for name in names:
+        refuse_mount_point(plain_target(name))
     return names
+
+
+def output_target(path: Path) -> Path:
+    """Return the file that ``path`` leads to; raise OSError if no file can be written there."""
+    target = plain_target(path)
+    room_for_temp(target, path)
+    refuse_mount_point(target)
+    rehearse(target)
+    return target
 
 
 def same_file(outputs: Iterable[Path], inputs: Iterable[Path]) -> tuple[Path, Path] | None:
@@ -44,15 +56,14 @@ def refuse_foreign(names: Names) -> None:
     """
     if not _begins_as_blob(names.blob):
         raise InputError(names.blob, "", "exists and is not an ipgeo blob; --force replaces it")
-    plain_target(names.previous)
-    if not manifest.is_ours(plain_target(names.manifest)):
+    if not manifest.is_ours(names.manifest):
         problem = "exists and is not a blob's manifest; --force replaces it"
         raise InputError(names.manifest, "", problem)
 
 
 def refuse_blob(path: Path) -> None:
     """Refuse to replace a blob by something else. Raises InputError."""
-    with contextlib.suppress(OSError), path.open("rb") as file:
+    with contextlib.suppress(OSError), open_regular(path) as file:
         if file.read(len(MAGIC)) == MAGIC:
             raise InputError(path, "", "exists and is an ipgeo blob; --force replaces it")
 
@@ -60,7 +71,7 @@ def refuse_blob(path: Path) -> None:
 def _begins_as_blob(path: Path) -> bool:
     """Whether a file begins as a blob does, however soon it ends; so does one that is not there."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return MAGIC.startswith(file.read(len(MAGIC)))
     except OSError:  # whoever cannot read it cannot tell
         return True

@@ -5,7 +5,8 @@ so that two builds, or a build and a rollback, come one after the other. The ord
 in publish.py.
 """
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from ipgeo import gates, manifest
-from ipgeo.blob import Blob
+from ipgeo.blob import Blob, read_content
 from ipgeo.compile import Compiled
 from ipgeo.diff import Diff, diff
 from ipgeo.errors import BlobError, InputError
+from ipgeo.files import open_regular
 from ipgeo.gates import Limits, State, Verdict
 from ipgeo.history import Names, encode_rolled_back, read_rolled_back
 from ipgeo.manifest import Manifest
@@ -40,6 +42,7 @@ class Outcome:
 
     ``uncompared`` says why the blob was not compared with the one that is served; where it was, it
     is empty and ``change`` is there. ``note`` is what else an operator must know, or empty.
+    ``warnings`` are what an operator should look at.
     """
 
     verdicts: list[Verdict]
@@ -47,6 +50,7 @@ class Outcome:
     uncompared: str = ""
     note: str = ""
     status: Status = Status.REFUSED
+    warnings: Sequence[str] = ()
 
     @property
     def failed(self) -> list[Verdict]:
@@ -59,11 +63,13 @@ class RolledBack:
     """A rollback that is done: the build that is served now, and the one that was.
 
     ``before`` is None where the current file was not sound; ``problem`` says what it had.
+    ``warnings`` are what an operator should look at.
     """
 
     build_id: str
     before: str | None
     problem: str
+    warnings: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +106,10 @@ def refresh(
         outcome = replace(outcome, verdicts=[gates.forced(v) for v in outcome.verdicts])
         own = manifest.of_blob(blob) | dict(facts) | _published(outcome.verdicts)
         if same:
-            publish_all(_missing_manifest(names, own))
-            return replace(outcome, status=Status.UNCHANGED)
-        publish_all(_build_files(names, served, built.data, own, memory))
-        return replace(outcome, status=Status.PUBLISHED)
+            warnings = publish_all(_missing_manifest(names, own))
+            return replace(outcome, status=Status.UNCHANGED, warnings=warnings)
+        warnings = publish_all(_build_files(names, served, built.data, own, memory))
+        return replace(outcome, status=Status.PUBLISHED, warnings=warnings)
 
 
 def rollback(path: Path) -> RolledBack:
@@ -120,8 +126,8 @@ def rollback(path: Path) -> RolledBack:
         if served and served.data == previous.data:
             raise InputError(names.previous, "", f"build id {build_id} is the current one already")
         memory = read_rolled_back(names.rolled_back)
-        publish_all(_rollback_files(names, served, previous, memory))
-    return RolledBack(build_id, served.blob.build_id if served else None, problem)
+        warnings = publish_all(_rollback_files(names, served, previous, memory))
+    return RolledBack(build_id, served.blob.build_id if served else None, problem, warnings)
 
 
 @contextmanager
@@ -134,11 +140,13 @@ def _held(path: Path) -> Iterator[Names]:
 
 
 def _read(path: Path) -> _File:
-    data = path.read_bytes()
-    try:
-        return _File(data, Blob(data), path.stat().st_mtime_ns)
-    except BlobError as error:
-        raise BlobError(f"{path}: {error}") from None
+    with open_regular(path) as file:
+        time = os.fstat(file.fileno()).st_mtime_ns
+        try:
+            data = read_content(file)
+            return _File(data, Blob(data), time)
+        except BlobError as error:
+            raise BlobError(f"{path}: {error}") from None
 
 
 def _served(path: Path) -> tuple[_File | None, str]:

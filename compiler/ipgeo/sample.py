@@ -7,11 +7,12 @@ which blocks have a special purpose), and the operators of a few well-known publ
 import itertools
 import struct
 from bisect import bisect_left
+from collections.abc import Callable
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from ipgeo.codes import CITY_FILE, COUNTRY_FILE, PROVINCE_FILE
-from ipgeo.publish import publish
+from ipgeo.publish import File, publish_all
 from ipgeo.sources.dat import RECORDS_START, SAMPLE_MARK, TEXT_OVERLAP
 
 SOURCE_FILE = "sample.dat"
@@ -93,10 +94,10 @@ _CITIES = (
 )
 
 
-def write_sample(folder: Path) -> list[Path]:
+def write_sample(folder: Path, warn: Callable[[str], None] = lambda _: None) -> list[Path]:
     """Write the sample source and its code files into ``folder``; return their paths.
 
-    The same bytes each time. Raises OSError.
+    The same bytes each time. Calls ``warn`` with each warning. Raises OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = {
@@ -105,9 +106,11 @@ def write_sample(folder: Path) -> list[Path]:
         PROVINCE_FILE: _table(_PROVINCES),
         CITY_FILE: _table(_CITIES),
     }
-    for name, content in files.items():
-        publish(folder / name, content)
-    return [folder / name for name in files]
+    paths = [folder / name for name in files]
+    contents = zip(paths, files.values(), strict=True)
+    for warning in publish_all([File(path, content, (path,)) for path, content in contents]):
+        warn(warning)
+    return paths
 
 
 def encode_dat(ranges: list[Range]) -> bytes:

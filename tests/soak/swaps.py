@@ -16,7 +16,7 @@ from support import wait
 from support.client import get
 from support.process import Server
 
-Write = Callable[[Path, bytes], None]
+Write = Callable[[Path, bytes], object]
 
 SEEN_SECONDS = 10
 _AT_WORK_SECONDS = 0.2

@@ -1,5 +1,7 @@
 """The command `ipgeo-compile`: in this process, and as the program that is installed."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +14,19 @@ from support import ROOT
 PROGRAM = Path(sys.executable).parent / "ipgeo-compile"
 SAMPLE = ROOT / "data" / "sample.dat"
 SAMPLE_CODES = ROOT / "data"
+NOBODY = 65534
+
+_UNPRIVILEGED = f"""
+import os
+from click.testing import CliRunner
+from ipgeo.__main__ import main
+from ipgeo.cli import main as commands
+CliRunner().invoke(commands, ["inspect", "-x"])  # imports what click leaves for later
+os.setgroups([])
+os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
+os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
+main()
+"""
 
 
 class Done(NamedTuple):
@@ -28,6 +43,19 @@ def compiler(*arguments: object, stdin: str = "") -> Done:
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Done(result.exit_code, result.stdout, result.stderr)
+
+
+def unprivileged(*arguments: object, **settings: str) -> Done:
+    """Run a command as a user without rights, for whom the checkout may be closed."""
+    done = subprocess.run(
+        [sys.executable, "-c", _UNPRIVILEGED, *map(str, arguments)],
+        capture_output=True,
+        check=False,
+        env=os.environ | settings,
+        timeout=60,
+        text=True,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 def build(out: Path, source: Path = SAMPLE, codes: Path | None = SAMPLE_CODES) -> bytes:

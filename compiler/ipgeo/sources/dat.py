@@ -24,6 +24,7 @@ from pathlib import Path
 
 from ipgeo.address import LAST_ADDRESS, format_ipv4
 from ipgeo.errors import InputError
+from ipgeo.files import open_regular, read_exactly, size_of
 from ipgeo.model import NUMERIC, Location, Runs, Source
 
 SAMPLE_MARK = "IPGEO.SAMPLE"
@@ -33,6 +34,10 @@ RECORDS_START = 4 + 256 * 4
 RECORD_SIZE = 8
 TEXT_OVERLAP = 1024
 """The text begins this many bytes before ``N``: the official readers count it as index."""
+MAX_TEXT = 0xFFFFFF + 0xFF
+"""How many bytes of text a record can reach: the highest offset and the greatest length."""
+MAX_SIZE = 1 << 30
+"""The largest file in bytes that is read: ten times the fullest edition."""
 
 _DEGREES = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]*)?")
 
@@ -53,8 +58,7 @@ def read_dat(path: Path) -> Source:
     Raises InputError, naming the offset, for a file that breaks the format in any way that could
     change an answer, and OSError for one that cannot be read.
     """
-    data = path.read_bytes()
-    count = _record_count(path, data)
+    data, count = _read(path)
     bounds, keys = _records(data, count)
     _check_bounds(path, bounds)
     _check_hints(path, data, bounds)
@@ -72,17 +76,31 @@ def read_dat(path: Path) -> Source:
     return Source(Runs(first, numbers, locations), facts, sample)
 
 
-def _record_count(path: Path, data: bytes) -> int:
-    if len(data) < RECORDS_START:
-        problem = f"{len(data)} bytes, the head of a .dat file alone has {RECORDS_START}"
+def _read(path: Path) -> tuple[bytes, int]:
+    """Return the whole file, once its head and size allow that, and the number of its records."""
+    with open_regular(path) as file:
+        size = size_of(file)
+        head = read_exactly(file, min(size, RECORDS_START))
+        count = _record_count(path, head, size)
+        return read_exactly(file, size), count
+
+
+def _record_count(path: Path, head: bytes, size: int) -> int:
+    if size < RECORDS_START:
+        problem = f"{size} bytes, the head of a .dat file alone has {RECORDS_START}"
         raise InputError(path, "", problem)
-    index_end = int.from_bytes(data[:4], "big")
+    index_end = int.from_bytes(head[:4], "big")
     records, rest = divmod(index_end - RECORDS_START - TEXT_OVERLAP, RECORD_SIZE)
     if records < 1 or rest:
         raise InputError(path, "offset 0", f"{index_end} is not 2052 + 8 x a count of records")
-    if index_end - TEXT_OVERLAP > len(data):
-        problem = f"the index ends at {index_end - TEXT_OVERLAP}, the file at {len(data)}"
-        raise InputError(path, "offset 0", problem)
+    text_start = index_end - TEXT_OVERLAP
+    if text_start > size:
+        raise InputError(path, "offset 0", f"the index ends at {text_start}, the file at {size}")
+    if size > text_start + MAX_TEXT:
+        problem = f"the text has {size - text_start} bytes, records reach {MAX_TEXT}"
+        raise InputError(path, f"offset {text_start}", problem)
+    if size > MAX_SIZE:
+        raise InputError(path, "", f"{size} bytes (limit {MAX_SIZE})")
     return records
 
 

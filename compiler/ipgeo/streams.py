@@ -1,0 +1,63 @@
+"""The standard streams of a program whose output is read by machines.
+
+Standard output is UTF-8 in every locale. Once its reader has left (``| head -1``), what is written
+is dropped, and the exit status stays what it would have been. What standard error does not take is
+dropped too: the exit status tells the rest.
+"""
+
+import errno
+import io
+import os
+import sys
+from typing import Any
+
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as the shell has it: 128 and the signal's number."""
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+
+
+class _Stream(io.FileIO):
+    """A standard stream to write to, which ignores errors of some kinds."""
+
+    def __init__(self, descriptor: int, ignored: frozenset[int] | None) -> None:
+        """Ignore the error numbers ``ignored``, None for all."""
+        super().__init__(descriptor, "w", closefd=False)
+        self._ignored = ignored
+        self.reader_has_left = False
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401 - any buffer
+        try:
+            return super().write(data)
+        except OSError as error:
+            if self._ignored is not None and error.errno not in self._ignored:
+                raise
+            self.reader_has_left = True
+            return memoryview(data).nbytes
+
+
+def prepare() -> None:
+    """Set the streams up, once, before anything is read or written.
+
+    A stream that is closed stays None in ``sys``, but no file gets its number.
+    """
+    for descriptor in (STDIN, STDOUT, STDERR):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    if sys.stdout is not None:
+        raw = _Stream(STDOUT, frozenset({errno.EPIPE}))
+        sys.stdout = _text(raw, "utf-8")
+    if sys.stderr is not None:
+        sys.stderr = _text(_Stream(STDERR, None), sys.stderr.encoding)
+
+
+def _text(raw: _Stream, encoding: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors="backslashreplace")
+
+
+def reader_has_left() -> bool:
+    """Whether nobody reads standard output any more."""
+    buffer = getattr(sys.stdout, "buffer", None)
+    return bool(getattr(getattr(buffer, "raw", None), "reader_has_left", False))

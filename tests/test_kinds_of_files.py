@@ -1,0 +1,232 @@
+"""What ipgeo-compile reads: regular files only, their size and head first, without waiting."""
+
+import fcntl
+import os
+import shutil
+import socket
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ipgeo.blob import LAYOUT, MAGIC
+from ipgeo.sources.dat import MAX_TEXT, RECORDS_START, TEXT_OVERLAP
+from support.compiler import PROGRAM, SAMPLE, SAMPLE_CODES, build
+
+BAD_INPUT = 1
+SECONDS = 20
+"""For what is refused at once: a publisher would wait 60 s for the lock."""
+MEMORY = 1 << 20
+"""KiB of address space: enough for the program, too little for a file of gigabytes."""
+
+CODES = ("country_list.txt", "china_province_code.txt", "china_city_code.txt")
+
+
+class Place:
+    """A folder with one of everything that the commands read."""
+
+    def __init__(self, folder: Path, template: Path) -> None:
+        self.folder = folder
+        shutil.copytree(template, folder, dirs_exist_ok=True)
+
+    def run(self, *arguments: object) -> "subprocess.CompletedProcess[str]":
+        text = " ".join(f"'{argument}'" for argument in (PROGRAM, *arguments))
+        return subprocess.run(
+            ["bash", "-c", f"ulimit -v {MEMORY}; exec {text}"],
+            cwd=self.folder,
+            capture_output=True,
+            check=False,
+            timeout=SECONDS,
+            text=True,
+        )
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("template")
+    folder.chmod(0o755)
+    shutil.copy(SAMPLE, folder / "source.dat")
+    for name in CODES:
+        shutil.copy(SAMPLE_CODES / name, folder / name)
+    (folder / "expect.tsv").write_text("8.8.8.8\tnull\n")
+    build(folder / "served.blob")
+    build(folder / "other.blob", codes=None)
+    (folder / "other.blob.json").unlink()
+    shutil.copy(folder / "other.blob", folder / "served.blob.previous")
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path: Path, template: Path) -> Place:
+    return Place(tmp_path, template)
+
+
+BUILD = ["build", "source.dat", "--codes", ".", "--expect", "expect.tsv", "-o", "served.blob"]
+
+READ: dict[str, tuple[str, list[str]]] = {
+    "the source": ("source.dat", BUILD),
+    **{name: (name, BUILD) for name in CODES},
+    "the golden addresses": ("expect.tsv", BUILD),
+    "the current file": ("served.blob", BUILD),
+    "the current file, by force": ("served.blob", [*BUILD, "--force"]),
+    "the manifest": ("served.blob.json", BUILD),
+    "the manifest, by force": ("served.blob.json", [*BUILD, "--force"]),
+    "the memory": ("served.blob.rolled-back", BUILD),
+    "the memory, by force": ("served.blob.rolled-back", [*BUILD, "--force"]),
+    "the previous file": ("served.blob.previous", BUILD),
+    "the previous file, of a rollback": ("served.blob.previous", ["rollback", "served.blob"]),
+    "the current file, of a rollback": ("served.blob", ["rollback", "served.blob"]),
+    "the manifest, of a rollback": ("served.blob.json", ["rollback", "served.blob"]),
+    "the memory, of a rollback": ("served.blob.rolled-back", ["rollback", "served.blob"]),
+    "a blob to verify": ("other.blob", ["verify", "other.blob"]),
+    "a source to verify against": (
+        "source.dat",
+        ["verify", "other.blob", "--against", "source.dat"],
+    ),
+    "codes to verify with": (
+        CODES[1],
+        ["verify", "other.blob", "--against", "source.dat", "--codes", "."],
+    ),
+    "the old blob": ("other.blob", ["diff", "other.blob", "served.blob"]),
+    "the new blob": ("other.blob", ["diff", "served.blob", "other.blob"]),
+    "a blob to look into": ("other.blob", ["lookup", "other.blob", "8.8.8.8"]),
+    "a blob to inspect": ("other.blob", ["inspect", "other.blob"]),
+    "a blob to export": ("other.blob", ["export", "other.blob", "--format", "csv", "-o", "out"]),
+    "an export to replace": (
+        "out",
+        ["export", "other.blob", "--format", "csv", "-o", "out"],
+    ),
+}
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def bound_socket(path: Path) -> None:
+    before = Path.cwd()
+    os.chdir(path.parent)  # the name of a socket may have 107 bytes
+    try:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path.name)
+    finally:
+        os.chdir(before)
+
+
+KINDS: dict[str, Callable[[Path], None]] = {
+    "a FIFO": fifo,
+    "an endless device": lambda path: path.symlink_to("/dev/zero"),
+    "a folder": Path.mkdir,
+    "a socket": bound_socket,
+}
+
+
+def files(folder: Path) -> dict[str, int]:
+    return {path.name: path.lstat().st_ino for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("read", READ)
+def test_what_is_no_regular_file_is_refused_at_once(place: Place, read: str, kind: str) -> None:
+    refused_at_once(place, read, kind)
+
+
+@pytest.mark.parametrize("read", [read for read in READ if READ[read][0].startswith("served.")])
+def test_it_is_refused_while_another_publishes(place: Place, read: str) -> None:
+    descriptor = os.open(place.folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        refused_at_once(place, read, "a FIFO")
+    finally:
+        os.close(descriptor)
+
+
+def refused_at_once(place: Place, read: str, kind: str) -> None:
+    name, command = READ[read]
+    path = place.folder / name
+    path.unlink(missing_ok=True)
+    KINDS[kind](path)
+    before = files(place.folder)
+    done = place.run(*command)
+    assert done.returncode == BAD_INPUT
+    assert done.stderr.startswith("Error: ")
+    assert name in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert files(place.folder) == before
+
+
+def sparse(path: Path, size: int, head: bytes = b"") -> None:
+    path.write_bytes(head)
+    os.truncate(path, size)
+
+
+HUGE = 2_500_000_000
+DAT_END = 2052 + 8 * 1000
+
+HUGE_FILES: dict[str, tuple[str, bytes, str]] = {
+    "no .dat": ("the source", b"\x89PNG", "offset 0: "),
+    "zeros": ("the source", b"", "offset 0: 0 is not 2052 + 8 x a count of records"),
+    "text that no record reaches": (
+        "the source",
+        struct.pack(">I", DAT_END),
+        f"offset {DAT_END - TEXT_OVERLAP}: the text has {HUGE - DAT_END + TEXT_OVERLAP} bytes, ",
+    ),
+    "records to the end": (
+        "the source",
+        struct.pack(">I", 2052 + (HUGE - RECORDS_START) // 8 * 8),
+        f"{HUGE} bytes (limit 1073741824)",
+    ),
+    "codes": (CODES[1], b"", f"{HUGE} bytes (limit 67108864)"),
+    "golden addresses": ("the golden addresses", b"", f"{HUGE} bytes (limit 268435456)"),
+    "a manifest": ("the manifest", b"", f"{HUGE} bytes (limit 67108864)"),
+    "a memory": ("the memory", b"", f"{HUGE} bytes (limit 67108864)"),
+    "a previous file": (
+        "the previous file, of a rollback",
+        MAGIC + struct.pack("<IIQ", LAYOUT, 6, HUGE),
+        f"{HUGE} bytes, a blob has at most 2147483647",
+    ),
+    "a blob": ("a blob to inspect", b"", f"{HUGE} bytes, a blob has at most 2147483647"),
+}
+
+
+@pytest.mark.parametrize("case", HUGE_FILES)
+def test_a_file_of_gigabytes_is_refused_before_it_is_read(place: Place, case: str) -> None:
+    """With less memory than the file has bytes: read first, it would be out of memory."""
+    read, head, problem = HUGE_FILES[case]
+    name, command = READ[read]
+    sparse(place.folder / name, HUGE, head)
+    before = files(place.folder)
+    done = place.run(*command)
+    assert (done.returncode, done.stdout) == (BAD_INPUT, "")
+    assert f"{name}: {problem}" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert files(place.folder) == before
+
+
+def test_a_current_file_of_gigabytes_is_not_sound(place: Place) -> None:
+    sparse(place.folder / "served.blob", HUGE, MAGIC)
+    done = place.run(*BUILD[:4], "-o", "served.blob")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"the current file is not sound: {HUGE} bytes, a blob has at most" in done.stdout
+
+
+@pytest.mark.parametrize("command", [["inspect"], ["verify"], ["lookup", "8.8.8.8"]])
+def test_too_little_memory_is_said(place: Place, command: list[str]) -> None:
+    size = 2_000_000_000
+    sparse(place.folder / "other.blob", size, MAGIC + struct.pack("<IIQ", LAYOUT, 6, size))
+    done = place.run(command[0], "other.blob", *command[1:])
+    assert (done.returncode, done.stdout) == (BAD_INPUT, "")
+    assert done.stderr == "Error: out of memory\n"
+
+
+def test_the_longest_text_is_read(place: Place) -> None:
+    """The limit is exact: bytes that a record might reach are no reason to refuse a file."""
+    text_start = int.from_bytes(SAMPLE.read_bytes()[:4], "big") - TEXT_OVERLAP
+    os.truncate(place.folder / "source.dat", text_start + MAX_TEXT)
+    assert place.run("build", "source.dat", "-o", "fits.blob").returncode == 0
+    os.truncate(place.folder / "source.dat", text_start + MAX_TEXT + 1)
+    done = place.run("build", "source.dat", "-o", "fits.blob")
+    assert done.returncode == BAD_INPUT
+    assert f"records reach {MAX_TEXT}\n" in done.stderr

@@ -1,0 +1,298 @@
+"""Who may read what is published: those who could before, and the servers; else it is reported."""
+
+import grp
+import json
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.compiler import NOBODY, SAMPLE, build, compiler, unprivileged
+from support.sources import dat
+
+DONE, BAD_INPUT = 0, 1
+
+CHINA = ("中国", "北京", "北京", "")
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root publishes for other users")
+
+
+def servers_user() -> pwd.struct_passwd:
+    """The user that the servers work as by default, or whoever stands for it here."""
+    try:
+        return pwd.getpwnam("www-data")
+    except KeyError:
+        return pwd.getpwnam("nobody")
+
+
+USER = servers_user()
+GROUP = grp.getgrgid(USER.pw_gid).gr_name
+
+
+@pytest.fixture(autouse=True)
+def _user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IPGEO_USER", USER.pw_name)
+
+
+@pytest.fixture
+def out(folder: Path) -> Path:
+    """A place for a blob, in a folder that everybody may enter; the source is beside that."""
+    (folder / "source.dat").write_bytes(dat([(0, CHINA)]))
+    store = folder / "store"
+    store.mkdir(mode=0o755)
+    return store / "served.blob"
+
+
+def command(out: Path) -> list[object]:
+    return ["build", out.parent.parent / "source.dat", "-o", out, "--force"]
+
+
+def readable_to_the_servers(path: Path) -> bool:
+    """Ask the kernel."""
+    script = "import os, sys; os.open(sys.argv[1], os.O_RDONLY)"
+    drop = ["setpriv", f"--reuid={USER.pw_uid}", f"--regid={USER.pw_gid}", "--init-groups"]
+    system_python = shutil.which("python3", path="/usr/bin:/bin")
+    read = [system_python, "-c", script] if system_python else ["cat"]
+    done = subprocess.run([*drop, *read, str(path)], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+@pytest.fixture(params=[0o022, 0o027, 0o077])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+# By root
+
+
+@as_root
+def test_a_first_build_under_an_umask(out: Path, umask: int) -> None:
+    done = compiler(*command(out))
+    mode = 0o644 & ~umask
+    assert done.status == DONE
+    assert stat.S_IMODE(out.stat().st_mode) == mode
+    warning = (
+        f"Warning: {out}: published, but the servers cannot read it:"
+        f" {USER.pw_name} may not read it (mode {mode:04o}): chmod o+r {out}\n"
+    )
+    assert done.err == ("" if umask == 0o022 else warning)
+    assert readable_to_the_servers(out) == (done.err == "")
+
+
+@as_root
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(
+    ("mode", "owner", "group", "change"),
+    [
+        (0o700, 0, 0, "o+x"),
+        (0o700, USER.pw_uid, 0, ""),
+        (0o750, 0, USER.pw_gid, ""),
+        (0o704, 0, USER.pw_gid, "g+x"),
+        (0o711, 0, 0, ""),
+        (0o074, USER.pw_uid, 0, "u+x"),
+    ],
+)
+def test_the_folder(
+    out: Path, *, mode: int, owner: int, group: int, change: str, first: bool
+) -> None:
+    if not first:
+        assert compiler(*command(out)).err == ""
+    out.parent.chmod(mode)
+    os.chown(out.parent, owner, group)
+    done = compiler(*command(out))
+    assert done.status == DONE
+    problem = f"{USER.pw_name} may not enter its folder (mode {mode:04o}): chmod {change}"
+    assert done.err.endswith(f": {problem} {out.parent}\n" if change else "")
+    assert bool(done.err) == bool(change)
+    assert readable_to_the_servers(out) == (not change)
+
+
+@as_root
+def test_the_chmod_that_the_warning_names_helps(out: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        out.parent.chmod(0o700)
+        for _ in range(2):
+            warning = compiler(*command(out)).err
+            assert not readable_to_the_servers(out)
+            subprocess.run(warning.strip().split(": ")[-1].split(), check=True)
+        assert compiler(*command(out)).err == ""
+        assert readable_to_the_servers(out)
+    finally:
+        os.umask(before)
+
+
+@as_root
+def test_a_rollback_warns_too(out: Path) -> None:
+    for number in range(2):
+        (out.parent.parent / "source.dat").write_bytes(
+            dat([(0, CHINA), (9 + number, CHINA[:1] * 4)])
+        )
+        assert compiler(*command(out)).err == ""
+    out.chmod(0o600)
+    assert f"{USER.pw_name} may not read it (mode 0600)" in compiler("rollback", out).err
+
+
+@as_root
+def test_a_link_needs_both_folders(out: Path, folder: Path) -> None:
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    link = closed / "link.blob"
+    link.symlink_to(out)
+    done = compiler("build", SAMPLE, "-o", link)
+    assert f"may not enter its folder (mode 0700): chmod o+x {closed}\n" in done.err
+
+
+def summary(done: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(done.out)
+    return found
+
+
+@as_root
+def test_the_summary_says_it(out: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = compiler(*command(out), "--json")
+    user = {"user": USER.pw_name}
+    assert summary(done)["readable"] == user | {"state": "yes", "detail": ""}
+    assert summary(done)["warnings"] == []
+    out.chmod(0o600)
+    done = compiler(*command(out), "--json")
+    detail = f"{USER.pw_name} may not read it (mode 0600): chmod o+r {out}"
+    assert summary(done)["readable"] == user | {"state": "no", "detail": detail}
+    assert [f"Warning: {line}" for line in summary(done)["warnings"]] == [done.err.rstrip()]
+    out.chmod(0o644)
+    folder.chmod(0o700)
+    done = compiler(*command(out), "--json")
+    detail = f"{folder} is closed to others: only a server that is started as root reads it"
+    assert summary(done)["readable"] == user | {"state": "yes", "detail": detail}
+    assert done.err == "", "script/server in a checkout of root's serves it"
+    folder.chmod(0o755)
+    out.chmod(0o640)
+    monkeypatch.setenv("IPGEO_USER", "nobody-here")
+    done = compiler(*command(out), "--json")
+    assert summary(done)["readable"] == {
+        "user": "nobody-here",
+        "state": "unknown",
+        "detail": "there is no user nobody-here to ask for",
+    }
+
+
+@as_root
+def test_an_access_list_is_kept(out: Path) -> None:
+    build(out)
+    out.chmod(0o600)
+    # Version 2; owner rw-, the servers' user r--, group ---, mask r--, others ---.
+    entries = [(1, 6, -1), (2, 4, USER.pw_uid), (4, 0, -1), (0x10, 4, -1), (0x20, 0, -1)]
+    acl = (2).to_bytes(4, "little") + b"".join(
+        tag.to_bytes(2, "little")
+        + right.to_bytes(2, "little")
+        + (who % 2**32).to_bytes(4, "little")
+        for tag, right, who in entries
+    )
+    try:
+        os.setxattr(out, "system.posix_acl_access", acl)
+    except OSError:
+        pytest.skip("this file system knows no access lists")
+    assert readable_to_the_servers(out)
+    done = compiler(*command(out), "--json")
+    assert done.err == ""
+    assert summary(done)["readable"]["detail"] == f"{out} has an access list"
+    assert readable_to_the_servers(out)
+
+
+# By others
+
+
+@pytest.fixture
+def theirs(out: Path) -> Path:
+    """A blob in a folder of the user without rights."""
+    os.chown(out.parent, NOBODY, NOBODY)
+    build(out)
+    for path in out.parent.iterdir():
+        os.chown(path, NOBODY, NOBODY)
+    return out
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("mode", "owner", "group", "lost"),
+    [
+        (0o640, 0, USER.pw_gid, f"its group {GROUP} could not"),
+        (0o600, USER.pw_uid, USER.pw_gid, f"its owner {USER.pw_name} could not"),
+        (0o400, USER.pw_uid, NOBODY, f"its owner {USER.pw_name} could not"),
+        (0o644, 0, USER.pw_gid, ""),
+        (0o604, USER.pw_uid, USER.pw_gid, ""),
+        (0o600, 0, 0, ""),
+        (0o640, 0, NOBODY, ""),
+        (0o640, NOBODY, NOBODY, ""),
+    ],
+)
+def test_who_could_read_the_old_file_can_read_the_new_one(
+    theirs: Path, *, mode: int, owner: int, group: int, lost: str
+) -> None:
+    os.chown(theirs, owner, group)
+    theirs.chmod(mode)
+    before = {path: path.read_bytes() for path in theirs.parent.iterdir()}
+    could = readable_to_the_servers(theirs)
+    missing = theirs.parent.parent / "not looked at"
+    done = unprivileged("build", missing, "-o", theirs)
+    if lost:
+        assert (done.status, done.out) == (BAD_INPUT, "")
+        assert done.err.startswith(f"Error: {theirs}: {lost} read the new file (mode {mode:04o})")
+        assert {path: path.read_bytes() for path in theirs.parent.iterdir()} == before
+        return
+    done = unprivileged(*command(theirs))
+    assert done.status == DONE
+    assert theirs.read_bytes() != before[theirs]
+    assert readable_to_the_servers(theirs) or not could
+
+
+@as_root
+def test_a_rollback_keeps_the_readers_too(theirs: Path) -> None:
+    assert unprivileged(*command(theirs)).status == DONE
+    os.chown(theirs, 0, USER.pw_gid)
+    theirs.chmod(0o640)
+    before = {path: path.read_bytes() for path in theirs.parent.iterdir()}
+    done = unprivileged("rollback", theirs)
+    assert (done.status, done.out) == (BAD_INPUT, "")
+    assert f"{theirs}: its group {GROUP} could not read the new file (mode 0640)" in done.err
+    assert {path: path.read_bytes() for path in theirs.parent.iterdir()} == before
+
+
+def test_that_it_is_not_known_is_reported_once(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a user to ask for: the servers may be of the same one."""
+    monkeypatch.delenv("IPGEO_USER")
+    detail = "its mode is 0600: servers that run as another user may not read it"
+    if os.geteuid() == 0:
+        monkeypatch.setenv("IPGEO_USER", "nobody-here")
+        detail = "there is no user nobody-here to ask for"
+    before = os.umask(0o077)
+    try:
+        done = compiler(*command(out), "--json")
+    finally:
+        os.umask(before)
+    assert done.status == DONE
+    assert summary(done)["readable"]["state"] == "unknown"
+    warning = f"{out}: published, but perhaps the servers cannot read it: {detail}"
+    assert summary(done)["warnings"] == [warning]
+    assert done.err == f"Warning: {warning}\n"
+    assert compiler(*command(out)).err == "", "the next one keeps the readers"
+
+
+@as_root
+def test_another_users_private_file_is_reported_too(out: Path) -> None:
+    os.chown(out.parent, NOBODY, NOBODY)
+    before = os.umask(0o077)
+    try:
+        done = unprivileged(*command(out), IPGEO_USER="")
+    finally:
+        os.umask(before)
+    assert done.status == DONE
+    assert done.err.endswith("its mode is 0600: servers that run as another user may not read it\n")
