@@ -779,7 +779,9 @@ def test_readyz(fiction: Stack, server: str) -> None:
     age = state.pop("data_age")
     assert isinstance(age, int)
     assert 0 <= age < 3600
-    assert state == {"status": "ready", "build_id": BUILD_ID, "generation": 1, "runs": 5}
+    owed = {"status": "ready", "build_id": BUILD_ID, "generation": 1, "runs": 5, "refresh": "ok"}
+    assert state == owed
+    assert [*state] == [*owed]
 
 
 def test_input_is_not_echoed(fiction: Stack, server: str) -> None:

@@ -20,7 +20,7 @@ from ipgeo_fallback.errors import (
     Fault,
     RefusedError,
 )
-from ipgeo_fallback.holder import Holder, View
+from ipgeo_fallback.holder import Holder, Trouble, View
 from ipgeo_fallback.question import ARRAY, Batch, Question
 from ipgeo_fallback.settings import Settings
 
@@ -37,7 +37,7 @@ def install(app: Flask, holder: Holder, settings: Settings) -> None:
         return _post(holder, settings) if request.method == "POST" else _get(holder)
 
     def readyz() -> Response:
-        return _readyz(_loaded(holder))
+        return _readyz(_loaded(holder), holder.trouble)
 
     def refuse_length() -> Response | None:
         # As nginx: by the header alone, whatever the path and the method.
@@ -148,18 +148,18 @@ def _healthz() -> Response:
     return _answer(b'{"status":"ok"}')
 
 
-def _readyz(view: View) -> Response:
-    return _answer(
-        _dump(
-            {
-                "status": "ready",
-                "build_id": view.blob.build_id,
-                "generation": view.generation,
-                "runs": view.blob.runs,
-                "data_age": view.data_age,
-            }
-        )
-    )
+def _readyz(view: View, trouble: Trouble | None) -> Response:
+    state = {
+        "status": "ready",
+        "build_id": view.blob.build_id,
+        "generation": view.generation,
+        "runs": view.blob.runs,
+        "data_age": view.data_age,
+        "refresh": "failing" if trouble else "ok",
+    }
+    if trouble:
+        state |= {"refresh_error": trouble.kind, "refresh_message": trouble.reason}
+    return _answer(_dump(state))
 
 
 def _http_error(error: HTTPException) -> Response:
