@@ -112,8 +112,9 @@ max_requests_jitter = 20_000
 # Clients' headers about TLS would contradict nginx's and be refused; the application asks for none.
 secure_scheme_headers: dict[str, str] = {}
 limit_request_line = 8190  # as long as nginx's
-limit_request_fields = 32768  # gunicorn's most: nginx has no limit on their number
-limit_request_field_size = 8192  # nginx has buffers of that size
+# Of headers gunicorn's own limits hold, by which one request has at most 0.8 MB of them: it reads
+# them anew with each packet. nginx sends only those that are needed here.
+forwarder_headers = ""  # nobody says by a header where the application is
 
 logger_class = _executed("logger.py")["Logger"]
 logger_class.user = _worker_user

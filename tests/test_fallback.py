@@ -235,12 +235,17 @@ def test_an_unexpected_exception(
     blob: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = create_app(Settings(blob))
-    monkeypatch.setattr(holder_of(app), "view", lambda: 1 // 0)
+
+    def fail() -> None:
+        raise ZeroDivisionError(f"at {blobs.ATLANTIS_IP}")
+
+    monkeypatch.setattr(holder_of(app), "view", fail)
     reply = app.test_client().get(QUERY)
     assert reply.status_code == 500
     assert reply.content_type == "application/json"
     assert reply.json == {"error": {"code": "internal", "message": "internal error"}}
     assert "ZeroDivisionError" in caplog.text
+    assert ", in fail" in caplog.text
     assert blobs.ATLANTIS_IP not in caplog.text, "addresses are personal data"
 
 

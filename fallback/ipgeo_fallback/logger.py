@@ -26,11 +26,15 @@ class Logger(GunicornLogger):  # type: ignore[misc]
     def atoms(
         self, resp: object, req: object, environ: dict[str, Any], request_time: timedelta
     ) -> dict[str, Any]:
-        """Return what the access log may tell; nothing in it can end a line."""
+        """Return what the access log may tell, and no more.
+
+        All of it comes out when the line cannot be written: logging prints its arguments then.
+        """
+        from ipgeo_fallback.private import shown  # noqa: PLC0415 - not by the master
+
         atoms: dict[str, Any] = super().atoms(resp, req, environ, request_time)
-        atoms["h"] = atoms["h"] or "-"
-        atoms["U"] = ascii(atoms["U"] or "-")[1:-1]
-        return atoms
+        told = {name: atoms[name] for name in "htHsbL"}
+        return told | {"h": atoms["h"] or "-", "m": shown(atoms["m"]), "U": shown(atoms["U"])}
 
     def reopen_files(self) -> None:
         """Reopen the log files by their names, the master's first."""

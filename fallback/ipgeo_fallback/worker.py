@@ -24,6 +24,16 @@ class Worker(GeventWorker):  # type: ignore[misc]
         super().__init__(*args, **options)
         self._idle: set[socket] = set()
 
+    def load_wsgi(self) -> None:
+        """Load the application, and what else is not to be loaded by the master.
+
+        Later the worker may not be able to read it.
+        """
+        super().load_wsgi()
+        from ipgeo_fallback.malformed import check, refuse  # noqa: PLC0415
+
+        self._check, self._refuse = check, refuse
+
     def notify(self) -> None:
         """Give the heartbeat, once a second; when it is to end, close what is idle too."""
         super().notify()
@@ -43,8 +53,15 @@ class Worker(GeventWorker):  # type: ignore[misc]
     ) -> None:
         """Answer a request. A connection that has carried none yet is not idle: it is new."""
         self._idle.discard(sock)
+        self._check(req)  # type: ignore[arg-type]
         super().handle_request(listener_name, req, sock, addr)
         self._idle.add(sock)
+
+    def handle_error(
+        self, request: object, client: socket, peer: object, error: BaseException
+    ) -> None:
+        """Answer a request that gunicorn refuses."""
+        self._refuse(self.log, request, client, peer, error)
 
 
 def _close_unless_asked(connection: socket) -> None:

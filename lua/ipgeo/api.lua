@@ -10,16 +10,18 @@ local relay = require "ipgeo.relay"
 local store = require "ipgeo.store"
 
 
-local byte, find, match = string.byte, string.find, string.match
+local byte, find, gsub, match = string.byte, string.find, string.gsub, string.match
 local cast, copy, ffi_string = ffi.cast, ffi.copy, ffi.string
 local find_location, locate = blob.find, blob.locate
 local floor, format, max = math.floor, string.format, math.max
 local ngx = ngx
 local print = ngx.print
-local clear_header = ngx.req.clear_header
+local clear_header, discard_body = ngx.req.clear_header, ngx.req.discard_body
+local exit, get_headers = ngx.exit, ngx.req.get_headers
 local get_body_data, get_body_file = ngx.req.get_body_data, ngx.req.get_body_file
 local get_method, read_body = ngx.req.get_method, ngx.req.read_body
 local header, var = ngx.header, ngx.var
+local pcall, type = pcall, type
 local lookup, read = store.lookup, store.read
 local parse, parse_at = ipv4.parse, ipv4.parse_at
 
@@ -84,6 +86,15 @@ local function send_error(code)
 end
 
 
+-- Lets go of the body of a request that needs none, before the answer begins: nginx would find only
+-- afterwards that its framing breaks HTTP, and close without a word.
+local function drop_body()
+    if not pcall(discard_body) then
+        exit(400)
+    end
+end
+
+
 local function refuse_method(allowed)
     header["Allow"] = allowed
     send_error("method_not_allowed")
@@ -91,9 +102,10 @@ end
 
 
 -- nginx's own filter looks at these whatever the answer is. It would answer 412 in the middle of
--- Lua's output, by which a worker may die.
+-- Lua's output, by which a worker may die, and take a date to outdo If-None-Match.
 local function ignore_preconditions()
     clear_header("If-Match")
+    clear_header("If-Modified-Since")
     clear_header("If-Unmodified-Since")
 end
 
@@ -360,10 +372,25 @@ local function answer_post()
 end
 
 
--- Refuses a method that /api/ip_query does not take; tells whether it has.
-local function has_refused_method()
+-- Whether there are two: nginx takes the first one, or, from 1.23 on, joins them by a comma.
+local function is_ambiguous(media_type)
+    if not media_type then
+        return false
+    end
+    local joined = find(media_type, ",", 1, true)
+        and find(gsub(media_type, '"[^"]*"', ""), ",", 1, true)
+    return joined or type(get_headers()["content-type"]) == "table"
+end
+
+
+-- Refuses what no server of ours answers at /api/ip_query; tells whether it has.
+local function has_refused()
     local method = get_method()
-    if method == "GET" or method == "HEAD" or method == "POST" then
+    if method == "POST" then
+        return is_ambiguous(var.content_type) and exit(400)
+    end
+    drop_body()
+    if method == "GET" or method == "HEAD" then
         return false
     end
     ignore_validators()
@@ -374,7 +401,7 @@ end
 
 -- Answers /api/ip_query. While nothing is loaded a fallback does.
 function _M.query()
-    if has_refused_method() then
+    if has_refused() then
         return
     elseif not store.open() then
         return pass_on()
@@ -387,13 +414,13 @@ end
 
 -- Answers /api/ip_query when `query` has failed.
 function _M.rescue()
-    return has_refused_method() or pass_on()
+    return has_refused() or pass_on()
 end
 
 
 -- Answers /api/ip_query by a fallback. Only if none of them can, this worker does.
 function _M.proxy()
-    if has_refused_method() then
+    if has_refused() then
         return
     elseif not store.open() then
         return pass_on()
@@ -407,6 +434,7 @@ end
 
 
 local function is_get()
+    drop_body()
     ignore_validators()
     local method = get_method()
     return method == "GET" or method == "HEAD"

@@ -60,6 +60,8 @@ local function ask(location, asked, deadline)
         method = method,
         args = var.args,
         always_forward_body = true,
+        -- Another's is dropped, and its Content-Length with it.
+        body = method ~= METHODS.POST and "" or nil,
         ctx = asked,
     }
     for _ = 1, MOST_TRIES do
