@@ -3,9 +3,11 @@
 The worker's user may have been changed since the files were opened; see gunicorn.conf.py.
 """
 
+import contextlib
 import logging
 import os
 import pwd
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,11 @@ class Logger(GunicornLogger):  # type: ignore[misc]
 
     user: pwd.struct_passwd | None = None
     """Whom root gives the files that it reopens: the workers reopen them next, as this user."""
+
+    def setup(self, cfg: object) -> None:
+        """Open the files."""
+        with _made_private():
+            super().setup(cfg)
 
     def now(self) -> str:
         """Return the time as nginx's $time_iso8601 has it."""
@@ -45,7 +52,8 @@ class Logger(GunicornLogger):  # type: ignore[misc]
     def _reopen(self, handler: logging.FileHandler) -> None:
         """Go on with the old file where the new one cannot be had: no line is lost."""
         try:
-            stream = Path(handler.baseFilename).open("a")  # noqa: SIM115 - the handler closes it
+            with _made_private():
+                stream = Path(handler.baseFilename).open("a")  # noqa: SIM115 - the handler's
             if self.user and os.geteuid() == 0:
                 os.fchown(stream.fileno(), self.user.pw_uid, -1)
         except OSError as error:
@@ -54,3 +62,13 @@ class Logger(GunicornLogger):  # type: ignore[misc]
         old = handler.setStream(stream)
         if old is not None:
             old.close()
+
+
+@contextlib.contextmanager
+def _made_private() -> Iterator[None]:
+    """Make new files 0640: they hold the clients' addresses."""
+    before = os.umask(0o027)
+    try:
+        yield
+    finally:
+        os.umask(before)

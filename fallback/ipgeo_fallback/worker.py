@@ -1,15 +1,32 @@
 """gunicorn's gevent worker, but one that does not wait for idle connections when it is to end."""
 
 import contextlib
+from functools import partial
 from socket import MSG_PEEK, SHUT_RDWR
 
+from gevent.pool import Pool
 from gevent.server import StreamServer
 from gevent.socket import socket
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 
-# Accepts no more than it serves at once: what it had accepted as it ends would be lost. gunicorn
-# sees to that itself, but only where there are several workers.
-StreamServer.max_accept = 1
+_MOST_ACCEPTS = 100
+"""In one turn of the event loop, in which each connection that has a request is served too."""
+
+
+class _Listener(StreamServer):
+    """Accepts many at once, lest new connections starve under thousands of kept ones.
+
+    But when the worker is to end, no more than it serves: what it had accepted would be lost.
+    """
+
+    def __init__(self, worker: "Worker", listener: socket, spawn: Pool) -> None:
+        self._worker = worker
+        super().__init__(listener, partial(worker.handle, listener), spawn=spawn)
+
+    @property
+    def max_accept(self) -> int:  # type: ignore[override]
+        """How many connections to accept in one turn; gunicorn would have it 1."""
+        return _MOST_ACCEPTS if self._worker.alive else 1
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
@@ -23,6 +40,10 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """Take what gunicorn gives."""
         super().__init__(*args, **options)
         self._idle: set[socket] = set()
+
+    def server_class(self, listener: socket, *, spawn: Pool, **_others: object) -> _Listener:
+        """Return the server of a listening socket, as gunicorn asks for it."""
+        return _Listener(self, listener, spawn)
 
     def load_wsgi(self) -> None:
         """Load the application, and what else is not to be loaded by the master.
