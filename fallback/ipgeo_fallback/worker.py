@@ -4,13 +4,17 @@ import contextlib
 from functools import partial
 from socket import MSG_PEEK, SHUT_RDWR
 
+from gevent import sleep
 from gevent.pool import Pool
 from gevent.server import StreamServer
 from gevent.socket import socket
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 
-_MOST_ACCEPTS = 100
-"""In one turn of the event loop, in which each connection that has a request is served too."""
+_MOST_ACCEPTS = 10
+"""In one turn of the event loop, in which each connection that has a request is served too.
+
+With more, the worker that happens to be quick takes most connections, and the others idle.
+"""
 
 
 class _Listener(StreamServer):
@@ -77,6 +81,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self._check(req)  # type: ignore[arg-type]
         super().handle_request(listener_name, req, sock, addr)
         self._idle.add(sock)
+        # The next request may be there already: without this, a client that is quick enough is
+        # served on and on while others wait for seconds.
+        sleep(0)
 
     def handle_error(
         self, request: object, client: socket, peer: object, error: BaseException
