@@ -30,7 +30,7 @@ from support.blobs import (
     UTOPIA_IP,
     UTOPIA_OBJECT,
 )
-from support.client import Address, Reply, exchange, get, pipeline, post, request
+from support.client import Address, Reply, connect, exchange, get, pipeline, post, request
 from support.edge import Edge
 from support.places import short_folder
 from support.stack import Stack
@@ -925,6 +925,23 @@ def check_error(reply: Reply, case: Case) -> None:
 
 def error_body(code: str, message: str = "") -> bytes:
     return f'{{"error":{{"code":"{code}","message":"{message or MESSAGES[code]}"}}}}'.encode()
+
+
+@pytest.mark.provokes(TOO_LARGE)
+def test_continue_is_said_before_a_refusal_by_the_fallback_only(fiction: Stack) -> None:
+    asked = request("POST", PATH, "Content-Length: 99999999", "Expect: 100-continue")
+    assert exchange(fiction.edge.address, asked).status == 413
+    first = exchange(fiction.fallback.address, asked)
+    assert first.status == 100
+    assert first.body.startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_request_of_http_0_9(fiction: Stack) -> None:
+    """To this the edge answers with the body alone."""
+    for server, owed in ((EDGE, ATLANTIS_ARRAY), (FALLBACK, b"HTTP/1.1 400 ")):
+        with connect(address_of(fiction, server)) as connection:
+            connection.sendall(b"GET %s?ip=1.2.3.4\r\n" % PATH.encode())
+            assert connection.recv(len(owed)) == owed
 
 
 def test_the_table_names_no_case_twice() -> None:
