@@ -11,6 +11,7 @@ import logging
 import os
 import pwd
 import re
+import resource
 import runpy
 import sys
 from importlib.util import find_spec
@@ -72,6 +73,15 @@ def _user() -> pwd.struct_passwd | None:
         raise ValueError(f"IPGEO_USER: there is no user {name!r}") from None
 
 
+def _files() -> int:
+    """Let a process open as many files as it may, at most as many as nginx; return their number."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = min(hard, 65536) if hard != resource.RLIM_INFINITY else 65536
+    if soft < files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    return files
+
+
 def _executed(module: str) -> dict[str, Any]:
     """Return what a module of the application defines, without importing it."""
     package = find_spec("ipgeo_fallback")
@@ -95,12 +105,16 @@ except ValueError as error:
     sys.exit(f"gunicorn.conf.py: {error}")
 
 wsgi_app = "ipgeo_fallback:create_app()"
-# nginx's workers, whoever they run as, connect to the socket: the folder decides who gets there.
-umask = 0
+# The socket is made for its owner and group alone; `when_ready` gives it to the workers' group, as
+# which nginx's workers run too. Who gets there could fill it, and is believed who the client is.
+umask = 0o117
 pidfile = str(_var / "fallback.pid")
 worker_class = _executed("worker.py")["Worker"]
 # The heartbeat is a file's time stamp; on a slow disk it would stop the event loop.
 worker_tmp_dir = _shared_memory if os.access(_shared_memory, os.W_OK) else None
+# An edge may have thousands of connections here, each of them a file; so may clients.
+worker_connections = min(8192, _files() - 100)
+backlog = 4096  # as nginx's
 preload_app = False  # a HUP is to load new code
 control_socket_disable = True
 
@@ -112,8 +126,9 @@ max_requests_jitter = 20_000
 # Clients' headers about TLS would contradict nginx's and be refused; the application asks for none.
 secure_scheme_headers: dict[str, str] = {}
 limit_request_line = 8190  # as long as nginx's
-limit_request_fields = 32768  # gunicorn's most: nginx has no limit on their number
-limit_request_field_size = 8192  # nginx has buffers of that size
+# Of headers gunicorn's own limits hold, by which one request has at most 0.8 MB of them: it reads
+# them anew with each packet. nginx sends only those that are needed here.
+forwarder_headers = ""  # nobody says by a header where the application is
 
 logger_class = _executed("logger.py")["Logger"]
 logger_class.user = _worker_user
@@ -131,6 +146,23 @@ class _Worker(Protocol):
     log: _Log
     tmp: BinaryIO
     wsgi: "Flask"
+
+
+class _Listener(Protocol):
+    cfg_addr: object
+
+
+class _Master(Protocol):
+    LISTENERS: list[_Listener]
+
+
+def when_ready(server: _Master) -> None:
+    """Open the unix sockets to the workers' group."""
+    if _worker_user:
+        for listener in server.LISTENERS:
+            if isinstance(listener.cfg_addr, str):
+                # Whoever may write in the folder could have put a link in the socket's place.
+                os.chown(listener.cfg_addr, -1, _worker_user.pw_gid, follow_symlinks=False)
 
 
 def post_fork(_server: object, worker: _Worker) -> None:

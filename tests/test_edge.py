@@ -155,7 +155,8 @@ def test_what_is_no_file_stops_nobody(folder: Path, make: Any) -> None:
 
 
 def lines(server: Edge, text: str) -> list[str]:
-    return [line for line in server.error_log.text().splitlines() if text in line]
+    logged = server.error_log.text() + server.request_log.text()
+    return [line for line in logged.splitlines() if text in line]
 
 
 def numbered_answers(count: int) -> list[tuple[str, bytes]]:

@@ -5,11 +5,14 @@ import json
 import logging
 import os
 import pwd
+import runpy
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +28,8 @@ from ipgeo_fallback.question import ARRAY, OBJECT, Question, from_body, from_que
 from ipgeo_fallback.settings import Settings, parse_batch_limit, parse_size
 from support import blobs, wait
 from support.client import connect, get, post, request
-from support.gunicorn import Gunicorn
+from support.gunicorn import SOURCE, Gunicorn
+from support.places import free_port
 from support.process import children
 
 PATH = "/api/ip_query"
@@ -235,12 +239,17 @@ def test_an_unexpected_exception(
     blob: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = create_app(Settings(blob))
-    monkeypatch.setattr(holder_of(app), "view", lambda: 1 // 0)
+
+    def fail() -> None:
+        raise ZeroDivisionError(f"at {blobs.ATLANTIS_IP}")
+
+    monkeypatch.setattr(holder_of(app), "view", fail)
     reply = app.test_client().get(QUERY)
     assert reply.status_code == 500
     assert reply.content_type == "application/json"
     assert reply.json == {"error": {"code": "internal", "message": "internal error"}}
     assert "ZeroDivisionError" in caplog.text
+    assert ", in fail" in caplog.text
     assert blobs.ATLANTIS_IP not in caplog.text, "addresses are personal data"
 
 
@@ -347,12 +356,74 @@ def test_missing_blob_does_not_stop_gunicorn(folder: Path) -> None:
         wait.until(lambda: get(server.address, QUERY).status == 200, "it is found", seconds=3)
 
 
+def mode_of(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+@as_root
+def test_the_socket_is_open_to_the_serving_group_only(folder: Path, blob: Path) -> None:
+    """Also while it is made: who polls for it never sees it open to others."""
+    user, other = pwd.getpwnam("www-data"), pwd.getpwnam("nobody")
+    with Gunicorn(folder, blob, IPGEO_USER=user.pw_name) as server:
+        status = (folder / "fallback.sock").stat()
+        assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (0, user.pw_gid, 0o660)
+        for ids, answer in (
+            ((user.pw_uid, user.pw_gid), "connected"),
+            ((other.pw_uid, other.pw_gid), "PermissionError"),
+        ):
+            done = subprocess.run(
+                ["python3", "-c", CONNECT, str(server.address)],
+                user=ids[0],
+                group=ids[1],
+                extra_groups=[],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            assert done.stdout.strip() == answer
+
+
+CONNECT = """
+import socket, sys
+try:
+    socket.socket(socket.AF_UNIX).connect(sys.argv[1])
+    print("connected")
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.fixture
+def conf(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What gunicorn.conf.py defines; it writes into the environment."""
+    monkeypatch.setenv("IPGEO_BLOB", "/none.blob")
+    return runpy.run_path(str(SOURCE / "gunicorn.conf.py"))
+
+
+def test_the_socket_is_never_open_to_others(folder: Path, blob: Path, conf: dict[str, Any]) -> None:
+    """bind() makes it with this mode; `when_ready` changes its group, and nothing changes it."""
+    assert 0o777 & ~conf["umask"] == 0o660
+    with Gunicorn(folder, blob):
+        assert mode_of(folder / "fallback.sock") == 0o660
+
+
+@as_root
+def test_a_link_in_the_sockets_place_is_not_followed(folder: Path, conf: dict[str, Any]) -> None:
+    """Whoever may write in its folder could have root give away any file."""
+    secret, place = folder / "secret", folder / "fallback.sock"
+    secret.touch(0o600)
+    place.symlink_to(secret)
+    listener = SimpleNamespace(cfg_addr=str(place))
+    conf["when_ready"](SimpleNamespace(LISTENERS=[listener]))
+    assert secret.stat().st_gid == 0
+    assert place.lstat().st_gid == pwd.getpwnam("www-data").pw_gid
+
+
 def test_files_and_logs(folder: Path, blob: Path) -> None:
     log = folder / "access.log"
     with Gunicorn(folder, blob, IPGEO_FALLBACK_ACCESS_LOG=log) as server:
         assert int((folder / "fallback.pid").read_text()) == server.pid
-        mode = (folder / "fallback.sock").stat().st_mode & 0o777
-        assert mode == 0o777, "nginx's workers may connect"
+        assert mode_of(log) == 0o640, "it holds the clients' addresses"
         assert get(server.address, QUERY).status == 200
         wait.until(lambda: PATH in log.read_text(), "the request is logged")
         assert blobs.ATLANTIS_IP not in log.read_text() + server.output.text()
@@ -364,6 +435,22 @@ def test_body_limit_of_the_environment(folder: Path, blob: Path) -> None:
         body = b'{"ip":"1.2.3.4"}'
         assert post(server.address, PATH, body.ljust(1024)).status == 200
         assert post(server.address, PATH, body.ljust(1025)).status == 413
+
+
+def test_an_unfinished_header_keeps_nobody_waiting(folder: Path, blob: Path) -> None:
+    """However much of it has come: there is one worker, and it reads on as packets come."""
+    headers = b"GET / HTTP/1.1\r\n" + b"".join(
+        b"X%d: %s\r\n" % (n, b"x" * 8000) for n in range(2000)
+    )
+    address = ("127.0.0.1", free_port())
+    bind = f"{address[0]}:{address[1]}"
+    with Gunicorn(folder, blob, IPGEO_FALLBACK_BIND=bind) as server:
+        with connect(server.address) as unfinished:
+            with contextlib.suppress(OSError):  # refused before all is sent
+                unfinished.sendall(headers)
+            assert get(server.address, QUERY).body == blobs.ATLANTIS_ARRAY
+            assert unfinished.recv(12) == b"HTTP/1.1 400"
+        assert "LimitRequestHeaders" in server.output.text()
 
 
 @pytest.mark.parametrize(

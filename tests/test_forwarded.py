@@ -205,7 +205,7 @@ def test_several_headers_are_one_list(folder: Path, blob: Path) -> None:
         ("forged, " * 1000, 200),
         ("fe80::1%\xa0forged", 200),
         ("forged\x1b[31m", 400),
-        ("forged, " * 10_000, 431),
+        ("forged, " * 10_000, 400),
     ],
 )
 def test_nothing_of_a_hostile_header_is_logged(

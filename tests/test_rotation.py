@@ -24,7 +24,13 @@ LIMIT = 100 * 1024
 SECONDS = 120
 
 LOGROTATE = "/usr/sbin/logrotate"  # not in every user's PATH
-ROTATED = ("access.log", "error.log", "fallback-access.log", "fallback-error.log")
+ROTATED = (
+    "access.log",
+    "error.log",
+    "request-errors.log",
+    "fallback-access.log",
+    "fallback-error.log",
+)
 BATCH = 100
 
 

@@ -218,7 +218,7 @@ def test_what_one_worker_learns_all_know(folder: Path) -> None:
                 with stopped([worker]):
                     for _ in range(4):
                         assert get(edge.address, QUERY).status == 200
-            assert len(re.findall(REFUSED, edge.error_log.text())) == 1
+            assert len(re.findall(REFUSED, edge.request_log.text())) == 1
 
 
 class Dying:
@@ -294,7 +294,7 @@ def test_nodes_that_are_back_before_they_are_asked_again(folder: Path, blob: Pat
             assert_unavailable(edge.address)
         with running(*nodes):
             assert_fallback_answers(edge.address)
-        assert "no live upstreams" in edge.error_log.text()
+        assert "no live upstreams" in edge.request_log.text()
 
 
 def test_words_of_gunicorns_own(folder: Path, blob: Path) -> None:

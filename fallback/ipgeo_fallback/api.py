@@ -11,23 +11,30 @@ from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed
 from ipgeo.address import format_ipv4
 from ipgeo_fallback import question
 from ipgeo_fallback.errors import (
+    BAD_REQUEST,
     BODY_TOO_LARGE,
     BY_STATUS,
+    HEADERS,
     INTERNAL,
     INVALID_IP,
+    JSON,
     NO_DATA,
     UNAVAILABLE,
     Fault,
     RefusedError,
 )
-from ipgeo_fallback.holder import Holder, View
+from ipgeo_fallback.holder import Holder, Trouble, View
+from ipgeo_fallback.private import raised, shown
 from ipgeo_fallback.question import ARRAY, Batch, Question
 from ipgeo_fallback.settings import Settings
 
-_HEADERS = {"Cache-Control": "no-cache", "X-IPGeo-Served-By": "fallback"}
-_JSON, _NDJSON = "application/json", "application/x-ndjson"
+_QUERY = "/api/ip_query"
+_NDJSON = "application/x-ndjson"
+_MOST_LENGTH = (1 << 63) - 1
+"""The longest body, in bytes, that nginx can think of."""
 
 _MEDIA_TYPE = re.compile(r"\s*([^;\s]*)", re.ASCII)
+_QUOTED = re.compile(r'"[^"]*"')
 
 
 def install(app: Flask, holder: Holder, settings: Settings) -> None:
@@ -37,15 +44,19 @@ def install(app: Flask, holder: Holder, settings: Settings) -> None:
         return _post(holder, settings) if request.method == "POST" else _get(holder)
 
     def readyz() -> Response:
-        return _readyz(_loaded(holder))
+        return _readyz(_loaded(holder), holder.trouble)
 
-    def refuse_length() -> Response | None:
+    def look_at_body() -> Response | None:
         # As nginx: by the header alone, whatever the path and the method.
-        too_long = (request.content_length or 0) > settings.body_limit
-        return _fault(BODY_TOO_LARGE) if too_long else None
+        length = request.content_length or 0
+        if length > settings.body_limit:
+            return _fault(BODY_TOO_LARGE if length <= _MOST_LENGTH else BAD_REQUEST)
+        if request.method != "POST" or request.path != _QUERY:
+            _read(settings.body_limit)  # for its framing; nobody needs it
+        return None
 
-    app.before_request(refuse_length)
-    _route(app, "/api/ip_query", ip_query, "GET", "HEAD", "POST")
+    app.before_request(look_at_body)
+    _route(app, _QUERY, ip_query, "GET", "HEAD", "POST")
     _route(app, "/healthz", _healthz, "GET", "HEAD")
     _route(app, "/readyz", readyz, "GET", "HEAD")
     app.register_error_handler(RefusedError, lambda error: _fault(error.fault))
@@ -72,7 +83,7 @@ def _get(holder: Holder) -> Response:
     text = _found(view, asked)
     tag = f'"{view.blob.build_id}"'
     if _none_match(request.headers.get("If-None-Match", ""), tag):
-        response = Response(status=HTTPStatus.NOT_MODIFIED, headers=_HEADERS)
+        response = Response(status=HTTPStatus.NOT_MODIFIED, headers=HEADERS)
         del response.headers["Content-Type"]
     else:
         response = _answer(text)
@@ -81,8 +92,11 @@ def _get(holder: Holder) -> Response:
 
 
 def _post(holder: Holder, settings: Settings) -> Response:
+    media_type = request.headers.get("Content-Type", "")
+    if "," in _QUOTED.sub("", media_type):
+        raise BadRequest  # two, joined by a proxy
     body = _body(settings.body_limit)
-    if _is_text(request.headers.get("Content-Type", "")):
+    if _is_text(media_type):
         lines = question.from_lines(request.query_string, body, settings.batch_limit)
         texts = _texts(_loaded(holder), lines)
         return _answer(b"".join(text + b"\n" for text in texts), media_type=_NDJSON)
@@ -99,15 +113,21 @@ def _is_text(media_type: str) -> bool:
 
 
 def _body(limit: int) -> bytes:
-    """Return the request's body; at most one byte more than ``limit`` is ever read."""
+    """Return the request's body, which has at most ``limit`` bytes."""
+    body = _read(limit)
+    if len(body) > limit:
+        raise RefusedError(BODY_TOO_LARGE)
+    return body
+
+
+def _read(limit: int) -> bytes:
+    """Read the request's body, at most one byte more than ``limit``."""
     try:
         body: bytes = request.stream.read(limit + 1)
     except HTTPException:
         raise
     except Exception as error:  # whatever the server raises for a body that breaks HTTP
         raise BadRequest from error
-    if len(body) > limit:
-        raise RefusedError(BODY_TOO_LARGE)
     return body
 
 
@@ -120,7 +140,7 @@ def _found(view: View, asked: Question) -> bytes:
 
 def _texts(view: View, asked: Batch) -> Iterator[bytes]:
     """Yield the answer of each address, or an error in its place, all from ``view``."""
-    invalid_ip, no_data = _error(INVALID_IP), _error(NO_DATA)
+    invalid_ip, no_data = INVALID_IP.body, NO_DATA.body
     for address in asked.addresses:
         if address is None:
             yield invalid_ip
@@ -148,18 +168,18 @@ def _healthz() -> Response:
     return _answer(b'{"status":"ok"}')
 
 
-def _readyz(view: View) -> Response:
-    return _answer(
-        _dump(
-            {
-                "status": "ready",
-                "build_id": view.blob.build_id,
-                "generation": view.generation,
-                "runs": view.blob.runs,
-                "data_age": view.data_age,
-            }
-        )
-    )
+def _readyz(view: View, trouble: Trouble | None) -> Response:
+    state = {
+        "status": "ready",
+        "build_id": view.blob.build_id,
+        "generation": view.generation,
+        "runs": view.blob.runs,
+        "data_age": view.data_age,
+        "refresh": "failing" if trouble else "ok",
+    }
+    if trouble:
+        state |= {"refresh_error": trouble.kind, "refresh_message": trouble.reason}
+    return _answer(json.dumps(state, separators=(",", ":")).encode())
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -171,22 +191,14 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    # Without the query: addresses are personal data.
-    current_app.logger.error("%s %s failed", request.method, request.path, exc_info=error)
+    what = shown(request.method), shown(request.path), raised(error)
+    current_app.logger.error("%s %s failed: %s", *what)
     return _fault(INTERNAL)
 
 
 def _fault(fault: Fault) -> Response:
-    return _answer(_error(fault), fault.status)
+    return _answer(fault.body, fault.status)
 
 
-def _error(fault: Fault) -> bytes:
-    return _dump({"error": {"code": fault.code, "message": fault.message}})
-
-
-def _answer(body: bytes, status: int = HTTPStatus.OK, media_type: str = _JSON) -> Response:
-    return Response(body, status, _HEADERS, content_type=media_type)
-
-
-def _dump(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+def _answer(body: bytes, status: int = HTTPStatus.OK, media_type: str = JSON) -> Response:
+    return Response(body, status, HEADERS, content_type=media_type)

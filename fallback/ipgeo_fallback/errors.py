@@ -1,10 +1,16 @@
 """What the service refuses: one table of codes, statuses and messages.
 
 The messages are the edge's to the letter: lua/ipgeo/api.lua has those of its own refusals, and
-nginx/json-errors.conf those of nginx (bad_request, not_found, body_too_large, internal).
+nginx/json-errors.conf those of nginx (bad_request, not_found, body_too_large, uri_too_long,
+internal, not_implemented, http_version_not_supported).
 """
 
+import json
 from typing import NamedTuple
+
+HEADERS = {"Cache-Control": "no-cache", "X-IPGeo-Served-By": "fallback"}
+"""What every answer carries."""
+JSON = "application/json"
 
 
 class Fault(NamedTuple):
@@ -13,6 +19,12 @@ class Fault(NamedTuple):
     status: int
     code: str
     message: str
+
+    @property
+    def body(self) -> bytes:
+        """The answer's body."""
+        error = {"error": {"code": self.code, "message": self.message}}
+        return json.dumps(error, separators=(",", ":")).encode()
 
 
 MISSING_IP = Fault(400, "missing_ip", "the argument ip is missing")
@@ -30,9 +42,14 @@ BAD_REQUEST = Fault(400, "bad_request", "the request is not valid HTTP, or a hea
 NOT_FOUND = Fault(404, "not_found", "there is nothing at this path")
 METHOD_NOT_ALLOWED = Fault(405, "method_not_allowed", "this path does not take this method")
 BODY_TOO_LARGE = Fault(413, "body_too_large", "the request body is too large")
+URI_TOO_LONG = Fault(414, "uri_too_long", "the request line is too long")
 INTERNAL = Fault(500, "internal", "internal error")
 NO_DATA = Fault(501, "no_data", "the database has nothing for this address")
+NOT_IMPLEMENTED = Fault(501, "not_implemented", "this transfer encoding is not implemented")
 UNAVAILABLE = Fault(503, "unavailable", "no database is loaded")
+HTTP_VERSION_NOT_SUPPORTED = Fault(
+    505, "http_version_not_supported", "this version of HTTP is not supported"
+)
 
 BY_STATUS = {
     fault.status: fault for fault in (BAD_REQUEST, NOT_FOUND, METHOD_NOT_ALLOWED, BODY_TOO_LARGE)

@@ -1,15 +1,16 @@
 """The blob in memory, and the one reference that a newer one replaces."""
 
-import contextlib
+import errno
 import logging
 import os
-import stat
 import time
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from ipgeo.blob import Blob
+from ipgeo.blob import Blob, read_content
 from ipgeo.errors import BlobError
+from ipgeo.files import NotRegularError
+from ipgeo_fallback.way import MovedError, Way
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +43,16 @@ class View(NamedTuple):
         return max(0, int(time.time() - self.mtime))
 
 
+class Trouble(NamedTuple):
+    """Why the last look at the file has found nothing to load.
+
+    ``kind`` is unreadable, refused, moved or unlinked; ``reason`` names no path.
+    """
+
+    kind: str
+    reason: str
+
+
 class Holder:
     """Loads the blob, follows its file and hands out the current view.
 
@@ -51,27 +62,23 @@ class Holder:
     def __init__(self, path: Path | None, interval: float = 1.0) -> None:
         """Hold the blob at ``path``, looking for a change at most every ``interval`` seconds.
 
-        Nothing is read before the first ``view()``.
+        Nothing is read before the first ``view()``. The way to it is held from now on: a worker
+        that drops its privileges later may not walk it again.
         """
         self._path = path
+        self._way = Way(path) if path else None
         self._interval = interval
         self._view: View | None = None
         self._next_look = float("-inf")
         self._loaded: _Identity | None = None
-        self._refused: _Identity | None = None
-        self._complaint = ""
-        self._folder: int | None = None
-        if path:
-            # Opened now: a worker that drops its privileges later may not come this way again,
-            # when a folder above this one is closed to it.
-            with contextlib.suppress(OSError):
-                self._folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+        self._refused: tuple[_Identity, str] | None = None
+        self.trouble: Trouble | None = None
 
     def view(self) -> View | None:
         """Return the current view; None while no blob could be loaded.
 
         A changed file is taken up here, at a request. One that is missing or damaged changes
-        nothing.
+        nothing but ``trouble``.
         """
         now = time.monotonic()
         if now >= self._next_look:
@@ -85,57 +92,74 @@ class Holder:
             try:
                 self._open().close()
             except OSError as error:
+                self.trouble = _trouble_of(error)
                 _log.warning("no newer blob can be loaded by this user: %s", error)
 
     def _look(self) -> None:
         """Load the file if it is not the one that was loaded or refused last."""
         try:
-            with self._open() as file:
-                seen = _identity(file)
-                if seen == self._loaded:
-                    self._complaint = ""
-                elif seen != self._refused:
-                    self._refused = seen
-                    self._load(file.read(), seen)
-        except BlobError as error:
-            self._complain(f"{self._path}: {error}")
-        except OSError as error:
-            self._complain(str(error))
+            self._load_if_new()
+        except (BlobError, OSError, MemoryError) as error:
+            self._complain(_trouble_of(error))
+        else:
+            self.trouble = None
 
-    def _load(self, data: bytes, identity: _Identity) -> None:
-        blob = Blob(data)
+    def _load_if_new(self) -> None:
+        with self._open() as file:
+            seen = _identity(file)
+            if self._refused and seen == self._refused[0]:
+                raise BlobError(self._refused[1])
+            if seen != self._loaded:
+                self._load(file, seen)
+            if not os.fstat(file.fileno()).st_nlink:
+                raise FileNotFoundError(errno.ENOENT, "the file was deleted while it is served")
+
+    def _load(self, file: BinaryIO, identity: _Identity) -> None:
+        """Take up the file. Only bad bytes are remembered: what cannot be read may be a whim."""
+        try:
+            blob = Blob(read_content(file))
+        except BlobError as error:
+            self._refused = identity, str(error)
+            raise
         self._loaded, self._refused = identity, None
-        self._complaint = ""
         generation = self._view.generation + 1 if self._view else 1
         self._view = View(blob, generation, identity.mtime_ns / 1e9)
         _log.info("loaded blob %s, %d runs", blob.build_id, blob.runs)
 
-    def _complain(self, complaint: str) -> None:
+    def _complain(self, trouble: Trouble) -> None:
         """Log why the file is not loaded: once for each reason, not at every look."""
-        if complaint != self._complaint:
+        if trouble != self.trouble:
             state = "the loaded blob stays" if self._view else "no blob is loaded"
-            _log.warning("%s: %s", state, complaint)
-            self._complaint = complaint
+            place = f"{self._path}: " if self._path else ""
+            _log.warning("%s: %s%s", state, place, trouble.reason)
+            self.trouble = trouble
 
     def _open(self) -> BinaryIO:
-        """Open the blob's file: by its path, else through its folder."""
-        descriptor = self._descriptor()
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise BlobError("not a regular file")
-        return os.fdopen(descriptor, "rb")
+        """Open the blob's file; one that is being replaced just now, once more."""
+        if self._way is None:
+            raise FileNotFoundError(errno.ENOENT, "IPGEO_BLOB is not set")
+        file = self._way.open()
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()
+        return self._way.open()
 
-    def _descriptor(self) -> int:
-        if self._path is None:
-            raise FileNotFoundError("IPGEO_BLOB is not set")
-        # A FIFO in the file's place must not stop the process.
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-        try:
-            return os.open(self._path, flags)
-        except PermissionError:
-            if self._folder is None:
-                raise
-            return os.open(self._path.name, flags, dir_fd=self._folder)
+
+def _trouble_of(error: Exception) -> Trouble:
+    match error:
+        case BlobError():
+            return Trouble("refused", str(error))
+        case MemoryError():
+            return Trouble("unreadable", "there is not enough memory to load it")
+        case NotRegularError():
+            kind = "refused"
+        case MovedError():
+            kind = "moved"
+        case FileNotFoundError():
+            kind = "unlinked"
+        case _:
+            kind = "unreadable"
+    return Trouble(kind, getattr(error, "strerror", None) or type(error).__name__)
 
 
 def _identity(file: BinaryIO) -> _Identity:

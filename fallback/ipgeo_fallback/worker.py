@@ -1,15 +1,36 @@
 """gunicorn's gevent worker, but one that does not wait for idle connections when it is to end."""
 
 import contextlib
+from functools import partial
 from socket import MSG_PEEK, SHUT_RDWR
 
+from gevent import sleep
+from gevent.pool import Pool
 from gevent.server import StreamServer
 from gevent.socket import socket
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 
-# Accepts no more than it serves at once: what it had accepted as it ends would be lost. gunicorn
-# sees to that itself, but only where there are several workers.
-StreamServer.max_accept = 1
+_MOST_ACCEPTS = 10
+"""In one turn of the event loop, in which each connection that has a request is served too.
+
+With more, the worker that happens to be quick takes most connections, and the others idle.
+"""
+
+
+class _Listener(StreamServer):
+    """Accepts many at once, lest new connections starve under thousands of kept ones.
+
+    But when the worker is to end, no more than it serves: what it had accepted would be lost.
+    """
+
+    def __init__(self, worker: "Worker", listener: socket, spawn: Pool) -> None:
+        self._worker = worker
+        super().__init__(listener, partial(worker.handle, listener), spawn=spawn)
+
+    @property
+    def max_accept(self) -> int:  # type: ignore[override]
+        """How many connections to accept in one turn; gunicorn would have it 1."""
+        return _MOST_ACCEPTS if self._worker.alive else 1
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
@@ -23,6 +44,20 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """Take what gunicorn gives."""
         super().__init__(*args, **options)
         self._idle: set[socket] = set()
+
+    def server_class(self, listener: socket, *, spawn: Pool, **_others: object) -> _Listener:
+        """Return the server of a listening socket, as gunicorn asks for it."""
+        return _Listener(self, listener, spawn)
+
+    def load_wsgi(self) -> None:
+        """Load the application, and what else is not to be loaded by the master.
+
+        Later the worker may not be able to read it.
+        """
+        super().load_wsgi()
+        from ipgeo_fallback.malformed import check, refuse  # noqa: PLC0415
+
+        self._check, self._refuse = check, refuse
 
     def notify(self) -> None:
         """Give the heartbeat, once a second; when it is to end, close what is idle too."""
@@ -43,8 +78,18 @@ class Worker(GeventWorker):  # type: ignore[misc]
     ) -> None:
         """Answer a request. A connection that has carried none yet is not idle: it is new."""
         self._idle.discard(sock)
+        self._check(req)  # type: ignore[arg-type]
         super().handle_request(listener_name, req, sock, addr)
         self._idle.add(sock)
+        # The next request may be there already: without this, a client that is quick enough is
+        # served on and on while others wait for seconds.
+        sleep(0)
+
+    def handle_error(
+        self, request: object, client: socket, peer: object, error: BaseException
+    ) -> None:
+        """Answer a request that gunicorn refuses."""
+        self._refuse(self.log, request, client, peer, error)
 
 
 def _close_unless_asked(connection: socket) -> None:

@@ -11,7 +11,7 @@ local relay = require "ipgeo.relay"
 local store = require "ipgeo.store"
 
 
-local byte, find, match = string.byte, string.find, string.match
+local byte, find, gsub, match = string.byte, string.find, string.gsub, string.match
 local cast, copy, ffi_string = ffi.cast, ffi.copy, ffi.string
 local encode = cjson.encode
 local find_location, locate = blob.find, blob.locate
@@ -19,10 +19,12 @@ local collectgarbage = collectgarbage
 local floor, format, max = math.floor, string.format, math.max
 local ngx = ngx
 local print = ngx.print
-local clear_header = ngx.req.clear_header
+local clear_header, discard_body = ngx.req.clear_header, ngx.req.discard_body
+local exit, get_headers = ngx.exit, ngx.req.get_headers
 local get_body_data, get_body_file = ngx.req.get_body_data, ngx.req.get_body_file
 local get_method, read_body = ngx.req.get_method, ngx.req.read_body
 local header, var = ngx.header, ngx.var
+local pcall, type = pcall, type
 local lookup, read = store.lookup, store.read
 local parse, parse_at = ipv4.parse, ipv4.parse_at
 
@@ -91,6 +93,15 @@ local function send_error(code)
 end
 
 
+-- Lets go of the body of a request that needs none, before the answer begins: nginx would find only
+-- afterwards that its framing breaks HTTP, and close without a word.
+local function drop_body()
+    if not pcall(discard_body) then
+        exit(400)
+    end
+end
+
+
 local function refuse_method(allowed)
     header["Allow"] = allowed
     send_error("method_not_allowed")
@@ -98,9 +109,10 @@ end
 
 
 -- nginx's own filter looks at these whatever the answer is. It would answer 412 in the middle of
--- Lua's output, by which a worker may die.
+-- Lua's output, by which a worker may die, and take a date to outdo If-None-Match.
 local function ignore_preconditions()
     clear_header("If-Match")
+    clear_header("If-Modified-Since")
     clear_header("If-Unmodified-Since")
 end
 
@@ -373,10 +385,25 @@ local function answer_post()
 end
 
 
--- Refuses a method that /api/ip_query does not take; tells whether it has.
-local function has_refused_method()
+-- Whether there are two: nginx takes the first one, or, from 1.23 on, joins them by a comma.
+local function is_ambiguous(media_type)
+    if not media_type then
+        return false
+    end
+    local joined = find(media_type, ",", 1, true)
+        and find(gsub(media_type, '"[^"]*"', ""), ",", 1, true)
+    return joined or type(get_headers()["content-type"]) == "table"
+end
+
+
+-- Refuses what no server of ours answers at /api/ip_query; tells whether it has.
+local function has_refused()
     local method = get_method()
-    if method == "GET" or method == "HEAD" or method == "POST" then
+    if method == "POST" then
+        return is_ambiguous(var.content_type) and exit(400)
+    end
+    drop_body()
+    if method == "GET" or method == "HEAD" then
         return false
     end
     ignore_validators()
@@ -396,7 +423,7 @@ end
 
 -- While nothing is loaded a fallback answers.
 local function answer_query()
-    if has_refused_method() then
+    if has_refused() then
         return
     elseif not store.open() then
         return pass_on()
@@ -409,7 +436,7 @@ end
 
 -- Only if no fallback can answer, this worker does.
 local function answer_by_proxy()
-    if has_refused_method() then
+    if has_refused() then
         return
     elseif not store.open() then
         return pass_on()
@@ -431,7 +458,7 @@ end
 
 -- Answers /api/ip_query when `query` has failed.
 function _M.rescue()
-    if not has_refused_method() then
+    if not has_refused() then
         pass_on()
     end
     collect_garbage()
@@ -446,6 +473,7 @@ end
 
 
 local function is_get()
+    drop_body()
     ignore_validators()
     local method = get_method()
     return method == "GET" or method == "HEAD"

@@ -63,6 +63,8 @@ local function ask(location, asked, deadline)
         method = method,
         args = var.args,
         always_forward_body = true,
+        -- Another's is dropped, and its Content-Length with it.
+        body = method ~= METHODS.POST and "" or nil,
         ctx = asked,
     }
     local cut_short, foreign, refused = 0, 0, 0

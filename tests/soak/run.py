@@ -76,7 +76,8 @@ def run(plan: Plan, **settings: object) -> Result:
         with server:
             swaps = Swaps(server, path, truths, board, seed=plan.seed)
             result = _soak(plan, server, swaps, truths, board)
-        logs = [server.output] + ([server.error_log] if isinstance(server, Edge) else [])
+        edge_logs = [server.error_log, server.request_log] if isinstance(server, Edge) else []
+        logs = [server.output, *edge_logs]
         result.error_lines = [line for log in logs for line in log.take()]
     return result
 

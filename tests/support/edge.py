@@ -27,6 +27,7 @@ class Edge(Server):
         self._conf = conf
         self.port = free_port()
         self.error_log = Log(folder / "log" / "error.log", NGINX)
+        self.request_log = Log(folder / "log" / "request-errors.log", NGINX)
         self.access_log = folder / "log" / "access.log"
         self._settings: dict[str, object] = {
             "IPGEO_VAR": folder,
@@ -80,6 +81,7 @@ class Edge(Server):
     def _close_logs(self) -> None:
         super()._close_logs()
         self.error_log.close()
+        self.request_log.close()
 
 
 def _program(pid: int) -> str:

@@ -1,0 +1,69 @@
+"""Many connections: by counts alone, for how quick a server is depends on the machine.
+
+A request may take 5 s, tens of times what a right server needs on an idle machine.
+"""
+
+import contextlib
+import re
+import resource
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support import blobs
+from support.client import connect, request
+from support.gunicorn import Gunicorn
+from support.places import free_port
+
+QUERY = f"/api/ip_query?ip={blobs.ATLANTIS_IP}"
+SECONDS = 10
+
+
+def wrk(port: int, connections: int, *options: str) -> str:
+    """Load a server; return what wrk says."""
+    url = f"http://127.0.0.1:{port}{QUERY}"
+    command = ["wrk", "-t2", f"-c{connections}", f"-d{SECONDS}s", "--timeout", "5s", *options, url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout
+
+
+def assert_faultless(said: str) -> None:
+    """All were answered, rightly, in time; wrk tells of anything else in a line of its own."""
+    found = re.search(r"(\d+) requests in ", said)
+    assert found, said
+    assert int(found[1]) > 0, said
+    assert "Socket errors" not in said, said
+    assert "Non-2xx" not in said, said
+
+
+@pytest.mark.parametrize(
+    ("connections", "options"),
+    [(500, ()), (100, ("-H", "Connection: close"))],
+    ids=["kept", "churn"],
+)
+def test_the_fallback_leaves_nobody_waiting(
+    folder: Path, connections: int, options: tuple[str, ...]
+) -> None:
+    blob = folder / "test.blob"
+    blob.write_bytes(blobs.fictional())
+    port = free_port()
+    with Gunicorn(folder, blob, IPGEO_FALLBACK_BIND=f"127.0.0.1:{port}", IPGEO_FALLBACK_WORKERS=2):
+        assert_faultless(wrk(port, connections, *options))
+
+
+def test_the_fallback_keeps_thousands_of_connections(folder: Path) -> None:
+    """More than gunicorn's default of a worker: those beyond it would wait for others to close."""
+    blob = folder / "test.blob"
+    blob.write_bytes(blobs.fictional())
+    port = free_port()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with (
+        Gunicorn(folder, blob, IPGEO_FALLBACK_BIND=f"127.0.0.1:{port}") as server,
+        contextlib.ExitStack() as kept,
+    ):
+        for number in range(1500):
+            connection = kept.enter_context(connect(server.address))
+            connection.sendall(request("GET", "/healthz", close=False))
+            assert connection.recv(12) == b"HTTP/1.1 200", number
