@@ -80,8 +80,8 @@ def frozen(pids: Sequence[int]) -> Iterator[None]:
         for pid in pids:
             with suppress(TimeoutError):
                 wait.until(partial(_is_at_work, pid), "it works", _AT_WORK_SECONDS)
-            os.kill(pid, signal.SIGSTOP)
             stopped.append(pid)
+            os.kill(pid, signal.SIGSTOP)
         yield
     finally:
         for pid in stopped:
