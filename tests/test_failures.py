@@ -30,8 +30,8 @@ services:
 PROXY = {"IPGEO_MODE": "proxy", "IPGEO_TEST_BLOB": BLOB}
 NO_DATA = {"IPGEO_MODE": "edge", "IPGEO_TEST_BLOB": "/nonexistent"}
 
-NEW = "test-new"
-BROKEN = "test-broken"
+NEW = f"{engine.TAG}-new"
+BROKEN = f"{engine.TAG}-broken"
 DOCKERFILES = {
     NEW: "LABEL ipgeo.test=new",
     # It starts, but answers nobody.
@@ -191,7 +191,7 @@ def test_stopped(nodes: Project, truth: SourceTruth) -> None:
 
 @pytest.fixture
 def image(project: Project, folder: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The tag of an image that differs from the tests' own; afterwards the old one is back."""
+    """The tag of an image that differs from the run's own; afterwards the old one is back."""
     tag = request.param
     (folder / tag).mkdir(exist_ok=True)
     base = f"FROM ipgeo-fallback:{engine.TAG}\n"
@@ -215,7 +215,7 @@ def images(project: Project) -> list[str]:
 
 @pytest.mark.provokes(NOBODY_LEFT)
 @pytest.mark.parametrize("through", [PROXY], indirect=True, ids=["proxy"])
-@pytest.mark.parametrize("image", [NEW], indirect=True)
+@pytest.mark.parametrize("image", [NEW], indirect=True, ids=["new"])
 def test_rolled(nodes: Project, truth: SourceTruth, image: str) -> None:
     with under_load(nodes.address, [truth], case(nodes, "all three replaced")) as pressure:
         pressure.go_on(1)
@@ -228,7 +228,7 @@ def test_rolled(nodes: Project, truth: SourceTruth, image: str) -> None:
 
 @pytest.mark.provokes(NOBODY_LEFT)
 @pytest.mark.parametrize("through", [PROXY], indirect=True, ids=["proxy"])
-@pytest.mark.parametrize("image", [BROKEN], indirect=True)
+@pytest.mark.parametrize("image", [BROKEN], indirect=True, ids=["broken"])
 def test_a_bad_image_replaces_one_only(nodes: Project, truth: SourceTruth, image: str) -> None:
     before = [nodes.container(service) for service in FALLBACKS[1:]]
     with under_load(nodes.address, [truth], case(nodes, "one replaced badly")) as pressure:
