@@ -79,7 +79,7 @@ class Stage:
             assert self.swaps.serves() == build_id
 
     def serves_again(self) -> None:
-        wait.until(lambda: self.swaps.serves() == self.build_id, "it serves", seconds=1)
+        wait.until(lambda: self.swaps.serves() == self.build_id, "it serves")
 
     @property
     def build_id(self) -> str:
@@ -322,7 +322,7 @@ def wait_for_new_worker(server: Server, before: list[int]) -> None:
         now = server.worker_pids()
         return len(now) == len(before) and now != before
 
-    wait.until(is_there, "the next worker", seconds=1)
+    wait.until(is_there, "the next worker")
 
 
 SLICE = "ipgeo: a slice"
