@@ -34,8 +34,8 @@ NEW = f"{engine.TAG}-new"
 BROKEN = f"{engine.TAG}-broken"
 DOCKERFILES = {
     NEW: "LABEL ipgeo.test=new",
-    # It starts, but answers nobody.
-    BROKEN: """ENTRYPOINT ["sleep", "1000"]
+    # Its settings are good and it starts, but it answers nothing.
+    BROKEN: """ENTRYPOINT ["sh", "-c", "[ \\"$0\\" = --check-config ] || sleep 1000"]
 CMD []
 STOPSIGNAL SIGKILL
 HEALTHCHECK --interval=1s --retries=1 --start-period=1s CMD ["healthy", "8000"]""",
@@ -197,12 +197,13 @@ def image(project: Project, folder: Path, request: pytest.FixtureRequest) -> Ite
     base = f"FROM ipgeo-fallback:{engine.TAG}\n"
     (folder / tag / "Dockerfile").write_text(base + DOCKERFILES[tag] + "\n")
     docker("build", "--tag", f"ipgeo-fallback:{tag}", str(folder / tag))
+    docker("tag", f"ipgeo-edge:{engine.TAG}", f"ipgeo-edge:{tag}")
     try:
         yield tag
     finally:
         # All at once, so that for a moment nobody is left.
         project.up(*FALLBACKS)
-        docker("image", "rm", f"ipgeo-fallback:{tag}")
+        docker("image", "rm", f"ipgeo-fallback:{tag}", f"ipgeo-edge:{tag}")
 
 
 def roll(project: Project, tag: str) -> engine.Done:

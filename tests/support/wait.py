@@ -7,7 +7,7 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 SECONDS = 60
-"""What an idle machine never needs and a busy one seldom: a deadline ends a test that has failed."""
+"""More than a busy machine needs: a deadline only ends a test that has failed."""
 
 _PAUSE = 0.01
 
