@@ -27,6 +27,8 @@ SECONDS = 120
 LOGROTATE = "/usr/sbin/logrotate"  # not in every user's PATH
 ROTATED = ("access.log", "error.log", "fallback-access.log", "fallback-error.log")
 BATCH = 100
+LETTERS = str.maketrans("0123456789", "abcdefghij")
+"""For numbers in the targets: what holds digits may be an address, which no log has."""
 
 
 def ask(address: Address, targets: list[str]) -> None:
@@ -44,7 +46,7 @@ def logged(files: Iterable[Path]) -> list[str]:
 
 
 def test_supervisor_keeps_every_file_under_the_limit(folder: Path) -> None:
-    targets = [f"/n/{number:05}" for number in range(REQUESTS)]
+    targets = [f"/n/{number:05}".translate(LETTERS) for number in range(REQUESTS)]
     with program(
         folder / "first",
         IPGEO_LOG_SIZE="100k",
@@ -95,7 +97,8 @@ def ask_until(stopped: Event, address: Address, name: str) -> list[str]:
     for batch in count():
         if stopped.is_set():
             return asked
-        targets = [f"/n/{name}/{batch}/{number}" for number in range(BATCH)]
+        numbers = (f"{batch}/{number}".translate(LETTERS) for number in range(BATCH))
+        targets = [f"/n/{name}/{number}" for number in numbers]
         ask(address, targets)
         asked += targets
     raise AssertionError("count() does not end")
@@ -112,15 +115,18 @@ class Kept:
 
     def _ask(self, numbers: Iterable[int]) -> None:
         for number in numbers:
-            target = f"/n/{self._name}/kept{number}/{len(self.asked)}"
+            target = f"{self._prefix(number)}{len(self.asked)}".translate(LETTERS)
             self._connections[number].sendall(request("GET", target, close=False))
             assert self._connections[number].recv(1 << 16)
             self.asked.append(target)
 
+    def _prefix(self, number: int) -> str:
+        return f"/n/{self._name}/kept/{number}/".translate(LETTERS)
+
     def are_all_logged_in(self, file: Path) -> bool:
         """Whether requests of each are there; those of which none is are asked once more."""
         lines = "\n".join(logged([file]))
-        missing = [n for n in range(CONNECTIONS) if f"/{self._name}/kept{n}/" not in lines]
+        missing = [n for n in range(CONNECTIONS) if self._prefix(n) not in lines]
         self._ask(missing)
         return not missing
 
