@@ -85,7 +85,7 @@ RUN [ -z "$EDGE_PACKAGES" ] || { apt-get update \
     && apt-get install -y --no-install-recommends $EDGE_PACKAGES \
     && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/*.log /var/log/apt; }
 RUN mkdir -m 1777 /run/ipgeo
-COPY docker/healthy docker/edge /usr/local/bin/
+COPY docker/healthy docker/edge docker/check /usr/local/bin/
 COPY nginx /opt/ipgeo/nginx
 COPY lua /opt/ipgeo/lua
 RUN chmod -R a+rX /opt/ipgeo /usr/local/bin

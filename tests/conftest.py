@@ -4,10 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support import blobs, containers, engine, figures, logs
 from support.places import short_folder
 from support.stack import Stack
+
+# How long an example takes says how busy the machine is, and nothing of what is tested.
+settings.register_profile("ipgeo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ipgeo")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -100,8 +105,12 @@ def real(real_blob: bytes) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def images() -> None:
-    """The three images, as they are now, tagged engine.TAG."""
+def images() -> Iterator[None]:
+    """The three images, as they are now, tagged engine.TAG; at the end of the run they go."""
     engine.require()
     engine.remove_abandoned()
-    engine.build_images()
+    try:
+        engine.build_images()
+        yield
+    finally:
+        engine.remove_own_images()

@@ -47,7 +47,19 @@ def test_docker_compose_takes_it_silently(compose: None, tmp_path: Path) -> None
     done = config(tmp_path)
     assert (done.status, done.err) == (0, "")
     services = yaml.safe_load(done.out)["services"]
-    assert set(services) == {"edge", "fallback1", "fallback2", "fallback3", "compiler"}
+    servers = {"edge", "fallback1", "fallback2", "fallback3"}
+    assert set(services) == servers | {"compiler", "check", "check-fallback"}
+
+
+def test_a_check_gets_what_its_service_gets(compose: None, tmp_path: Path) -> None:
+    services = yaml.safe_load(config(tmp_path).out)["services"]
+    for check, service in (("check", "edge"), ("check-fallback", "fallback1")):
+        for key in ("image", "environment", "logging", "pids_limit"):
+            assert services[check][key] == services[service][key], key
+        limits = [services[name]["deploy"]["resources"]["limits"] for name in (check, service)]
+        assert limits[0] == limits[1]
+        assert services[check]["network_mode"] == "none"
+        assert services[check]["deploy"]["replicas"] == 0
 
 
 def test_it_follows_the_published_schema() -> None:

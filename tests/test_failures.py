@@ -30,12 +30,12 @@ services:
 PROXY = {"IPGEO_MODE": "proxy", "IPGEO_TEST_BLOB": BLOB}
 NO_DATA = {"IPGEO_MODE": "edge", "IPGEO_TEST_BLOB": "/nonexistent"}
 
-NEW = "test-new"
-BROKEN = "test-broken"
+NEW = f"{engine.TAG}-new"
+BROKEN = f"{engine.TAG}-broken"
 DOCKERFILES = {
     NEW: "LABEL ipgeo.test=new",
-    # It starts, but answers nobody.
-    BROKEN: """ENTRYPOINT ["sleep", "1000"]
+    # Its settings are good and it starts, but it answers nothing.
+    BROKEN: """ENTRYPOINT ["sh", "-c", "[ \\"$0\\" = --check-config ] || sleep 1000"]
 CMD []
 STOPSIGNAL SIGKILL
 HEALTHCHECK --interval=1s --retries=1 --start-period=1s CMD ["healthy", "8000"]""",
@@ -191,18 +191,19 @@ def test_stopped(nodes: Project, truth: SourceTruth) -> None:
 
 @pytest.fixture
 def image(project: Project, folder: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The tag of an image that differs from the tests' own; afterwards the old one is back."""
+    """The tag of an image that differs from the run's own; afterwards the old one is back."""
     tag = request.param
     (folder / tag).mkdir(exist_ok=True)
     base = f"FROM ipgeo-fallback:{engine.TAG}\n"
     (folder / tag / "Dockerfile").write_text(base + DOCKERFILES[tag] + "\n")
     docker("build", "--tag", f"ipgeo-fallback:{tag}", str(folder / tag))
+    docker("tag", f"ipgeo-edge:{engine.TAG}", f"ipgeo-edge:{tag}")
     try:
         yield tag
     finally:
         # All at once, so that for a moment nobody is left.
         project.up(*FALLBACKS)
-        docker("image", "rm", f"ipgeo-fallback:{tag}")
+        docker("image", "rm", f"ipgeo-fallback:{tag}", f"ipgeo-edge:{tag}")
 
 
 def roll(project: Project, tag: str) -> engine.Done:
@@ -215,7 +216,7 @@ def images(project: Project) -> list[str]:
 
 @pytest.mark.provokes(NOBODY_LEFT)
 @pytest.mark.parametrize("through", [PROXY], indirect=True, ids=["proxy"])
-@pytest.mark.parametrize("image", [NEW], indirect=True)
+@pytest.mark.parametrize("image", [NEW], indirect=True, ids=["new"])
 def test_rolled(nodes: Project, truth: SourceTruth, image: str) -> None:
     with under_load(nodes.address, [truth], case(nodes, "all three replaced")) as pressure:
         pressure.go_on(1)
@@ -228,7 +229,7 @@ def test_rolled(nodes: Project, truth: SourceTruth, image: str) -> None:
 
 @pytest.mark.provokes(NOBODY_LEFT)
 @pytest.mark.parametrize("through", [PROXY], indirect=True, ids=["proxy"])
-@pytest.mark.parametrize("image", [BROKEN], indirect=True)
+@pytest.mark.parametrize("image", [BROKEN], indirect=True, ids=["broken"])
 def test_a_bad_image_replaces_one_only(nodes: Project, truth: SourceTruth, image: str) -> None:
     before = [nodes.container(service) for service in FALLBACKS[1:]]
     with under_load(nodes.address, [truth], case(nodes, "one replaced badly")) as pressure:

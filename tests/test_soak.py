@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -130,11 +130,25 @@ def test_all_answers_differ_everywhere() -> None:
 # The command
 
 
+COMMAND = ("-m", "soak")
+SIGNALLED_AT_FORK = (
+    "-c",
+    """
+import os, signal, sys
+from soak.__main__ import main
+number = getattr(signal, sys.argv.pop(1))
+os.register_at_fork(after_in_parent=lambda: os.killpg(0, number))
+main()
+""",
+)
+"""The command, which sends all processes a signal in the moment in which the client is forked."""
+
+
 @contextmanager
-def started(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
+def started(*arguments: str, program: Sequence[str] = COMMAND) -> Iterator["subprocess.Popen[str]"]:
     """The command in a process group of its own, of which nothing is left in the end."""
     soak = subprocess.Popen(
-        [sys.executable, "-m", "soak", *arguments],
+        [sys.executable, *program, *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -160,21 +174,51 @@ def test_the_command() -> None:
     assert "p99" in out
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+INTERRUPTS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+"""As Ctrl-C does: each signal reaches all processes of the terminal."""
+
+
+@INTERRUPTS
 def test_an_interrupt_stops_everything(number: signal.Signals) -> None:
-    """As Ctrl-C does: the signal reaches all processes of the terminal."""
     with started("--seconds", "300") as soak:
-        wait.until(lambda: len(children(soak.pid)) == 2, "nginx and the client run", seconds=20)
+        wait.until(lambda: len(children(soak.pid)) == 2, "nginx and the client run", seconds=60)
         nginx = next(pid for pid in children(soak.pid) if children(pid))
         folder = re.search(r"-p\W(/[\w/-]+)", Path(f"/proc/{nginx}/cmdline").read_text())
         assert folder
         os.killpg(soak.pid, number)
-        _, err = soak.communicate(timeout=30)
-        assert soak.returncode == 130
-        assert err == "interrupted; all processes are stopped\n"
+        assert_interrupted(soak)
         assert not Path(folder[1]).exists()
-        with pytest.raises(ProcessLookupError):
-            os.killpg(soak.pid, 0)
+
+
+@INTERRUPTS
+def test_an_interrupt_while_nginx_starts(number: signal.Signals) -> None:
+    with started("--seconds", "300") as soak:
+        wait.until(lambda: children(soak.pid), "nginx is being started", seconds=60)
+        os.killpg(soak.pid, number)
+        assert_interrupted(soak)
+
+
+@INTERRUPTS
+def test_an_interrupt_during_a_fork_is_not_lost(number: signal.Signals) -> None:
+    with started(number.name, "--seconds", "300", program=SIGNALLED_AT_FORK) as soak:
+        assert_interrupted(soak)
+
+
+def assert_interrupted(soak: "subprocess.Popen[str]") -> None:
+    """It ends as a program that was interrupted, and leaves no process."""
+    _, err = soak.communicate(timeout=60)
+    assert soak.returncode == 130, err
+    assert err == "interrupted; all processes are stopped\n"
+    # Those that lost their parent are there until process 1 has taken note of their end.
+    wait.until(lambda: not is_there(soak.pid), "nothing is left", seconds=60)
+
+
+def is_there(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize(
@@ -194,7 +238,7 @@ def test_what_the_command_ends_with(
         tally.fault(counts.pop("fault"), "an example")
     result = Result(seconds=1, tally=tally, **counts)
     monkeypatch.setattr("soak.__main__.run", lambda _plan: result)
-    monkeypatch.setattr("soak.__main__.end_on_signals", lambda: None)
+    monkeypatch.setattr("soak.interrupts.catch", lambda: None)
     done = CliRunner().invoke(main, ["--swaps", "3"])
     assert done.exit_code == status
     for text in (*tally.examples, *result.error_lines):

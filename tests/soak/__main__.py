@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from soak.run import Plan, Result, end_on_signals, run
+from soak import interrupts
+from soak.run import Plan, Result, run
 from soak.tally import FAULTS, percentile
 from soak.traffic import KINDS
 
@@ -43,14 +44,17 @@ def main(interval: float | None, hup: bool, **options: Any) -> None:
         raise click.UsageError("--fallback refreshes by its timer alone")
     if plan.freeze and (hup or plan.fallback or plan.workers < 2):
         raise click.UsageError("--freeze is for the edge with two workers or more, without --hup")
-    end_on_signals()
+    interrupts.catch()
     try:
         result = run(plan)
-    except KeyboardInterrupt:
-        click.echo("interrupted; all processes are stopped", err=True)
-        sys.exit(130)
-    except RuntimeError as error:
-        raise click.ClickException(str(error)) from error
+    except (KeyboardInterrupt, OSError, RuntimeError) as error:
+        # Ctrl-C reaches the server too: that it ends is no error then.
+        if interrupts.came():
+            click.echo("interrupted; all processes are stopped", err=True)
+            sys.exit(130)
+        if isinstance(error, RuntimeError):
+            raise click.ClickException(str(error)) from error
+        raise
     _report(plan, result)
     sys.exit(0 if result.good else 1)
 

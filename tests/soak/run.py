@@ -1,12 +1,12 @@
 """A whole run: a server of its own, swaps under load, and what came of it."""
 
 import random
-import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from soak import interrupts
 from soak.board import Board
 from soak.load import Load
 from soak.swaps import Swaps, frozen
@@ -67,7 +67,8 @@ class Result:
 
 def run(plan: Plan, **settings: object) -> Result:
     """Do it; ``settings`` are further environment variables (IPGEO_...) of the server."""
-    truths = make(plan.sizes, plan.seed)
+    with interrupts.taken():
+        truths = make(plan.sizes, plan.seed)
     board = Board(first=0)
     with short_folder() as folder:
         path = folder / "served.blob"
@@ -109,17 +110,18 @@ def _soak(
 ) -> Result:
     chance = random.Random(plan.seed)
     pause = _HUP_PAUSE if plan.interval is None else plan.interval
-    load = Load(
-        server.address,
-        truths,
-        board,
-        seed=plan.seed,
-        connections=plan.connections,
-        processes=plan.processes,
-        batch=plan.batch,
-    )
+    with interrupts.taken():
+        load = Load(
+            server.address,
+            truths,
+            board,
+            seed=plan.seed,
+            connections=plan.connections,
+            processes=plan.processes,
+            batch=plan.batch,
+        )
     result = Result()
-    with load:
+    with load, interrupts.taken():
         begin = time.monotonic()
         time.sleep(plan.steady)
         while result.swaps < plan.swaps or time.monotonic() - begin < plan.seconds:
@@ -137,16 +139,3 @@ def _soak(
         result.tally = load.finish()
     result.seen = swaps.seen
     return result
-
-
-def end_on_signals() -> None:
-    """Let SIGINT and SIGTERM stop everything in good order.
-
-    SIGINT too: Python leaves it ignored where a shell has started this in the background.
-    """
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, interrupt)

@@ -79,15 +79,17 @@ def frozen(pids: Sequence[int]) -> Iterator[None]:
     try:
         for pid in pids:
             with suppress(TimeoutError):
-                wait.until(partial(_is_at_work, pid), "it works", _AT_WORK_SECONDS)
-            os.kill(pid, signal.SIGSTOP)
+                wait.until(partial(_is_in, "R", pid), "it works", _AT_WORK_SECONDS)
             stopped.append(pid)
+            os.kill(pid, signal.SIGSTOP)
+        for pid in pids:
+            # A system call that has begun comes to its end before the process stops.
+            wait.until(partial(_is_in, "T", pid), "it stands still")
         yield
     finally:
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
 
 
-def _is_at_work(pid: int) -> bool:
-    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    return state == "R"
+def _is_in(state: str, pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == state

@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple
 Address = tuple[str, int] | Path
 """Where a server listens: host and port, or a unix socket."""
 
-_TIMEOUT = 10
+_TIMEOUT = 60
 _BATCH = 200
 
 

@@ -60,11 +60,11 @@ class Edge(Server):
         """Return the process ids of the workers; nginx/follow-names is another child."""
         return [pid for pid in children(self.pid) if _program(pid) == _program(self.pid)]
 
-    def wait_until_ready(self, seconds: float = 10) -> None:
+    def wait_until_ready(self, seconds: float = wait.SECONDS) -> None:
         """Return when a generation is loaded."""
         wait.until(self._ready, "/readyz says 200", seconds)
 
-    def hup(self, seconds: float = 10) -> None:
+    def hup(self, seconds: float = wait.SECONDS) -> None:
         """Reload the configuration; return when only new workers are left."""
         old = set(self.worker_pids())
         os.kill(self.pid, signal.SIGHUP)

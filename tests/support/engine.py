@@ -1,9 +1,17 @@
-"""The Docker engine: whether it is there, and what a project of docker-compose has made in it."""
+"""The Docker engine: whether it is there, and what a run of the tests has made in it.
 
+Projects, their networks and images carry the name of the run, so that several runs at the same time
+do not meet. What a run that was killed has left is removed by a later one.
+"""
+
+import hashlib
 import os
 import shutil
+import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from ipaddress import IPv4Network, ip_network
 from itertools import islice
 from pathlib import Path
@@ -11,10 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
-from support import ROOT
-
-TAG = "test"
-"""Of the images that the tests make; they stay, for the next run to be quick."""
+from support import ROOT, wait
 
 PROJECT_LABEL = "com.docker.compose.project"
 _NAME = "ipgeo-test-"
@@ -78,20 +83,119 @@ def _missing() -> str:
 
 
 def build_images() -> None:
-    """Make the base image, if it is not there, and the three images, tagged as the tests' own."""
+    """Make the base image, if it is not there, and the three images, tagged as this run's own."""
     variables = {**os.environ, "IPGEO_TAG": TAG}
-    for command in (["script/base-image"], ["docker-compose", "build"]):
-        done = call(command, variables, _BUILD_SECONDS)
-        if done.status:
-            pytest.fail(f"{' '.join(command)}: {done.out[-2000:]}{done.err}", pytrace=False)
+    with _alone():
+        for command in (["script/base-image"], ["docker-compose", "build"]):
+            done = call(command, variables, _BUILD_SECONDS)
+            if done.status:
+                pytest.fail(f"{' '.join(command)}: {done.out[-2000:]}{done.err}", pytrace=False)
 
 
-# --- projects -------------------------------------------------------------------------------------
+# --- runs -----------------------------------------------------------------------------------------
+
+_kept: list[socket.socket] = []
+
+
+def _take(name: str) -> socket.socket | None:
+    """Take a name until the socket is closed or this process ends; None if another one has it.
+
+    It is that of an abstract unix socket (unix(7)): no file that could be left.
+    """
+    holder = socket.socket(socket.AF_UNIX)
+    try:
+        holder.bind(f"\0{name}")
+    except OSError:
+        holder.close()
+        return None
+    return holder
+
+
+def _keep(name: str) -> bool:
+    """Take a name for as long as this process lives; False if another one has it."""
+    holder = _take(name)
+    if holder:
+        _kept.append(holder)
+    return holder is not None
+
+
+def _is_taken(name: str) -> bool:
+    holder = _take(name)
+    if holder:
+        holder.close()
+    return holder is None
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait until no other run builds, looks for networks or removes what is abandoned."""
+    with wait.until(partial(_take, f"{_NAME}alone"), "other runs build", _BUILD_SECONDS):
+        yield
+
+
+def _place() -> str:
+    """Return a name for what shares abstract sockets: a network namespace until the next boot."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    namespace = Path("/proc/self/ns/net").readlink()
+    return hashlib.sha256(f"{boot}{namespace}".encode()).hexdigest()[:8]
+
+
+_PLACE = f"{_NAME}{_place()}-"
+
+
+def _begin() -> str:
+    while not _keep(run := f"{_PLACE}{os.urandom(4).hex()}"):
+        pass
+    return run
+
+
+RUN = _begin()
+"""The name of this run. Its process keeps it: while another one cannot take it, the run goes on."""
+
+TAG = RUN
+"""Of the images that this run makes."""
 
 
 def project_name(number: int) -> str:
-    """Return a name that tells which process the project belongs to."""
-    return f"{_NAME}{os.getpid()}-{number}"
+    """Return a name that tells which run the project belongs to."""
+    return f"{RUN}-{number}"
+
+
+def _run_of(name: str) -> str:
+    """Return the run that a project or a tag belongs to; empty if it is of no run here.
+
+    Of runs in another network namespace it cannot be known from here whether they go on.
+    """
+    number = name.removeprefix(_PLACE).partition("-")[0]
+    return f"{_PLACE}{number}" if name.startswith(_PLACE) else ""
+
+
+def _is_abandoned(name: str) -> bool:
+    run = _run_of(name)
+    return bool(run) and not _is_taken(run)
+
+
+def remove_abandoned() -> None:
+    """Remove what runs that were killed have left."""
+    with _alone():
+        for project in filter(_is_abandoned, _projects()):
+            remove(project)
+        _remove_images(_is_abandoned)
+
+
+def remove_own_images() -> None:
+    """Remove the images that this run has made."""
+    _remove_images(lambda tag: _run_of(tag) == RUN)
+
+
+def _remove_images(chosen: Callable[[str], bool]) -> None:
+    images = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
+    found = [image for image in images if chosen(image.rpartition(":")[2])]
+    if found:
+        docker("image", "rm", *found)
+
+
+# --- projects -------------------------------------------------------------------------------------
 
 
 def left_of(project: str) -> dict[str, list[str]]:
@@ -112,14 +216,6 @@ def remove(project: str) -> None:
         docker(kind, "rm", *force, *ids)
 
 
-def remove_abandoned() -> None:
-    """Remove what runs that were killed have left."""
-    for project in _projects():
-        process = project.removeprefix(_NAME).partition("-")[0]
-        if project.startswith(_NAME) and not Path(f"/proc/{process}").exists():
-            remove(project)
-
-
 def _projects() -> set[str]:
     labels = (f"label={PROJECT_LABEL}", f'{{{{.Label "{PROJECT_LABEL}"}}}}')
     commands = (("ps", "-a"), ("network", "ls"), ("volume", "ls"))
@@ -131,10 +227,13 @@ def _projects() -> set[str]:
 
 
 def free_networks(count: int) -> list[IPv4Network]:
-    """Return networks of 256 addresses that nobody here uses."""
-    ids = docker("network", "ls", "-q").split()
-    subnets = "{{range .IPAM.Config}}{{.Subnet}} {{end}}"
-    nets = [ip_network(net) for net in docker("network", "inspect", "-f", subnets, *ids).split()]
-    taken = [net for net in nets if isinstance(net, IPv4Network)]
-    free = (net for net in _NETWORKS if not any(map(net.overlaps, taken)))
-    return [*islice(free, count)]
+    """Return networks of 256 addresses that nothing here uses, for this run alone."""
+    with _alone():
+        ids = docker("network", "ls", "-q").split()
+        subnets = "{{range .IPAM.Config}}{{.Subnet}} {{end}}"
+        # One that another run has just removed has no subnet; the rest is printed all the same.
+        known = call(["docker", "network", "inspect", "-f", subnets, *ids]).out.split()
+        taken = [net for net in map(ip_network, known) if isinstance(net, IPv4Network)]
+        free = (net for net in _NETWORKS if not any(map(net.overlaps, taken)))
+        # Another run may be about to make one that the engine does not know yet.
+        return [*islice((net for net in free if _keep(f"{_NAME}{net}")), count)]

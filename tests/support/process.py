@@ -14,7 +14,7 @@ from support.client import Address, get
 from support.logs import Log
 
 _KEPT = frozenset({"IPGEO_NGINX", "IPGEO_USER"})
-_STOP_SECONDS = 10
+_STOP_SECONDS = 60
 
 
 def environment(settings: Mapping[str, object]) -> dict[str, str]:
@@ -88,7 +88,7 @@ class Server(ABC):
 
     def _wait_until_alive(self) -> None:
         try:
-            wait.until(self._answers, f"{self.name} answers /healthz", seconds=20)
+            wait.until(self._answers, f"{self.name} answers /healthz")
         except BaseException:
             self.stop()
             raise

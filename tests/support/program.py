@@ -13,8 +13,8 @@ from support.places import free_port
 from support.process import environment
 
 SCRIPT = ROOT / "script" / "server"
-START_SECONDS = 30
-STOP_SECONDS = 30
+START_SECONDS = 60
+STOP_SECONDS = 60
 
 
 class Program:

@@ -6,10 +6,13 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 
+SECONDS = 60
+"""More than a busy machine needs: a deadline only ends a test that has failed."""
+
 _PAUSE = 0.01
 
 
-def until(check: Callable[[], _T | None], what: str, seconds: float = 10) -> _T:
+def until(check: Callable[[], _T | None], what: str, seconds: float = SECONDS) -> _T:
     """Return the first true value of ``check()``; raise TimeoutError with ``what`` without one."""
     deadline = time.monotonic() + seconds
     while True:

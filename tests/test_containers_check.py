@@ -1,0 +1,101 @@
+"""Settings that are looked at before they reach a service: what runs goes on as it is."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from support import ROOT, engine
+from support.client import get
+from support.containers import EDGE, QUICK_HEALTH, Project
+from support.engine import Done
+from support.places import short_folder
+
+BAD = {
+    "check": ("IPGEO_WORKERS", "nginx/configure: IPGEO_WORKERS must be a number from 1 to 1024"),
+    "check-fallback": (
+        "IPGEO_FALLBACK_WORKERS",
+        "gunicorn.conf.py: IPGEO_FALLBACK_WORKERS: not a number from 1 to 999",
+    ),
+}
+"""Services that check, each with a setting that it alone looks at, and what it says."""
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    with short_folder() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def serving(images: None, folder: Path) -> Iterator[Project]:
+    """An edge that serves; as the project's folder the checks see another one."""
+    (folder / "project").mkdir()
+    other = {"type": "bind", "source": str(folder / "project"), "target": "/project"}
+    override = yaml.safe_dump({"services": {"check": {"volumes": [other]}}})
+    with Project(folder, QUICK_HEALTH, override) as project:
+        project.up(EDGE)
+        project.wait_until_healthy(EDGE)
+        yield project
+
+
+def check(project: Project, service: str, **settings: object) -> Done:
+    command = ["docker-compose", "run", "--rm", "-T", service]
+    return engine.call(command, project.variables(**settings))
+
+
+@pytest.fixture
+def untouched(serving: Project) -> Iterator[Project]:
+    """The project; in the end the same container must still answer, and be the only one."""
+    before = serving.containers()
+    yield serving
+    assert serving.containers() == before
+    assert set(engine.left_of(serving.name)["container"]) == {id_[:12] for id_ in before}
+    assert get(serving.address, "/readyz").status == 200
+
+
+@pytest.mark.parametrize("service", BAD)
+def test_good_settings(untouched: Project, service: str) -> None:
+    done = check(untouched, service)
+    assert (done.status, said(done)) == (0, [])
+
+
+@pytest.mark.parametrize("service", BAD)
+def test_a_bad_setting_is_named_and_replaces_nothing(untouched: Project, service: str) -> None:
+    setting, message = BAD[service]
+    done = check(untouched, service, **{setting: "banana"})
+    assert done.status == 1
+    assert message in done.err
+
+
+@pytest.mark.parametrize("service", BAD)
+def test_roll_replaces_nothing_by_a_bad_setting(untouched: Project, service: str) -> None:
+    setting, message = BAD[service]
+    command = [str(ROOT / "script" / "roll"), EDGE]
+    done = engine.call(command, untouched.variables(**{setting: "banana"}))
+    assert done.status == 1
+    assert message in done.err
+    assert done.err.endswith(f"roll: {service} fails: nothing is replaced\n")
+
+
+def test_a_misspelt_setting_is_named(untouched: Project, folder: Path) -> None:
+    """Compose hands on the names that it knows, so the container never gets the others."""
+    (folder / "project" / ".env").write_text(
+        "# IPGEO_COMMENT=1\nIPGEO_WORKERS=2\nexport IPGEO_WORKER=2\n IPGEO_Bind = 1\nOTHER=3\n"
+    )
+    done = check(untouched, "check")
+    assert done.status == 0
+    assert said(done) == [
+        f"check: .env: there is no setting {name}: it has no effect"
+        for name in ("IPGEO_WORKER", "IPGEO_Bind")
+    ]
+
+
+def said(done: Done) -> list[str]:
+    """What a check says; docker-compose has lines of its own beside it."""
+    return [
+        line.removeprefix("nginx/")
+        for line in (done.out + done.err).splitlines()
+        if not line.startswith(("Creating ", " Container "))
+    ]
