@@ -189,34 +189,6 @@ function _M.answer_lines(view, body, limit, as_object, errors)
 end
 
 
--- Answers the lines of `body`, LF or CRLF, each with a line; a line feed at the end of `body`
--- begins no further one. Returns false if there are more than `limit`.
-function _M.answer_lines(view, body, limit, as_object, errors)
-    local text, length = cast(bytes_t, body), #body
-    local response = start(view, as_object, errors)
-    local address, octet, digits, dots = 0, 0, 0, 0
-    local from, count = 0, 0
-    for at = 0, length do
-        local byte = text[at]
-        if byte == LINE_FEED or (at == length and from < length) then
-            count = count + 1
-            if count > limit then
-                return false
-            end
-            local high, low = finish(address, octet, digits, dots)
-            local stop = at > from and text[at - 1] == RETURN and at - 1 or at
-            put_answer(response, high, low, text + from, stop - from)
-            put_byte(LINE_FEED)
-            address, octet, digits, dots = 0, 0, 0, 0
-            from = at + 1
-        elseif byte ~= RETURN or text[at + 1] ~= LINE_FEED then
-            address, octet, digits, dots = step(byte, address, octet, digits, dots)
-        end
-    end
-    return true
-end
-
-
 -- The character that the escape at `at` stands for, or 0 if that is none of ASCII's, and the
 -- position of the escape's last byte. Relies on valid JSON.
 local function unescape(text, at)
