@@ -7,15 +7,21 @@ The application is not imported here: what the master has imported its workers i
 would load no new code. What is needed of it is executed anew, from its files.
 """
 
-import logging
 import os
-import pwd
-import re
-import runpy
 import sys
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+_start_folder = os.getcwd()  # noqa: PTH109 - nothing is imported yet that is not loaded anyway
+# gunicorn puts it in front of everything that is imported; it may be anybody's.
+if sys.path and os.path.realpath(sys.path[0]) == os.path.realpath(_start_folder):
+    del sys.path[0]
+
+import logging  # noqa: E402
+import pwd  # noqa: E402
+import re  # noqa: E402
+import runpy  # noqa: E402
+from importlib.util import find_spec  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol  # noqa: E402
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -58,6 +64,7 @@ def _log_file(name: str, default: str) -> str | None:
     path = _setting(name, default)
     if path in ("", "-"):
         return path or None
+    path = str(Path(path).absolute())
     if Path(path).is_dir() or not Path(path).parent.is_dir():
         raise ValueError(f"{name}: not a file in an existing folder: {path!r}")
     return path
@@ -81,7 +88,7 @@ def _executed(module: str) -> dict[str, Any]:
 
 
 _var = Path(_setting("IPGEO_VAR", str(Path(__file__).resolve().parents[1] / "var"))).absolute()
-os.environ["IPGEO_BLOB"] = _setting("IPGEO_BLOB", f"{_var}/ipgeo.blob")
+os.environ["IPGEO_BLOB"] = str(Path(_setting("IPGEO_BLOB", f"{_var}/ipgeo.blob")).absolute())
 _shared_memory = "/dev/shm"  # noqa: S108 - gunicorn makes its own safe temp file in it
 
 try:
@@ -94,6 +101,9 @@ try:
 except ValueError as error:
     sys.exit(f"gunicorn.conf.py: {error}")
 
+# The place that gunicorn imports from: relative settings have been read by now.
+chdir = str(Path(__file__).resolve().parent)
+os.umask(os.umask(0o077) | 0o027)  # the logs hold clients' addresses
 wsgi_app = "ipgeo_fallback:create_app()"
 # nginx's workers, whoever they run as, connect to the socket: the folder decides who gets there.
 umask = 0
@@ -115,10 +125,37 @@ limit_request_line = 8190  # as long as nginx's
 limit_request_fields = 32768  # gunicorn's most: nginx has no limit on their number
 limit_request_field_size = 8192  # nginx has buffers of that size
 
-logger_class = _executed("logger.py")["Logger"]
-logger_class.user = _worker_user
+_instance = _executed("instance.py")
+
+
+class _Logger(_executed("logger.py")["Logger"]):  # type: ignore[misc]
+    """Claims IPGEO_VAR: a master makes its logger before its pid file.
+
+    With --check-config it makes none.
+    """
+
+    user = _worker_user
+
+    def __init__(self, cfg: object) -> None:
+        try:
+            _instance["claim"](_var, second="GUNICORN_PID" in os.environ)
+        except _instance["InstanceError"] as error:
+            sys.exit(f"gunicorn.conf.py: {error}")
+        super().__init__(cfg)
+
+
+logger_class = _Logger
 # Without the query string: addresses are personal data.
 access_log_format = '%(h)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s %(L)s'
+
+
+class _Server(Protocol):
+    START_CTX: dict[str, Any]
+
+
+def pre_exec(server: _Server) -> None:
+    """Let the master that a USR2 starts begin where this one did: its arguments may be relative."""
+    server.START_CTX["cwd"] = _start_folder
 
 
 class _Log(Protocol):
@@ -134,7 +171,11 @@ class _Worker(Protocol):
 
 
 def post_fork(_server: object, worker: _Worker) -> None:
-    """Let the application log where gunicorn does, from its first line on."""
+    """Let the application log where gunicorn does, from its first line on.
+
+    The lock stays with the masters, which own pid file and socket.
+    """
+    _instance["release"](_var)
     log = logging.getLogger("ipgeo_fallback")
     log.handlers = worker.log.error_log.handlers
     log.setLevel(worker.log.error_log.level)
