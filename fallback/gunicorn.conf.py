@@ -103,7 +103,7 @@ except ValueError as error:
 
 # The place that gunicorn imports from: relative settings have been read by now.
 chdir = str(Path(__file__).resolve().parent)
-os.umask(os.umask(0o077) | 0o027)  # the logs hold clients' addresses
+os.umask(0o027)  # the logs hold clients' addresses
 wsgi_app = "ipgeo_fallback:create_app()"
 # nginx's workers, whoever they run as, connect to the socket: the folder decides who gets there.
 umask = 0

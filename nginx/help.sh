@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Shared by all programs in bash: --help, options that do not exist, and the umask.
+# Shared by all programs in bash: --help, and options that do not exist.
 
 # The comment at the top of the program that was called.
 print_help() {
@@ -40,9 +40,4 @@ allow_options() {
 allow_nothing() {
     allow_options '' "$@"
     (($# == 0)) || usage_error "it takes no arguments, not '$1'"
-}
-
-# mask MODE: new files get no permission that is in MODE; a stricter umask of the caller stays.
-mask() {
-    umask "$(printf '%04o' $((8#$(umask) | 8#$1)))"
 }
