@@ -1,6 +1,6 @@
 """How fast `ipgeo-compile build` is, proof included: by size, and beside mmdb_writer.
 
-usage: bench/compile.py [--rounds N] [--source FILE.dat --codes FOLDER]
+usage: bench/compile.py [--rounds N] [--records N,...] [--source FILE.dat --codes FOLDER]
 
 Every run is a process of its own. This one stays small: a child's peak memory is never less than
 its parent's.
@@ -21,7 +21,7 @@ import click
 
 HERE = Path(__file__).resolve().parent
 COMMAND = Path(sys.executable).with_name("ipgeo-compile")
-SIZES = (100_000, 500_000, 1_000_000, 2_000_000, 5_000_000)
+SIZES = "100000,500000,1000000,2000000,5000000"
 
 FilePath = click.Path(exists=True, path_type=Path)
 
@@ -60,11 +60,11 @@ def build(source: Path, blob: Path, codes: Path | None) -> Run:
     return Run(json.loads(done.output)["seconds"], done.cpu, done.peak, done.output)
 
 
-def by_size(folder: Path, rounds: int) -> None:
+def by_size(folder: Path, sizes: Sequence[int], rounds: int) -> None:
     """Print a row for each size."""
     print("| records | seconds | records/s | µs a record | CPU µs a record | peak MiB | blob MB |")
     print("|--:|--:|--:|--:|--:|--:|--:|")
-    for size in SIZES:
+    for size in sizes:
         source, blob = folder / "synthetic.dat", folder / "synthetic.blob"
         run([HERE / "synthetic.py", "dat", size, source])
         runs = [build(source, blob, None) for _ in range(rounds)]
@@ -103,16 +103,30 @@ def beside_mmdb_writer(folder: Path, source: Path, codes: Path | None, rounds: i
     print(f"\nratio of the medians: {ratio:.1f}")
 
 
+def _sizes(_ctx: click.Context, _parameter: click.Parameter, value: str) -> list[int]:
+    try:
+        return [int(text) for text in value.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{value} is not a list of numbers") from None
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--source", type=FilePath, help="A .dat file to compare with mmdb_writer on.")
 @click.option("--codes", type=FilePath, help="Folder of its code files.")
+@click.option("--records", callback=_sizes, default=SIZES, show_default=True, metavar="N,…")
 @click.option("--sizes/--no-sizes", default=True, help="Measure synthetic sources by size.")
-def main(rounds: int, source: Path | None, codes: Path | None, sizes: bool) -> None:  # noqa: FBT001
+def main(
+    rounds: int,
+    source: Path | None,
+    codes: Path | None,
+    records: list[int],
+    sizes: bool,  # noqa: FBT001
+) -> None:
     """Measure ipgeo-compile build, proof included."""
     with tempfile.TemporaryDirectory() as folder:
         if sizes:
-            by_size(Path(folder), rounds)
+            by_size(Path(folder), records, rounds)
         if source:
             beside_mmdb_writer(Path(folder), source, codes, rounds)
 

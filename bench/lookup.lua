@@ -1,13 +1,14 @@
 -- Nanoseconds per lookup, without HTTP: medians of several rounds.
 --
--- usage: luajit bench/lookup.lua BLOB...        (bench/lookup adds a synthetic one)
+-- usage: luajit bench/lookup.lua ROUNDS BLOB...        (bench/lookup adds a synthetic one)
 --
 -- `find` is the location's number; `find + answer` copies the answer out, too, as a Lua string;
 -- `shared` does so as the edge's store does, from an arena and with a look at its sequence lock.
 -- Random: routable addresses. Sequential: neighbours, one after the other.
 
 local folder = arg[0]:match("^(.*/)") or "./"
-package.path = folder .. "../lua/?.lua;" .. folder .. "../lua/?/init.lua;" .. package.path
+package.path = folder .. "../lua/?.lua;" .. folder .. "../lua/?/init.lua"
+package.cpath = ""
 
 local bit = require "bit"
 local ffi = require "ffi"
@@ -22,7 +23,7 @@ local clock = os.clock
 local format = string.format
 local is_intact = arena.is_intact
 
-local ROUNDS = 15
+local USAGE = "usage: luajit bench/lookup.lua ROUNDS BLOB..."
 local ADDRESSES = 1048576
 local READ_TRIES = 100
 local FIRST_SEQUENTIAL = 0x0100 -- 1.0.0.0
@@ -154,9 +155,9 @@ end
 
 
 -- Prints a row for each way. The ways take turns, so that what disturbs the machine disturbs all.
-local function measure(name, subject, order, addresses)
+local function measure(rounds, name, subject, order, addresses)
     local taken = {}
-    for round = 0, ROUNDS do
+    for round = 0, rounds do
         for i, way in ipairs(WAYS) do
             taken[i] = taken[i] or {}
             local found = nanoseconds(way[2], subject, addresses)
@@ -174,7 +175,7 @@ local function measure(name, subject, order, addresses)
 end
 
 
-local function main(paths)
+local function main(rounds, paths)
     print(format("%-24s %9s %-11s %-22s %7s %7s %7s", "blob", "runs", "addresses", "ns per lookup",
         "median", "least", "most"))
     local random, sequential = random_addresses(), sequential_addresses()
@@ -185,10 +186,20 @@ local function main(paths)
         subject.shared, subject.memory = load_arena(content)
         opened = nil
         local name = path:match("[^/]*$")
-        measure(name, subject, "random", random)
-        measure(name, subject, "sequential", sequential)
+        measure(rounds, name, subject, "random", random)
+        measure(rounds, name, subject, "sequential", sequential)
     end
 end
 
 
-main(arg)
+if arg[1] == "-h" or arg[1] == "--help" then
+    print(USAGE)
+    os.exit(0)
+end
+local rounds = tonumber(arg[1])
+if not rounds or rounds < 1 or not arg[2] then
+    io.stderr:write(USAGE, "\n")
+    os.exit(2)
+end
+table.remove(arg, 1)
+main(rounds, arg)

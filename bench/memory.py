@@ -13,7 +13,6 @@ from load import Load, cores, measure
 from support.edge import Edge
 from support.places import short_folder
 
-WORKERS = (1, 2, 4, 8)
 LOAD = Load("get.lua", connections=256)
 """Enough connections for every worker to get some."""
 
@@ -42,28 +41,40 @@ def measured(blob: bytes, workers: int, seconds: int) -> int:
             return sum(map(pss, [edge.pid, *edge.worker_pids()]))
 
 
+def _numbers(_ctx: click.Context, _parameter: click.Parameter, value: str) -> list[int]:
+    try:
+        numbers = [int(text) for text in value.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{value} is not a list of numbers") from None
+    if min(numbers) < 1:
+        raise click.BadParameter("an nginx has at least one worker")
+    return numbers
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--seconds", type=click.IntRange(1), default=3, show_default=True, help="Of load.")
+@click.option("--workers", callback=_numbers, default="1,2,4,8", show_default=True, metavar="N,…")
+@click.option("--runs", type=click.IntRange(1), default=684_000, show_default=True)
 @click.argument("blobs", nargs=-1, type=FilePath)
-def main(seconds: int, blobs: tuple[Path, ...]) -> None:
-    """Print a table for BLOBS and for a synthetic one of 684,000 runs."""
+def main(seconds: int, workers: list[int], runs: int, blobs: tuple[Path, ...]) -> None:
+    """Print a table for BLOBS and for a synthetic one of so many runs."""
     contents = {path.name: path.read_bytes() for path in blobs}
-    contents["684,000 synthetic runs"] = synthetic.blob(684_000)
+    contents[f"{runs:,} synthetic runs"] = synthetic.blob(runs)
     print("| blob | MiB | workers | PSS MiB | PSS without the blob | a further worker |")
     print("|---|--:|--:|--:|--:|--:|")
     for name, blob in contents.items():
         before: tuple[int, int] | None = None
-        for workers in WORKERS:
-            total = measured(blob, workers, seconds)
+        for count in workers:
+            total = measured(blob, count, seconds)
             more = ""
             if before:
-                more = f"{(total - before[1]) / (workers - before[0]) / MIB:.2f}"
+                more = f"{(total - before[1]) / (count - before[0]) / MIB:.2f}"
             print(
-                f"| {name} | {len(blob) / MIB:.2f} | {workers} | {total / MIB:.2f}"
+                f"| {name} | {len(blob) / MIB:.2f} | {count} | {total / MIB:.2f}"
                 f" | {(total - len(blob)) / MIB:.2f} | {more} |",
                 flush=True,
             )
-            before = workers, total
+            before = count, total
 
 
 if __name__ == "__main__":

@@ -49,4 +49,9 @@ def main(blob_file: str, path: str) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] in (["-h"], ["--help"]):
+        raise SystemExit(print(__doc__))
+    if len(sys.argv) != 3 or sys.argv[1].startswith("-"):
+        print(__doc__, file=sys.stderr)
+        raise SystemExit(2)
     main(*sys.argv[1:])

@@ -54,10 +54,10 @@ class Peer(Edge):
         modules = "".join(f'load_module "{path}";\n' for path in self._modules)
         (folder / "gen-modules.conf").write_text(modules)
         (folder / "gen-mode.conf").write_text("")
-        for name in ("gen-http.conf", "nginx.conf"):
-            text = without((folder / name).read_text(), f"{LUA_DIRECTIVE}|location")
-            (folder / name).write_text(text)
-        conf = (folder / "nginx.conf").read_text()
+        # In every file: whatever of them nginx.conf includes, no Lua module is loaded.
+        for file in folder.glob("*.conf"):
+            file.write_text(without(file.read_text(), LUA_DIRECTIVE))
+        conf = without((folder / "nginx.conf").read_text(), "location")
         locations = f"location = /healthz {{ return 200; }}\n{self._answer}\n"
         conf = put_before(conf, "server", self._http)
         conf = put_before(conf, "server_name", locations)

@@ -117,4 +117,9 @@ def main(form: str, count: str, path: str) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] in (["-h"], ["--help"]):
+        raise SystemExit(print(__doc__))
+    if len(sys.argv) != 4 or sys.argv[1].startswith("-"):
+        print(__doc__, file=sys.stderr)
+        raise SystemExit(2)
     main(*sys.argv[1:])

@@ -7,16 +7,22 @@ The application is not imported here: what the master has imported its workers i
 would load no new code. What is needed of it is executed anew, from its files.
 """
 
-import logging
 import os
-import pwd
-import re
-import resource
-import runpy
 import sys
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+_start_folder = os.getcwd()  # noqa: PTH109 - nothing is imported yet that is not loaded anyway
+# gunicorn puts it in front of everything that is imported; it may be anybody's.
+if sys.path and os.path.realpath(sys.path[0]) == os.path.realpath(_start_folder):
+    del sys.path[0]
+
+import logging  # noqa: E402
+import pwd  # noqa: E402
+import re  # noqa: E402
+import resource  # noqa: E402
+import runpy  # noqa: E402
+from importlib.util import find_spec  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol  # noqa: E402
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -59,6 +65,7 @@ def _log_file(name: str, default: str) -> str | None:
     path = _setting(name, default)
     if path in ("", "-"):
         return path or None
+    path = str(Path(path).absolute())
     if Path(path).is_dir() or not Path(path).parent.is_dir():
         raise ValueError(f"{name}: not a file in an existing folder: {path!r}")
     return path
@@ -91,7 +98,7 @@ def _executed(module: str) -> dict[str, Any]:
 
 
 _var = Path(_setting("IPGEO_VAR", str(Path(__file__).resolve().parents[1] / "var"))).absolute()
-os.environ["IPGEO_BLOB"] = _setting("IPGEO_BLOB", f"{_var}/ipgeo.blob")
+os.environ["IPGEO_BLOB"] = str(Path(_setting("IPGEO_BLOB", f"{_var}/ipgeo.blob")).absolute())
 _shared_memory = "/dev/shm"  # noqa: S108 - gunicorn makes its own safe temp file in it
 
 try:
@@ -104,6 +111,9 @@ try:
 except ValueError as error:
     sys.exit(f"gunicorn.conf.py: {error}")
 
+# The place that gunicorn imports from: relative settings have been read by now.
+chdir = str(Path(__file__).resolve().parent)
+os.umask(0o027)  # the logs hold clients' addresses
 wsgi_app = "ipgeo_fallback:create_app()"
 # The socket is made for its owner and group alone; `when_ready` gives it to the workers' group, as
 # which nginx's workers run too. Who gets there could fill it, and is believed who the client is.
@@ -114,7 +124,7 @@ worker_class = _executed("worker.py")["Worker"]
 worker_tmp_dir = _shared_memory if os.access(_shared_memory, os.W_OK) else None
 # An edge may have thousands of connections here, each of them a file; so may clients.
 worker_connections = min(8192, _files() - 100)
-backlog = 4096  # as nginx's
+backlog = 65535  # the kernel takes net.core.somaxconn where that is less
 preload_app = False  # a HUP is to load new code
 control_socket_disable = True
 
@@ -130,10 +140,37 @@ limit_request_line = 8190  # as long as nginx's
 # them anew with each packet. nginx sends only those that are needed here.
 forwarder_headers = ""  # nobody says by a header where the application is
 
-logger_class = _executed("logger.py")["Logger"]
-logger_class.user = _worker_user
+_instance = _executed("instance.py")
+
+
+class _Logger(_executed("logger.py")["Logger"]):  # type: ignore[misc]
+    """Claims IPGEO_VAR: a master makes its logger before its pid file.
+
+    With --check-config it makes none.
+    """
+
+    user = _worker_user
+
+    def __init__(self, cfg: object) -> None:
+        try:
+            _instance["claim"](_var, second="GUNICORN_PID" in os.environ)
+        except _instance["InstanceError"] as error:
+            sys.exit(f"gunicorn.conf.py: {error}")
+        super().__init__(cfg)
+
+
+logger_class = _Logger
 # Without the query string: addresses are personal data.
 access_log_format = '%(h)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s %(L)s'
+
+
+class _Server(Protocol):
+    START_CTX: dict[str, Any]
+
+
+def pre_exec(server: _Server) -> None:
+    """Let the master that a USR2 starts begin where this one did: its arguments may be relative."""
+    server.START_CTX["cwd"] = _start_folder
 
 
 class _Log(Protocol):
@@ -166,7 +203,11 @@ def when_ready(server: _Master) -> None:
 
 
 def post_fork(_server: object, worker: _Worker) -> None:
-    """Let the application log where gunicorn does, from its first line on."""
+    """Let the application log where gunicorn does, from its first line on.
+
+    The lock stays with the masters, which own pid file and socket.
+    """
+    _instance["release"](_var)
     log = logging.getLogger("ipgeo_fallback")
     log.handlers = worker.log.error_log.handlers
     log.setLevel(worker.log.error_log.level)

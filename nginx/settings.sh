@@ -5,6 +5,13 @@
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 ROOT=$(readlink -f "$HERE/..")
 
+# shellcheck source-path=SCRIPTDIR source=help.sh
+. "$HERE/help.sh"
+# shellcheck source-path=SCRIPTDIR source=place.sh
+. "$HERE/place.sh"
+# shellcheck source-path=SCRIPTDIR source=upstreams.sh
+. "$HERE/upstreams.sh"
+
 # What nginx, Lua or (%) supervisor would take for syntax or for a pattern, even inside quotes.
 UNSAFE="[][\"'\`\\\$;{}*?<>%[:cntrl:]]"
 OCTET='(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])'
@@ -110,11 +117,72 @@ read_settings() {
     : "${IPGEO_BATCH_LIMIT:=1000}"
     : "${IPGEO_REFRESH_INTERVAL:=1}"
     : "${IPGEO_LOG_QUERY:=off}"
+    : "${IPGEO_ACCESS_LOG:=on}"
     : "${IPGEO_UPSTREAMS:=unix:$IPGEO_VAR/fallback.sock}"
     : "${IPGEO_UPSTREAM_TIMEOUT:=3}"
     : "${IPGEO_RESOLVE_INTERVAL:=10}"
     : "${IPGEO_TRUSTED_PROXIES:=}"
     : "${IPGEO_USER:=www-data}"
+}
+
+# body_limit_for ADDRESSES: the bytes that the longest batch needs, and never less than 64 KiB.
+body_limit_for() {
+    local bytes=$(($1 * 20 + 1024))
+    printf %s $((bytes > 65536 ? bytes : 65536))
+}
+
+find_nginx() {
+    local candidate
+    for candidate in nginx /usr/sbin/nginx openresty /usr/local/openresty/bin/openresty; do
+        command -v "$candidate" && return
+    done
+    fail "IPGEO_NGINX is not set and neither nginx nor openresty is in PATH"
+}
+
+check_trusted_proxies() {
+    split_list IPGEO_TRUSTED_PROXIES
+    TRUSTED=("${ENTRIES[@]}")
+    local entry
+    for entry in "${TRUSTED[@]}"; do
+        is_network "$entry" || fail "IPGEO_TRUSTED_PROXIES: '$entry' is neither an address nor a" \
+            "network such as 10.0.0.0/8"
+    done
+}
+
+check_settings() {
+    matches IPGEO_MODE 'edge|proxy' "edge or proxy"
+    is_path IPGEO_BLOB
+    is_path IPGEO_LUA
+    # A name that would have to be resolved has no place here; nginx checks the rest.
+    matches IPGEO_BIND '[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*|\[[0-9A-Fa-f:.]+\]' \
+        "an IPv4 or IPv6 address"
+    in_range IPGEO_PORT 1 65535
+    [[ $IPGEO_WORKERS == auto ]] || in_range IPGEO_WORKERS 1 1024
+    is_size IPGEO_DICT_SIZE 64 16777216
+    in_range IPGEO_BATCH_LIMIT 1 100000
+    is_interval IPGEO_REFRESH_INTERVAL
+    : "${IPGEO_BODY_LIMIT:=$(body_limit_for "$IPGEO_BATCH_LIMIT")}"
+    is_size IPGEO_BODY_LIMIT 1 1048576
+    matches IPGEO_LOG_QUERY 'on|off' "on or off"
+    matches IPGEO_ACCESS_LOG 'on|errors|off' "on, errors or off"
+    read_upstreams
+    in_range IPGEO_UPSTREAM_TIMEOUT 1 60
+    is_interval IPGEO_RESOLVE_INTERVAL
+    check_trusted_proxies
+    matches IPGEO_USER '[A-Za-z0-9_][A-Za-z0-9_.-]*' "the name of a user"
+    [[ $EUID -ne 0 ]] || id -u -- "$IPGEO_USER" >/dev/null 2>&1 ||
+        fail "IPGEO_USER: there is no user '$IPGEO_USER'"
+    [[ -n ${IPGEO_NGINX:-} ]] || IPGEO_NGINX=$(find_nginx)
+    command -v "$IPGEO_NGINX" >/dev/null || fail "IPGEO_NGINX: cannot run '$IPGEO_NGINX'"
+    IPGEO_NGINX=$(realpath -s -- "$(command -v "$IPGEO_NGINX")")
+}
+
+# Makes IPGEO_VAR and its folders, once it is sure that nobody else has a hand in them.
+prepare_place() {
+    local problem
+    problem=$(place_problem)
+    [[ -z $problem ]] || fail "IPGEO_VAR: $problem"
+    mkdir -p -- "$OUT" "$IPGEO_VAR/log" "$IPGEO_VAR/tmp" || fail "IPGEO_VAR: cannot make $IPGEO_VAR"
 }
 
 # The file NAME in OUT becomes stdin; a reader never sees half of it.

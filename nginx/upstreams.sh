@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# IPGEO_UPSTREAMS: its grammar, the addresses of its names, and what nginx gets of it. Sourced behind
-# settings.sh by all who need to know, so that there is one parser. It is a list of nginx's `server`
+# IPGEO_UPSTREAMS: its grammar, the addresses of its names, and what nginx gets of it. Sourced by
+# settings.sh, so that there is one parser. It is a list of nginx's `server`
 # arguments:
 #
 #     ADDRESS [weight=N] [max_conns=N] [max_fails=N] [fail_timeout=TIME] [backup] [down], ...

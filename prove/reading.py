@@ -189,6 +189,12 @@ def run() -> int:
 
 def main() -> int:
     """Do that; what cannot be printed is no proof."""
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
+    if len(sys.argv) != 3:
+        print(__doc__, file=sys.stderr)
+        return 2
     if sys.stdin is None or sys.stdout is None:
         print("standard input or output is closed", file=sys.stderr)
         return 1

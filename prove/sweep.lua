@@ -8,7 +8,19 @@
 
 local ffi = require "ffi"
 
-package.path = arg[1] .. "/?.lua;" .. arg[1] .. "/?/init.lua;" .. package.path
+local USAGE = "usage: luajit sweep.lua LUA_FOLDER BLOB"
+
+if arg[1] == "-h" or arg[1] == "--help" then
+    print(USAGE)
+    os.exit(0)
+elseif #arg ~= 2 then
+    io.stderr:write(USAGE, "\n")
+    os.exit(2)
+end
+
+-- Nothing from the current folder, in which Lua's own path begins.
+package.path = arg[1] .. "/?.lua;" .. arg[1] .. "/?/init.lua"
+package.cpath = ""
 
 local blob = require "ipgeo.blob"
 

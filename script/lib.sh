@@ -6,6 +6,9 @@ ROOT=$(readlink -f "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/..")
 # shellcheck disable=SC2034 # used by those who source this
 VENV=$ROOT/.venv
 
+# shellcheck source-path=SCRIPTDIR source=../nginx/help.sh
+. "$ROOT/nginx/help.sh"
+
 say() { printf '==> %s\n' "$*"; }
 
 warn() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
@@ -52,6 +55,9 @@ install_packages() {
     export DEBIAN_FRONTEND=noninteractive
     local apt=(apt-get -o DPkg::Lock::Timeout=300 -o APT::Color=0 -qq -y)
     "${apt[@]}" update
+    # Each line of it: where from, the file's name, its size, its hash.
+    "${apt[@]}" --print-uris install --no-install-recommends --no-remove "$@" |
+        awk '{ n++; bytes += $3 } END { printf "    %d packages, %.0f MB to fetch\n", n, bytes / 1e6 }'
     # --no-remove: never trade away what is installed (luajit conflicts with luajit2).
     "${apt[@]}" install --no-install-recommends --no-remove "$@" >/dev/null
 

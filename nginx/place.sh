@@ -1,0 +1,121 @@
+# shellcheck shell=bash
+# IPGEO_VAR: whose it is, and who runs in it. Sourced by nginx's programs and by script/server, which
+# set ROOT, the checkout. bash, coreutils and flock only.
+#
+# What lies there is executed (nginx/run), obeyed (configuration, pid files) and written to (logs).
+# So nobody may have prepared it but root, the caller, and the owner of the checkout, for calling a
+# program of that checkout has handed the decision to him already.
+
+# What a dying master's workers take at most: nginx.conf's worker_shutdown_timeout, and a little.
+ORPHAN_SECONDS=11
+LOCK_FD=
+
+# Prints the folders and links on the way to PATH. Those down to the checkout are left out.
+way_to() { # PATH, absolute
+    local rest=${1#/} at='' name target
+    while [[ -n $rest ]]; do
+        name=${rest%%/*}
+        rest=${rest#"$name"}
+        rest=${rest#/}
+        at+=/$name
+        [[ $ROOT/ == "$at"/* ]] || printf '%s\n' "$at"
+        if [[ -L $at && -e $at ]]; then
+            target=$(readlink -- "$at")
+            [[ $target == /* ]] || target=${at%/*}/$target
+            way_to "$(realpath -ms -- "$target/$rest")"
+            return
+        fi
+    done
+}
+
+# Prints why one of the PATHs that exist could be another user's work. In a folder with the sticky
+# bit others may add, but replace nothing: where only known names are used, that is `open` enough.
+suspicious() { # open|closed PATH...
+    local owner group mode type path own_group trusted
+    trusted=" 0 $EUID $(stat -c %u -- "$ROOT") "
+    own_group=$(id -g)
+    while IFS=: read -r owner group mode type path; do
+        [[ -n $owner ]] || continue
+        if [[ $trusted != *" $owner "* ]]; then
+            printf '%s belongs to another user (%s)\n' "$path" "$owner"
+        elif [[ $type == directory && ! ($1 == open && $mode == 1???) ]]; then
+            if ((8#$mode & 8#0002)); then
+                printf '%s is writable by everybody\n' "$path"
+            elif ((8#$mode & 8#0020 && group != own_group)); then
+                printf '%s is writable by a foreign group (%s)\n' "$path" "$group"
+            fi
+        fi
+    done <<<"$(stat -c '%u:%g:%a:%F:%n' -- "${@:2}" 2>/dev/null)"
+}
+
+links() { # PATH...; prints those that are one
+    local path
+    for path; do
+        [[ ! -L $path ]] || printf '%s\n' "$path"
+    done
+}
+
+# place_problem: prints why IPGEO_VAR is not to be used; nothing if it is.
+place_problem() (
+    shopt -s nullglob dotglob
+    local var=$IPGEO_VAR found way
+    mapfile -t way <<<"$(for at in . nginx log tmp; do way_to "$(realpath -ms "$var/$at")"; done)"
+    # The logs' owners are the workers: there only links matter.
+    mapfile -t log_links <<<"$(links "$var"/log/*)"
+    found=$(
+        suspicious open "${way[@]}" "$var"/*.pid* "$var"/*.lock "$var"/nginx/* "${log_links[@]}"
+        suspicious closed "$var"/{nginx,log,tmp}/.
+        links "$var"/*.pid* "$var"/*.lock | sed 's/$/ is a symbolic link/'
+    )
+    printf '%s' "${found%%$'\n'*}"
+)
+
+# has_inherited FILE: whether this process has it open; then LOCK_FD is where.
+has_inherited() {
+    local entry
+    for entry in "/proc/$BASHPID/fd/"*; do
+        if [[ $entry -ef $1 ]]; then
+            LOCK_FD=${entry##*/}
+            return 0
+        fi
+    done
+    return 1
+}
+
+master_lives() { # PID_FILE
+    local pid
+    pid=$(cat -- "$1" 2>/dev/null) && [[ -n $pid && -d /proc/$pid ]]
+}
+
+# hold_lock NAME: holds IPGEO_VAR/NAME.lock for this process and for all that come of it; fails if
+# another one does. The workers of a master that was killed end soon: they are waited for.
+hold_lock() {
+    local file=$IPGEO_VAR/$1.lock deadline=$((SECONDS + ORPHAN_SECONDS))
+    # Nobody else may open it: a lock on it needs no more than that.
+    has_inherited "$file" || { (umask 077 && : >>"$file") && exec {LOCK_FD}>>"$file"; } || return
+    until flock -n "$LOCK_FD"; do
+        ! master_lives "$IPGEO_VAR/$1.pid" && ((SECONDS < deadline)) || return 1
+        sleep 0.1
+    done
+}
+
+# Whether nginx with these arguments starts to serve; else it only tests, asks or sends a signal.
+starts_nginx() { # ARGUMENT...
+    local argument value=no
+    for argument; do
+        if [[ $value == yes ]]; then
+            value=no
+        elif [[ $argument == -[gcpe] ]]; then
+            value=yes
+        elif [[ $argument == -*[tTsvVh?]* && $argument != -[gcpe]* ]]; then
+            return 1
+        fi
+    done
+}
+
+lock_for_nginx() { # ARGUMENT...
+    ! starts_nginx "$@" || hold_lock nginx || {
+        printf 'nginx: another nginx runs with this IPGEO_VAR: %s\n' "$IPGEO_VAR" >&2
+        return 1
+    }
+}

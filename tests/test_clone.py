@@ -1,0 +1,63 @@
+"""A clone as others make it: with LF everywhere, and without what an operator adds."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support import ROOT
+from support.process import environment, run
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / ".git").exists() or not shutil.which("git"), reason="this is no clone"
+)
+
+
+def git(*arguments: object) -> str:
+    command = ["git", "-c", "safe.directory=*", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_clone_with_autocrlf_starts(folder: Path) -> None:
+    clone = folder / "clone"
+    git("clone", "-q", "-c", "core.autocrlf=true", "-c", "safe.directory=*", ROOT, clone)
+    files = [clone / name for name in git("-C", clone, "ls-files").splitlines()]
+    assert len(files) > 100
+    with_cr = [file.name for file in files if b"\r\n" in file.read_bytes()]
+    assert [name for name in with_cr if not name.endswith(".dat")] == []
+    for name in ("data/sample.dat", "script/server"):
+        assert (clone / name).read_bytes() == (ROOT / name).read_bytes()
+    settings = environment({"IPGEO_VAR": folder / "var"})
+    run([clone / "nginx" / "configure"], settings)
+    run(["bash", folder / "var" / "nginx" / "run", "-t", "-q"], settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "ignored"),
+    [
+        (".env", True),
+        (".env.example", False),
+        ("ipgeo.blob.json", True),
+        ("x/ipgeo.blob.previous", True),
+        ("17monipdb.dat", True),
+        ("x/y.dat", True),
+        (".venv", True),
+        (".venvs/20260101T000000-1/bin/python", True),
+        ("data/sample.dat", False),
+        ("docs/blob-format.md", False),
+    ],
+)
+def test_what_git_ignores(name: str, ignored: bool) -> None:
+    command = [
+        "git",
+        "-C",
+        ROOT,
+        "-c",
+        "safe.directory=*",
+        "check-ignore",
+        "--no-index",
+        "-q",
+        name,
+    ]
+    assert subprocess.run(command, check=False).returncode == (0 if ignored else 1)

@@ -1,0 +1,288 @@
+"""Whose IPGEO_VAR and current folder are: nobody's code, configuration or pid file is taken up."""
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from support import ROOT, blobs, wait
+from support.client import get
+from support.edge import Edge
+from support.gunicorn import PROGRAM, Gunicorn
+from support.places import free_port
+from support.process import environment
+
+ANYBODY = 54321
+START = ROOT / "nginx" / "start"
+CONFIGURE = ROOT / "nginx" / "configure"
+SERVER = ROOT / "script" / "server"
+GUNICORN = (PROGRAM, "-c", ROOT / "fallback" / "gunicorn.conf.py")
+STARTS = {
+    "nginx/start": [START],
+    "configure": [CONFIGURE],
+    "server": [SERVER],
+    "gunicorn": GUNICORN,
+}
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's files")
+
+
+def refused(command: Sequence[str | Path], var: Path, **settings: object) -> str:
+    """Start it, which is to fail; return what it prints."""
+    port = free_port()
+    variables = environment({"IPGEO_VAR": var, "IPGEO_PORT": port, "IPGEO_WORKERS": 1, **settings})
+    done = subprocess.run(
+        command, cwd="/", env=variables, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def everything(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Return what is in a folder: owner, mode and content (or target) by name."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        facts = path.lstat()
+        content = os.fsencode(path.readlink()) if path.is_symlink() else b""
+        if stat.S_ISREG(facts.st_mode):
+            content = path.read_bytes()
+        found[str(path.relative_to(folder))] = facts.st_uid, facts.st_mode, content
+    return found
+
+
+@pytest.fixture
+def var(folder: Path) -> Path:
+    """An IPGEO_VAR with a blob and its folders."""
+    var = folder / "var"
+    for name in ("nginx", "log", "tmp"):
+        (var / name).mkdir(parents=True, mode=0o755)
+    (var / "ipgeo.blob").write_bytes(blobs.fictional())
+    return var
+
+
+def writable_by_a_group(var: Path) -> None:
+    os.chown(var, 0, ANYBODY)
+    var.chmod(0o775)
+
+
+PREPARED: dict[str, Callable[[Path], None]] = {
+    "the folder is another user's": lambda var: os.chown(var, ANYBODY, ANYBODY),
+    "everybody may write": partial(Path.chmod, mode=0o777),
+    "a group may write": writable_by_a_group,
+    "a folder above": lambda var: os.chown(var.parent, ANYBODY, -1),
+}
+LINKS = {"server": "supervisord.pid", "gunicorn": "fallback.lock", "nginx/start": "nginx.lock"}
+
+
+@as_root
+@pytest.mark.parametrize("prepare", PREPARED.values(), ids=PREPARED.keys())
+@pytest.mark.parametrize("command", STARTS.values(), ids=STARTS.keys())
+def test_a_place_that_others_can_prepare(
+    var: Path, command: Sequence[str | Path], prepare: Callable[[Path], None]
+) -> None:
+    prepare(var)
+    before = everything(var)
+    assert "IPGEO_VAR: " in refused(command, var)
+    assert everything(var) == before
+
+
+@as_root
+@pytest.mark.parametrize("name", [*STARTS, "nginx/.gen-http.conf.tmp", "log/error.log"])
+def test_a_link_of_another_user_is_not_followed(folder: Path, var: Path, name: str) -> None:
+    precious = folder / "precious"
+    precious.write_text("precious")
+    link = var / LINKS.get(name, name if name.count(".") else "nginx.pid")
+    link.symlink_to(precious)
+    os.chown(link, ANYBODY, ANYBODY, follow_symlinks=False)
+    text = refused(STARTS.get(name, [START]), var)
+    assert f"{link} belongs to another user ({ANYBODY})" in text
+    assert precious.read_text() == "precious"
+
+
+@as_root
+def test_a_shared_folder_with_the_sticky_bit_serves(var: Path) -> None:
+    """As a container's tmpfs: others may add files, but replace none."""
+    var.chmod(0o1777)
+    with Edge(var, var / "ipgeo.blob") as edge, Gunicorn(var, var / "ipgeo.blob") as fallback:
+        assert get(edge.address, "/readyz").status == 200
+        assert get(fallback.address, "/readyz").status == 200
+
+
+def test_nothing_is_writable_and_no_log_is_readable_by_others(folder: Path) -> None:
+    (folder / "ipgeo.blob").write_bytes(blobs.fictional())
+    before = os.umask(0)
+    try:
+        with ExitStack() as running:
+            logs = {"IPGEO_FALLBACK_ACCESS_LOG": folder / "log" / "fallback.log"}
+            edge = running.enter_context(Edge(folder, folder / "ipgeo.blob"))
+            running.enter_context(Gunicorn(folder, folder / "ipgeo.blob", **logs))
+            assert get(edge.address, "/healthz").status == 200
+            assert {stat.S_IMODE((folder / name).stat().st_mode) for name in ("nginx", "log")} == {
+                0o755
+            }
+            open_to_all = [
+                name
+                for name, (_, mode, _) in everything(folder).items()
+                if stat.S_ISREG(mode) and mode & 0o022 and name != "ipgeo.blob"
+                if not name.endswith((".out", "gunicorn.log"))  # the harness has made them
+            ]
+            assert open_to_all == []
+            files = list((folder / "log").iterdir())
+            assert {path.name for path in files} >= {"access.log", "error.log", "fallback.log"}
+            assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o640}
+    finally:
+        os.umask(before)
+
+
+# --- the current folder ---------------------------------------------------------------------------
+
+EVIL_PYTHON = "open({marker!r}, 'a').write(__name__ + '\\n')\nraise ImportError(__name__)\n"
+EVIL_LUA = (
+    'local f = io.open([==[{marker}]==], "a") f:write(... or "?", "\\n") f:close()\nerror("evil")\n'
+)
+
+
+@pytest.fixture
+def hostile(folder: Path) -> tuple[Path, Path]:
+    """A folder with a module of every name that could be asked for, and the file they write to."""
+    hostile, marker = folder / "hostile", folder / "marker"
+    site = Path(PROGRAM).resolve().parents[1] / "lib"
+    packages = {path.name for path in site.glob("python3*/site-packages/*")}
+    names = {name.split(".")[0].split("-")[0] for name in packages}
+    optional = {"setproctitle", "tracemalloc", "sitecustomize", "usercustomize", "ipgeo"}
+    for name in {*sys.stdlib_module_names, *names, *optional, "ipgeo_fallback", "soak"}:
+        (hostile / name).mkdir(parents=True, exist_ok=True)
+        (hostile / name / "__init__.py").write_text(EVIL_PYTHON.format(marker=str(marker)))
+    modules = [path.relative_to(ROOT / "lua") for path in (ROOT / "lua").rglob("*.lua")]
+    shared = Path("/usr/share/lua/5.1")
+    modules += [path.relative_to(shared) for path in shared.rglob("*.lua")]
+    for module in [*modules, Path("cjson.lua"), Path("cjson/safe.lua"), Path("ipgeo.lua")]:
+        (hostile / module).parent.mkdir(parents=True, exist_ok=True)
+        (hostile / module).write_text(EVIL_LUA.format(marker=marker))
+    (hostile / "gunicorn.conf.py").write_text(EVIL_PYTHON.format(marker=str(marker)))
+    (hostile / "supervisord.conf").write_text("[supervisord\n")
+    return hostile, marker
+
+
+def test_the_servers_take_nothing_from_the_current_folder(
+    var: Path, hostile: tuple[Path, Path]
+) -> None:
+    folder, marker = hostile
+    variables = environment(
+        {"IPGEO_VAR": var, "IPGEO_PORT": (port := free_port()), "IPGEO_WORKERS": 1}
+    )
+    with ExitStack() as running:
+        for command in ([START], GUNICORN):
+            output = running.enter_context((var / "output").open("ab"))
+            process = subprocess.Popen(
+                command, cwd=folder, env=variables, stdout=output, stderr=output
+            )
+            running.callback(process.wait, 20)
+            running.callback(process.terminate)
+        for address in (("127.0.0.1", port), var / "fallback.sock"):
+            wait.until(partial(is_ready, address), f"{address} is ready", 20)
+            assert get(address, f"/api/ip_query?ip={blobs.ATLANTIS_IP}").status == 200
+            assert get(address, "/api/ip_query?ip=x").status == 400
+    assert not marker.exists(), marker.read_text()
+
+
+def is_ready(address: "tuple[str, int] | Path") -> bool:
+    try:
+        return get(address, "/readyz").status == 200
+    except (OSError, ValueError):
+        return False
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ([ROOT / "script" / "bootstrap"], 0),
+        ([ROOT / "script" / "prove", "none.blob", "none.dat", "none"], 1),
+        ([ROOT / "script" / "soak"], 2),
+        ([ROOT / "bench" / "startup"], 2),
+        ([ROOT / "bench" / "lookup", "--rounds", "1", "--runs", "2000"], 0),
+        ([*GUNICORN, "--check-config"], 0),
+    ],
+    ids=lambda value: Path(value[0]).name if isinstance(value, list) else "",
+)
+def test_the_programs_take_nothing_from_the_current_folder(
+    var: Path, hostile: tuple[Path, Path], command: list[str | Path], status: int
+) -> None:
+    folder, marker = hostile
+    variables = environment({"IPGEO_VAR": var})
+    done = subprocess.run(
+        command, cwd=folder, env=variables, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert not marker.exists(), marker.read_text()
+    assert done.returncode == status, done.stderr
+
+
+# --- one at a time --------------------------------------------------------------------------------
+
+
+def test_a_second_nginx_changes_nothing(folder: Path) -> None:
+    (folder / "ipgeo.blob").write_bytes(blobs.fictional())
+    with Edge(folder, folder / "ipgeo.blob") as edge:
+        before = everything(folder / "nginx"), (folder / "nginx.pid").read_text()
+        commands: list[list[str | Path]]
+        commands = [[START], [folder / "nginx" / "run", "-g", "daemon off;"], [SERVER]]
+        for command in commands:
+            text = refused(command, folder, IPGEO_BLOB=folder / "ipgeo.blob")
+            assert f"another nginx runs with this IPGEO_VAR: {folder}\n" in text
+        assert (everything(folder / "nginx"), (folder / "nginx.pid").read_text()) == before
+        subprocess.run([folder / "nginx" / "run", "-t", "-q"], check=True)
+        edge.hup()
+        assert get(edge.address, "/readyz").status == 200
+
+
+def test_a_second_gunicorn_changes_nothing(folder: Path) -> None:
+    (folder / "ipgeo.blob").write_bytes(blobs.fictional())
+    with Gunicorn(folder, folder / "ipgeo.blob") as fallback:
+        for command in (GUNICORN, [SERVER]):
+            text = refused(command, folder, IPGEO_BLOB=folder / "ipgeo.blob")
+            assert f"another gunicorn runs with this IPGEO_VAR: {folder}\n" in text
+        assert int(fallback.pid_file.read_text()) == fallback.pid
+        assert get(fallback.address, "/readyz").status == 200
+
+
+def test_stale_pid_files_of_living_processes_are_replaced(folder: Path) -> None:
+    """After a power loss the number in a pid file may be anybody's: here it is this test's."""
+    (folder / "ipgeo.blob").write_bytes(blobs.fictional())
+    for name in ("nginx.pid", "fallback.pid", "fallback.pid.2"):
+        (folder / name).write_text(f"{os.getpid()}\n")
+    with (
+        Edge(folder, folder / "ipgeo.blob") as edge,
+        Gunicorn(folder, folder / "ipgeo.blob") as own,
+    ):
+        assert int((folder / "nginx.pid").read_text()) == edge.pid
+        assert int(own.pid_file.read_text()) == own.pid
+        assert not (folder / "fallback.pid.2").exists()
+
+
+# --- the access log -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [("off", []), ("errors", ["404", "400"]), ("on", ["200", "404", "400"])],
+)
+def test_which_requests_are_logged(folder: Path, value: str, wanted: list[str]) -> None:
+    (folder / "ipgeo.blob").write_bytes(blobs.fictional())
+    with Edge(folder, folder / "ipgeo.blob", IPGEO_ACCESS_LOG=value, IPGEO_WORKERS=1) as edge:
+        for target in ("/healthz", "/nothing", "/api/ip_query?ip=x"):
+            get(edge.address, target)
+    text = edge.access_log.read_text() if edge.access_log.exists() else ""
+    # Of the harness's questions whether it is up only the status is known.
+    found = re.findall(r'"GET (\S+) HTTP/1.1" (\d+)', text)
+    assert [status for path, status in found if path != "/healthz" or value != "on"] == [
+        status for status in wanted if status != "200"
+    ]
+    assert any(status == "200" for _, status in found) == ("200" in wanted)
