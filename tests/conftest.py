@@ -11,7 +11,6 @@ from support import blobs, containers, engine, figures, logs
 from support.places import short_folder
 from support.stack import Stack
 
-
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
 
