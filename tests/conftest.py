@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,14 @@ def _container_logs(_declared_lines: None) -> Iterator[None]:
 def _fail_for(lines: list[str]) -> None:
     if lines:
         pytest.fail("error lines that no test declares:\n" + "\n".join(lines), pytrace=False)
+
+
+@pytest.fixture
+def _interrupts() -> Iterator[None]:
+    """Let programs take SIGINT, though a shell may have started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

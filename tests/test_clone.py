@@ -49,15 +49,6 @@ def test_a_clone_with_autocrlf_starts(folder: Path) -> None:
     ],
 )
 def test_what_git_ignores(name: str, ignored: bool) -> None:
-    command = [
-        "git",
-        "-C",
-        ROOT,
-        "-c",
-        "safe.directory=*",
-        "check-ignore",
-        "--no-index",
-        "-q",
-        name,
-    ]
+    git = ["git", "-C", str(ROOT), "-c", "safe.directory=*"]
+    command = [*git, "check-ignore", "--no-index", "-q", name]
     assert subprocess.run(command, check=False).returncode == (0 if ignored else 1)

@@ -13,7 +13,7 @@ from typing import Any
 import maxminddb
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipgeo.address import LAST_ADDRESS, format_ipv4, parse_ipv4
@@ -125,7 +125,6 @@ def test_a_run_that_starts_elsewhere_is_noticed(start: str, by: int) -> None:
     assert differences(blob, export_mmdb(Blob(blobs.of_runs(wrong)), BUILT)) != []
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(
     st.dictionaries(
         st.integers(0, LAST_ADDRESS), st.sampled_from([ATLANTIS, UTOPIA, NO_DATA]), max_size=40

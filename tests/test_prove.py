@@ -200,6 +200,7 @@ def test_a_blob_of_terabytes_is_refused_by_its_size(tmp_path: Path) -> None:
     assert finish(start(path, SAMPLE, SAMPLE_CODES)) == (DIFFERENT, "", problem)
 
 
+@pytest.mark.usefixtures("_interrupts")
 def test_ctrl_c_ends_the_sweep(tmp_path: Path) -> None:
     """It comes from the terminal, to all processes of the group."""
     build(tmp_path / "right.blob")

@@ -278,6 +278,7 @@ def test_errors_that_cannot_be_printed_keep_their_status(place: Path) -> None:
 INTERRUPT = "import os, signal; os.kill(os.getpid(), signal.SIGINT)\n"
 
 
+@pytest.mark.usefixtures("_interrupts")
 @pytest.mark.parametrize("program", [[PROGRAM], [sys.executable, "-m", "ipgeo"]])
 @pytest.mark.parametrize("module", ["json", "click", "zlib", "hashlib", "csv", "mmdb_writer"])
 def test_ctrl_c_while_modules_are_imported(
@@ -287,6 +288,7 @@ def test_ctrl_c_while_modules_are_imported(
     interrupted_by_importing(place, module, program)
 
 
+@pytest.mark.usefixtures("_interrupts")
 def test_ctrl_c_while_python_itself_starts(place: Path) -> None:
     interrupted_by_importing(place, "sitecustomize", [PROGRAM])
 
@@ -332,6 +334,7 @@ os.fsync = interrupting
 """
 
 
+@pytest.mark.usefixtures("_interrupts")
 @pytest.mark.parametrize("at", range(1, 8))
 def test_ctrl_c_while_files_are_published(place: Path, at: int) -> None:
     hook = place.parent / f"{place.name}-hook"
@@ -373,6 +376,7 @@ def at_work(place: Path, before: str = "") -> Iterator["subprocess.Popen[bytes]"
         yield process
 
 
+@pytest.mark.usefixtures("_interrupts")
 def test_ctrl_c_at_work(place: Path) -> None:
     with at_work(place) as process:
         process.send_signal(signal.SIGINT)
