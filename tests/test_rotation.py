@@ -14,8 +14,10 @@ from pathlib import Path
 from threading import Event
 from typing import Self
 
+import pytest
+
 from support import ROOT, blobs, wait
-from support.client import Address, connect, pipeline, request
+from support.client import Address, connect, get, pipeline, request
 from support.program import program
 from support.stack import Stack
 
@@ -144,6 +146,7 @@ class Kept:
             connection.close()
 
 
+@pytest.mark.provokes("too large body")
 def test_logrotate_under_requests(folder: Path) -> None:
     log = folder / "log"
     log.mkdir()
@@ -165,6 +168,7 @@ def test_logrotate_under_requests(folder: Path) -> None:
             ]
             kept = [open_ones.enter_context(Kept(server.address, name)) for server, name in servers]
             wait.until(partial(all_have_lines, log), "both log", SECONDS)
+            assert get(stack.edge.address, "/large", "Content-Length: 99999999").status == 413
             rotate(folder)
             wait.until(partial(nobody_writes_rotated, stack), "the servers have new files", SECONDS)
             for connections, (_, name) in zip(kept, servers, strict=True):
