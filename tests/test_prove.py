@@ -27,7 +27,7 @@ from support.sources import dat, small_dat, write_codes
 
 SCRIPT = ROOT / "script" / "prove"
 READING = ROOT / "prove" / "reading.py"
-SECONDS = 300
+SECONDS = 1200
 
 EQUAL, DIFFERENT, USAGE = 0, 1, 2
 

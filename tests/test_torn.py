@@ -67,7 +67,7 @@ def _torn(folder: Path, lua: Path, lookups: int, most_wrong: int) -> tuple[int, 
     edge = Edge(folder, folder / "served.blob", conf=conf, **settings)
     with edge:
         result = folder / "torn.result"
-        wait.until(result.exists, "the lookups are done", seconds=400)
+        wait.until(result.exists, "the lookups are done", seconds=1200)
     done, wrong, generations = map(int, result.read_text().split())
     return done, wrong, generations
 

@@ -27,7 +27,7 @@ def start(program: str, *arguments: object, **options: Any) -> "subprocess.Popen
 def run(program: str, *arguments: object) -> list[str]:
     """Run a program to its end; return what it printed, cut at tabs. It must succeed."""
     process = start(program, *arguments)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=1200)
     assert process.returncode == 0, f"{program}: status {process.returncode}: {err}"
     return out.rstrip("\n").split("\t")
 
