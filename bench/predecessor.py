@@ -48,8 +48,8 @@ class Command(NamedTuple):
 
 def commands(url: str, folder: Path, seconds: int, timeout: str | None) -> list[Command]:
     """Return the four commands; ``timeout`` is wrk's, 2 s where it is None."""
-    patience = ["--timeout", timeout] if timeout else []
-    duration = [f"-d{seconds}s", "--latency", *patience]
+    limit = ["--timeout", timeout] if timeout else []
+    duration = [f"-d{seconds}s", "--latency", *limit]
     target = f"{url}{PATH}"
     script, body = folder / "post.lua", folder / "post_data.txt"
     script.write_text(POST_LUA)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support import blobs
+from support import ROOT, blobs
 from support.client import connect, request
 from support.gunicorn import Gunicorn
 from support.places import free_port
@@ -67,3 +67,14 @@ def test_the_fallback_keeps_thousands_of_connections(folder: Path) -> None:
             connection = kept.enter_context(connect(server.address))
             connection.sendall(request("GET", "/healthz", close=False))
             assert connection.recv(12) == b"HTTP/1.1 200", number
+
+
+def test_the_predecessors_load_commands(folder: Path) -> None:
+    """The program's status tells of what has failed or timed out, over 5,000 connections."""
+    blob = folder / "test.blob"
+    blob.write_bytes(blobs.fictional())
+    command = [ROOT / "bench" / "predecessor", "--seconds", str(SECONDS), "--timeout", "5s", blob]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    faultless = re.findall(r"^\| (\w+ \w+) \|.*\| 0 \| 0? *\|$", done.stdout, re.MULTILINE)
+    assert faultless == ["wrk GET", "wrk POST", "ab GET", "ab POST"], done.stdout

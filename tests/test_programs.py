@@ -150,6 +150,11 @@ def bench_startup(world: World) -> None:
     assert re.search(r"1 rounds: median 0\.\d+ s", text)
 
 
+def bench_batch(world: World) -> None:
+    text = printed(ROOT / "bench" / "batch", "--requests", 1, world.blob)
+    assert re.search(r"^\| query: .* \| [\d.]+ \|$", text, re.MULTILINE)
+
+
 def bench_compile(world: World) -> None:
     peer = ["--source", world.source, "--codes", ROOT / "data"]
     options = ["--rounds", 1, "--records", 100_000, *peer]
@@ -225,6 +230,7 @@ SMOKE: dict[str, Callable[[World], None]] = {
     "bench/lookup": bench_lookup,
     "bench/memory": bench_memory,
     "bench/startup": bench_startup,
+    "bench/batch": bench_batch,
     "bench/compile.py": bench_compile,
     "bench/wrk/get.lua": wrk("get.lua"),
     "bench/wrk/post.lua": wrk("post.lua", "object"),
@@ -238,6 +244,7 @@ ELSEWHERE = {
     "script/server": "test_server.py",
     "script/soak": "test_soak.py",
     "script/test": "../.ci/run",
+    "bench/predecessor": "test_load.py",
     "nginx/follow-names": "test_names.py",
 }
 
