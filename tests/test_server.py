@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -25,8 +24,7 @@ from support.program import SCRIPT, Program, program
 
 GOOGLE = ["美国", "US", "美国", "None", "", "None", "Google Public DNS", ""]
 PID_FILES = ("fallback.pid", "nginx.pid")
-STOP_SECONDS = 30
-QUICKLY = 8  # seconds on a busy machine; less than it waits for a server to become ready
+STOP_SECONDS = 60
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up root's privileges")
 
@@ -49,12 +47,11 @@ def asked(running: Program, ip: str = "8.8.8.8") -> list[str]:
 
 def refusal(folder: Path, **settings: Any) -> str:
     """Start one that is to fail at once; return what it says."""
-    started = time.monotonic()
     with program(folder, **settings) as failing:
-        assert failing.process.wait(QUICKLY) == 1
-        assert time.monotonic() - started < QUICKLY
+        assert failing.process.wait(STOP_SECONDS) == 1
         wait.until(partial(has_ended, failing), "it leaves nothing running")
         assert not (folder / "var").exists(), "it leaves no folder"
+        assert "not ready" not in failing.text(), "no server was started"
         return failing.text()
 
 
@@ -227,7 +224,7 @@ def test_masters_that_die_are_replaced(folder: Path) -> None:
             os.kill(master, signal.SIGKILL)
         for name, master in masters.items():
             replaced = partial(is_replaced, server.var / name, master)
-            wait.until(replaced, f"a new one in {name}", seconds=8)
+            wait.until(replaced, f"a new one in {name}")
         server.wait_until_complete()
         assert asked(server) == GOOGLE
         server.process.terminate()
@@ -285,7 +282,7 @@ def test_the_programs_under_an_operators_own_supervisor(folder: Path) -> None:
 def test_an_operators_supervisor_names_what_it_lacks(folder: Path) -> None:
     settings = {"IPGEO_VAR": "none", "IPGEO_PORT": "0"}
     with closing(operators_supervisord(folder, settings, line="")) as failing:
-        assert failing.process.wait(QUICKLY) == 2
+        assert failing.process.wait(STOP_SECONDS) == 2
         text = failing.text()
         assert "contains names ('ENV_IPGEO_VAR') which cannot be expanded" in text
         assert "deploy/supervisor-programs.conf" in text
