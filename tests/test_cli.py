@@ -717,10 +717,10 @@ def test_an_odd_blob_under_a_right_seal_raises_nothing(out: Path, name: str) -> 
 @contextmanager
 def unprivileged_checkout() -> Iterator[Path]:
     with short_folder() as folder:
-        for name in ("script", "compiler"):
+        for name in ("script", "compiler", "nginx"):
             (folder / name).mkdir()
-        for name in ("bootstrap", "lib.sh"):
-            shutil.copy(ROOT / "script" / name, folder / "script" / name)
+        for name in ("script/bootstrap", "script/lib.sh", "nginx/help.sh"):
+            shutil.copy(ROOT / name, folder / name)
         folder.chmod(0o555)
         yield folder
         folder.chmod(0o755)

@@ -11,6 +11,7 @@ local json = require "ipgeo.json"
 
 local cast, copy, C, ffi_string = ffi.cast, ffi.copy, ffi.C, ffi.string
 local error = error
+local ipairs = ipairs
 local band, rshift = bit.band, bit.rshift
 local find, locate = blob.find, blob.locate
 local max = math.max
@@ -26,13 +27,18 @@ ffi.cdef [[
 local bytes_t = ffi.typeof("const uint8_t *")
 local memory_t = ffi.typeof("uint8_t *")
 
-local LINE_FEED, RETURN, SPACE, NINE = 0x0a, 0x0d, 0x20, 0x39
+local TAB, LINE_FEED, RETURN, SPACE, NINE = 0x09, 0x0a, 0x0d, 0x20, 0x39
 local QUOTE, BACKSLASH, COMMA, LOWER_U = 0x22, 0x5c, 0x2c, 0x75
 local OPEN_BRACKET, CLOSE_BRACKET, OPEN_BRACE, CLOSE_BRACE = 0x5b, 0x5d, 0x7b, 0x7d
 -- How a byte outside of strings changes the depth of nesting.
 local deeper = ffi.new("int8_t[256]")
 deeper[OPEN_BRACKET], deeper[OPEN_BRACE] = 1, 1
 deeper[CLOSE_BRACKET], deeper[CLOSE_BRACE] = -1, -1
+-- What may stand between the elements of an array.
+local blank = ffi.new("uint8_t[256]")
+for _, byte in ipairs { TAB, LINE_FEED, RETURN, SPACE } do
+    blank[byte] = 1
+end
 -- The value of a hexadecimal digit.
 local hex = ffi.new("uint8_t[256]")
 for digit = 0, 15 do
@@ -314,7 +320,7 @@ function _M.answer_plain_array(view, body, ips, limit, as_object, errors)
         elseif byte == COMMA and not expected then
             put_byte(COMMA)
             expected = true
-        elseif byte == COMMA or byte > SPACE then
+        elseif blank[byte] == 0 then
             return false
         end
     end
