@@ -52,7 +52,7 @@ def test_what_git_ignores(name: str, ignored: bool) -> None:
     command = [
         "git",
         "-C",
-        ROOT,
+        str(ROOT),
         "-c",
         "safe.directory=*",
         "check-ignore",
