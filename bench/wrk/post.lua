@@ -10,9 +10,11 @@ local PATH = "/api/ip_query"
 local HEADERS = { ["Content-Type"] = "application/json" }
 
 
+-- The address comes last: LuaJIT hashes a string's ends and middle, and where only the rest differs
+-- it takes a minute to make the requests.
 function init(args)
-    local suffix = args[1] and '","format":"' .. args[1] .. '"}' or '"}'
+    local prefix = args[1] and '{"format":"' .. args[1] .. '","ip":"' or '{"ip":"'
     request = common.prepared(function(next_address)
-        return wrk.format("POST", PATH, HEADERS, '{"ip":"' .. next_address() .. suffix)
+        return wrk.format("POST", PATH, HEADERS, prefix .. next_address() .. '"}')
     end)
 end
