@@ -73,7 +73,8 @@ def test_the_predecessors_load_commands(folder: Path) -> None:
     """The program's status tells of what has failed or timed out, over 5,000 connections."""
     blob = folder / "test.blob"
     blob.write_bytes(blobs.fictional())
-    command = [ROOT / "bench" / "predecessor", "--seconds", str(SECONDS), "--timeout", "5s", blob]
+    program = [str(ROOT / "bench" / "predecessor"), str(blob)]
+    command = [*program, "--seconds", str(SECONDS), "--timeout", "5s"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     faultless = re.findall(r"^\| (\w+ \w+) \|.*\| 0 \| 0? *\|$", done.stdout, re.MULTILINE)
