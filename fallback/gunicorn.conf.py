@@ -113,7 +113,6 @@ except ValueError as error:
 
 # The place that gunicorn imports from: relative settings have been read by now.
 chdir = str(Path(__file__).resolve().parent)
-os.umask(0o027)  # the logs hold clients' addresses
 wsgi_app = "ipgeo_fallback:create_app()"
 # The socket is made for its owner and group alone; `when_ready` gives it to the workers' group, as
 # which nginx's workers run too. Who gets there could fill it, and is believed who the client is.
@@ -156,6 +155,7 @@ class _Logger(_executed("logger.py")["Logger"]):  # type: ignore[misc]
             _instance["claim"](_var, second="GUNICORN_PID" in os.environ)
         except _instance["InstanceError"] as error:
             sys.exit(f"gunicorn.conf.py: {error}")
+        os.umask(0o027)  # the logs hold clients' addresses
         super().__init__(cfg)
 
 
