@@ -174,7 +174,8 @@ server_lines() {
 # Writes the servers that stdin has, and the same ones as nginx takes them that does not judge them.
 write_servers() {
     write gen-upstream.conf &&
-        sed 's/ max_fails=[0-9]*/ max_fails=0/' "$OUT/gen-upstream.conf" | write gen-upstream-all.conf
+        sed -E 's/ max_fails=[0-9]+/ max_fails=0/; s/ weight=[0-9]+//; s/ backup([ ;])/\1/' \
+            "$OUT/gen-upstream.conf" | write gen-upstream-all.conf
 }
 
 # Takes over what an earlier server_lines has printed to stdin.

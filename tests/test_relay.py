@@ -9,10 +9,11 @@ from typing import Self
 
 import pytest
 
-from support import blobs
+from support import blobs, wait
 from support.blobs import ATLANTIS_ARRAY, ATLANTIS_OBJECT
 from support.client import Address, exchange, get, post, request
 from support.edge import Edge
+from support.places import free_port
 from test_edge import MARKED, PATH, QUERY, QUESTION, Upstream, by_fallback, code_of
 from test_upstreams import Node, assert_edge_answers, assert_fallback_answers, in_front, running
 
@@ -159,17 +160,57 @@ def test_no_upstream_tells_nginx_what_to_do(folder: Path, header: str) -> None:
 
 @BOTH_MODES
 @pytest.mark.parametrize("status", [400, 431])
-def test_a_refusal_takes_no_node_out(folder: Path, blob: Path, status: int, mode: str) -> None:
-    """Two say so; the others are not asked."""
-    nodes = [Upstream(status=status, sent=HTML) for _ in range(3)]
-    upstreams = [f"{node.address} max_fails=1 fail_timeout=1h" for node in nodes]
-    served = blob if mode == "proxy" else folder / "none.blob"
-    with nodes[0], nodes[1], nodes[2], in_front(folder, served, upstreams, IPGEO_MODE=mode) as edge:
-        for number in range(1, 7):
+def test_an_unmarked_refusal_takes_no_node_out(
+    folder: Path, blob: Path, status: int, mode: str
+) -> None:
+    """It is no answer of an ipgeo's, and no failure of its node either."""
+    node = Node(folder, "node", blob)
+    with (
+        running(node),
+        Upstream(status=status, sent=HTML) as foreign,
+        in_front(
+            folder,
+            folder / "none.blob",
+            [f"{foreign.address} max_fails=1 fail_timeout=1h", node.bind],
+            IPGEO_MODE=mode,
+        ) as edge,
+    ):
+        for _ in range(20):
             reply = get(edge.address, QUERY)
-            assert (reply.status, code_of(reply)) == (400, "bad_request")
-            assert sum(len(node.requests) for node in nodes) == 2 * number
-        assert all(len(node.requests) == 4 for node in nodes), "each is asked in its turn"
+            assert (reply.status, reply.body, by_fallback(reply)) == (200, ATLANTIS_ARRAY, True)
+        assert len(foreign.requests) >= 10, "it is asked in its turn"
+
+
+@BOTH_MODES
+@pytest.mark.parametrize(
+    "shape", ["{foreign}, {node} backup", "{foreign} weight=100, {node}"], ids=["backup", "weight"]
+)
+def test_an_ipgeo_is_found_behind_others(folder: Path, blob: Path, shape: str, mode: str) -> None:
+    node = Node(folder, "node", blob)
+    with running(node), Upstream(sent=HTML) as foreign:
+        upstreams = shape.format(foreign=foreign.address, node=node.bind).split(", ")
+        with in_front(folder, folder / "none.blob", upstreams, IPGEO_MODE=mode) as edge:
+            for _ in range(20):
+                assert_fallback_answers(edge.address)
+                if mode == "proxy":
+                    reply = get(edge.address, "/readyz")
+                    assert (reply.status, by_fallback(reply)) == (200, True)
+
+
+@BOTH_MODES
+def test_edges_that_ask_one_another_stop(folder: Path, mode: str) -> None:
+    """An edge without data whose only upstream is itself."""
+    port = free_port()
+    itself = {"IPGEO_PORT": port, "IPGEO_UPSTREAMS": f"127.0.0.1:{port}"}
+    edge = Edge(folder, folder / "none.blob", IPGEO_MODE=mode, **itself)
+    edge.port = port
+    with edge:
+        for reply in (get(edge.address, QUERY), post(edge.address, PATH, QUESTION)):
+            assert (reply.status, code_of(reply)) == (503, "unavailable")
+        # The client's, and what came of it: each of the two may ask at most all nodes again.
+        lines = edge.access_log
+        wait.until(lambda: len(lines.read_text().splitlines()) >= 2, "they are logged")
+        assert len(lines.read_text().splitlines()) <= 60
 
 
 @BOTH_MODES

@@ -16,7 +16,7 @@ local cast, copy, ffi_string = ffi.cast, ffi.copy, ffi.string
 local encode = cjson.encode
 local find_location, locate = blob.find, blob.locate
 local collectgarbage = collectgarbage
-local floor, format, max = math.floor, string.format, math.max
+local floor, format, max, min = math.floor, string.format, math.max, math.min
 local ngx = ngx
 local print = ngx.print
 local clear_header, discard_body = ngx.req.clear_header, ngx.req.discard_body
@@ -41,7 +41,9 @@ local OBJECT_SUFFIX = "&format=object"
 local LONGEST_IP, LONGEST_ANSWER = #"255.255.255.255", 8192
 
 -- KiB of Lua's heap, several times what it has between requests.
-local MOST_GARBAGE = 2048
+local MAX_HEAP = 2048
+-- KiB that were left when it was last collected, or less by now.
+local heap_in_use = 0
 
 local text_t = ffi.typeof("const char *")
 
@@ -392,7 +394,7 @@ local function is_ambiguous(media_type)
     end
     local joined = find(media_type, ",", 1, true)
         and find(gsub(media_type, '"[^"]*"', ""), ",", 1, true)
-    return joined or type(get_headers()["content-type"]) == "table"
+    return joined or type(get_headers(0)["content-type"]) == "table"
 end
 
 
@@ -413,10 +415,13 @@ end
 
 
 -- What a large request has left is given back now: Lua by itself would wait until as much again is
--- in use.
+-- in use. But what many requests at once have in use is no garbage, and looking at it costs time.
 local function collect_garbage()
-    if collectgarbage("count") > MOST_GARBAGE then
+    local used = collectgarbage("count")
+    heap_in_use = min(heap_in_use, used)
+    if used > max(MAX_HEAP, 2 * heap_in_use) then
         collectgarbage()
+        heap_in_use = collectgarbage("count")
     end
 end
 
@@ -458,6 +463,7 @@ end
 
 -- Answers /api/ip_query when `query` has failed.
 function _M.rescue()
+    batch.discard()
     if not has_refused() then
         pass_on()
     end

@@ -3,7 +3,7 @@
 -- half an answer, and whatever listens at a wrong address would answer the clients.
 
 local ngx = ngx
-local capture, exit, print = ngx.location.capture, ngx.exit, ngx.print
+local capture, print = ngx.location.capture, ngx.print
 local clear_header, get_method = ngx.req.clear_header, ngx.req.get_method
 local concat, find, format = table.concat, string.find, string.format
 local header, var = ngx.header, ngx.var
@@ -12,17 +12,17 @@ local now = ngx.now
 local read_body = ngx.req.read_body
 
 -- Where nginx asks the nodes that it believes to be there, and where it asks all of them.
-local LIVING, ALL = "/ipgeo-relay", "/ipgeo-relay-all"
-local READINESS = "/ipgeo-relay-readyz"
+local QUERY = { living = "/ipgeo-relay", all = "/ipgeo-relay-all" }
+local READINESS = { living = "/ipgeo-relay-readyz", all = "/ipgeo-relay-all-readyz" }
 -- By this name, instead of a node's address, nginx says that no node was left to be asked.
 local UPSTREAM = "ipgeo_fallback"
--- nginx gives each try to the next node. Of those that are no ipgeo it may have several in a row,
--- by their weights; two nodes that take a request for bad HTTP are enough to say so.
-local MOST_CUT_SHORT, MOST_FOREIGN, MOST_REFUSED = 3, 5, 2
+-- nginx gives each try to the next node. By their weights several in a row may be no ipgeo; of all,
+-- each is asked in its turn.
+local MAX_CUT_SHORT, MAX_FOREIGN, MAX_FOREIGN_OF_ALL = 3, 3, 30
+-- A request that has come this way through as many edges goes no further: they may ask one another.
+local LAST_HOP = "3"
 -- nginx's, when no node answers.
 local BAD_GATEWAY, GATEWAY_TIMEOUT = 502, 504
--- gunicorn's, in HTML, for a request that it does not take.
-local REFUSALS = { [400] = true, [431] = true }
 
 local HEAD = ngx.HTTP_HEAD
 local METHODS = { GET = ngx.HTTP_GET, HEAD = HEAD, POST = ngx.HTTP_POST }
@@ -33,8 +33,6 @@ local PASSED_ON = { "Content-Type", "ETag" }
 -- nginx would judge by these what the fallback has judged already.
 local CONDITIONS = { "If-Match", "If-None-Match", "If-Unmodified-Since" }
 
--- What `ask` returns for a request that the nodes do not take.
-local REFUSED = { status = 400 }
 local NONE = { status = BAD_GATEWAY }
 
 local patience = 7
@@ -56,8 +54,8 @@ end
 
 
 -- Asks until an answer is whole and an ipgeo's; `asked` gets a line for each try, from `note`.
--- Returns it, REFUSED, or what says that there is none; and whether there were answers of others.
-local function ask(location, asked, deadline)
+-- Returns it, or what says that there is none; and whether there were answers of others.
+local function ask(location, asked, deadline, max_foreign)
     local method = METHODS[get_method()]
     local options = {
         method = method,
@@ -67,51 +65,51 @@ local function ask(location, asked, deadline)
         body = method ~= METHODS.POST and "" or nil,
         ctx = asked,
     }
-    local cut_short, foreign, refused = 0, 0, 0
+    local cut_short, foreign = 0, 0
     repeat
         local answer = capture(location, options)
         if has_failed(answer) then
             return answer, foreign > 0
         elseif not MARKS[answer.header[SERVED_BY]] then
             foreign = foreign + 1
-            refused = refused + (REFUSALS[answer.status] and 1 or 0)
         elseif answer.truncated and method ~= HEAD then
             cut_short = cut_short + 1
         else -- an answer to HEAD is shorter than it says, and so is none at all
             return answer
         end
-        if refused == MOST_REFUSED then
-            return REFUSED
-        end
-    until cut_short == MOST_CUT_SHORT or foreign == MOST_FOREIGN or now() >= deadline
+    until cut_short == MAX_CUT_SHORT or foreign == max_foreign or now() >= deadline
     return NONE, foreign > 0
 end
 
 
--- The answer of a fallback to this query, which must be GET, HEAD or POST; nil if there is none.
--- When all nodes have failed a moment ago, some may be back by now: `eager` asks them all again,
--- which takes seconds if they are not.
-function _M.ask(eager)
+-- The answer of a fallback, or nil. When all nodes have failed a moment ago, some may be back by
+-- now: `eager` asks them all again, which takes seconds if they are not. All are asked, too, where
+-- others have answered: an ipgeo may be a backup of these, or hidden by their weight.
+local function ask_nodes(locations, eager)
+    if var.http_x_ipgeo_relay == LAST_HOP then
+        return nil
+    end
     read_body()
     local asked, deadline = {}, now() + patience
-    local answer, was_foreign = ask(LIVING, asked, deadline)
-    local left_out = has_failed(answer)
-        and (was_foreign or find(concat(asked), UPSTREAM, 1, true))
-    if eager and left_out and now() < deadline then
-        answer = ask(ALL, asked, deadline)
+    local answer, was_foreign = ask(locations.living, asked, deadline, MAX_FOREIGN)
+    local left_out = eager and find(concat(asked), UPSTREAM, 1, true)
+    if has_failed(answer) and (was_foreign or left_out) and now() < deadline then
+        answer = ask(locations.all, asked, deadline, MAX_FOREIGN_OF_ALL)
     end
     var.ipgeo_asked = concat(asked, ", ")
     return not has_failed(answer) and answer or nil
 end
 
 
--- The answer of a fallback to /readyz, for GET and HEAD; nil if there is none.
+-- The answer to this query, which must be GET, HEAD or POST.
+function _M.ask(eager)
+    return ask_nodes(QUERY, eager)
+end
+
+
+-- The answer to /readyz, for GET and HEAD.
 function _M.ask_readiness()
-    read_body()
-    local asked = {}
-    local answer = ask(READINESS, asked, now() + patience)
-    var.ipgeo_asked = concat(asked, ", ")
-    return not has_failed(answer) and answer or nil
+    return ask_nodes(READINESS, false)
 end
 
 
@@ -124,9 +122,6 @@ end
 
 -- Sends what `ask` or `ask_readiness` has returned.
 function _M.send(answer)
-    if answer == REFUSED then
-        return exit(REFUSED.status) -- nginx says it in the edge's own words
-    end
     for _, name in ipairs(CONDITIONS) do
         clear_header(name)
     end

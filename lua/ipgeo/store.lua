@@ -198,12 +198,20 @@ function _M.trouble()
 end
 
 
+-- What is compared: of a file that cannot be read the numbers may differ from look to look.
+local function gist(kind, reason)
+    return kind == "unreadable" and reason:gsub("%d+", "") or reason
+end
+
+
 -- Keeps what a look has found, for all workers; no kind if nothing is wrong. Returns whether the
 -- look before has found another thing. Under the lock.
 local function remember(kind, reason)
     reason = kind and arena.reason(reason) or ""
     local known_kind, known_reason = _M.trouble()
-    if kind == known_kind and (not kind or reason == known_reason) then
+    local is_known = kind == known_kind
+        and (not kind or gist(kind, reason) == gist(kind, known_reason))
+    if is_known and (not kind or reason == known_reason) then
         return false
     end
     local number = 0
@@ -213,7 +221,7 @@ local function remember(kind, reason)
         end
     end
     set_trouble(number, reason)
-    return true
+    return not is_known
 end
 
 
@@ -372,14 +380,17 @@ local function say_if_closed()
 end
 
 
--- For init_worker_by_lua: looks at the file every `interval` seconds from now on. One worker does
+-- For init_worker_by_lua: looks at the file now and every `interval` seconds. One worker does
 -- so for all, unless every worker has a copy of its own.
 function _M.watch(interval)
     if shared and ngx.worker.id() ~= 0 then
         return
     end
     say_if_closed()
-    local ok, err = ngx.timer.every(interval, refresh_in_slices)
+    local ok, err = ngx.timer.at(0, refresh_in_slices)
+    if ok then
+        ok, err = ngx.timer.every(interval, refresh_in_slices)
+    end
     if not ok then
         log(WARN, "ipgeo: ", source.path, " is not watched: ", err)
     end
