@@ -21,7 +21,9 @@ from support.stack import Stack
 
 PATH = "/api/ip_query"
 MARK = b"123.45.67.89"
-MARKED = re.compile(r"123\.45\.67\.89|2066563929|0x7b2d4359")
+WIDE = b"".join(b"%%EF%%BC%%%02X" % (byte - ord("0") + 0x90) for byte in b"1234567")
+"""Digits of the full width, as East Asian keyboards give them."""
+MARKED = re.compile(r"123\.45\.67\.89|2066563929|0x7b2d4359|(\\x|%)(ef|EF).{6,8}91|１２３")
 """The address in the ways in which it is sent."""
 
 CRLF = b"\r\n"
@@ -42,7 +44,7 @@ ANY_ERROR = pytest.mark.provokes(
 
 def written_out() -> Iterator[bytes]:
     encoded = b"".join(b"%%%02x" % byte for byte in MARK)
-    for mark in (MARK, encoded, MARK.replace(b".", b"%2E"), b"2066563929", b"0x7b2d4359"):
+    for mark in (MARK, encoded, MARK.replace(b".", b"%2E"), b"2066563929", b"0x7b2d4359", WIDE):
         for target in TARGETS:
             for method in (b"GET", b"POST", b"OPTIONS", b"get", b"G\x00T"):
                 yield method + b" " + target % mark + b" HTTP/1.1" + END
