@@ -406,7 +406,7 @@ def test_logs_to_the_output_by_its_name(folder: Path, blob: Path) -> None:
         server.command, env=server.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     try:
-        wait.until(lambda: (folder / "fallback.sock").exists(), "it listens")
+        wait.until((folder / "fallback.sock").exists, "it listens")
         assert ask(server) == 200
     finally:
         process.terminate()

@@ -415,8 +415,10 @@ def test_a_killed_gunicorns_socket_is_taken_over(folder: Path) -> None:
     os.kill(killed.pid, signal.SIGKILL)
     killed.stop()
     with Gunicorn(folder, blob) as server:
-        wait.until(server.pid_file.exists, "its pid file")
-        assert int(server.pid_file.read_text()) == server.pid
+        own = f"{server.pid}\n"
+        wait.until(
+            lambda: server.pid_file.exists() and server.pid_file.read_text() == own, "its own"
+        )
         wait.until(lambda: is_ready(server.address), "it is ready")
 
 
