@@ -140,6 +140,7 @@ limit_request_line = 8190  # as long as nginx's
 forwarder_headers = ""  # nobody says by a header where the application is
 
 _instance = _executed("instance.py")
+_place = _executed("place.py")
 
 
 class _Logger(_executed("logger.py")["Logger"]):  # type: ignore[misc]
@@ -149,19 +150,46 @@ class _Logger(_executed("logger.py")["Logger"]):  # type: ignore[misc]
     """
 
     user = _worker_user
+    problem_of = staticmethod(_place["problem_of_log"])
 
-    def __init__(self, cfg: object) -> None:
+    def __init__(self, cfg: "_Config") -> None:
+        _check_places()
+        # Those of a service manager are served already: by itself.
+        own = [] if "LISTEN_FDS" in os.environ else cfg.address
+        sockets = [address for address in own if isinstance(address, str)]
         try:
-            _instance["claim"](_var, second="GUNICORN_PID" in os.environ)
+            _instance["claim"](_var, sockets, second="GUNICORN_PID" in os.environ)
         except _instance["InstanceError"] as error:
             sys.exit(f"gunicorn.conf.py: {error}")
         os.umask(0o027)  # the logs hold clients' addresses
         super().__init__(cfg)
 
 
+def _check_places() -> None:
+    """Refuse folders and links that another, less privileged user may have prepared."""
+    _check_place("IPGEO_VAR", "problem_of_var", _var)
+    logs = {"IPGEO_FALLBACK_ACCESS_LOG": accesslog, "IPGEO_FALLBACK_ERROR_LOG": errorlog}
+    for name, path in logs.items():
+        if path not in (None, "-"):
+            _check_place(name, "problem_of_log", Path(path))
+
+
+def _check_place(name: str, rule: str, path: Path) -> None:
+    try:
+        problem = _place[rule](path)
+    except OSError as error:
+        problem = f"{error.filename}: {error.strerror}"
+    if problem:
+        sys.exit(f"gunicorn.conf.py: {name}: {problem}")
+
+
 logger_class = _Logger
 # Without the query string: addresses are personal data.
 access_log_format = '%(h)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s %(L)s'
+
+
+class _Config(Protocol):
+    address: list[object]
 
 
 class _Server(Protocol):

@@ -1,10 +1,12 @@
 """gunicorn's configuration: sockets, new code without a lost answer, logs, settings."""
 
 import os
+import pwd
 import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -240,7 +242,9 @@ def lines(*logs: Path) -> list[str]:
         (QUERY, PATH, 200),
         (f"{PATH}?ip=x", PATH, 400),
         ("/nothing", "/nothing", 404),
-        ("/%0aforged%20%22line%22%1b%e4", r"/\nforged \"line\"\x1b\xe4", 404),
+        ("/%0aforged%20%22line%22%1b", r"/\nforged \"line\"\x1b", 404),
+        ("/%e4", "-", 404),
+        ("/%EF%BC%91.%D9%A2", "-", 404),  # digits, but not ASCII
     ],
 )
 def test_a_line_of_the_access_log(
@@ -331,6 +335,84 @@ def test_a_log_that_cannot_be_reopened_is_written_on(folder: Path, blob: Path) -
         wait.until(lambda: len(lines(old)) == before + 1, "the request is logged")
         os.kill(server.pid, signal.SIGHUP)
         wait.until(lambda: ask(server) == 200 and lines(log), "new workers have the new file")
+
+
+def a_link(log: Path, victim: Path) -> None:
+    log.symlink_to(victim)
+    os.chown(log, pwd.getpwnam("www-data").pw_uid, -1, follow_symlinks=False)
+
+
+def a_link_in_an_own_folder(log: Path, victim: Path) -> None:
+    a_link(log, victim)
+    shutil.chown(log.parent, "www-data")
+
+
+def a_second_name(log: Path, victim: Path) -> None:
+    log.hardlink_to(victim)
+
+
+@as_root
+@pytest.mark.parametrize("by", [signal.SIGUSR1, signal.SIGHUP])
+@pytest.mark.parametrize("replace", [a_link, a_link_in_an_own_folder, a_second_name])
+def test_no_worker_gets_a_file_through_a_log(
+    folder: Path, blob: Path, replace: Callable[[Path, Path], None], by: signal.Signals
+) -> None:
+    """What root reopens it gives to the workers: never another file in the log's place."""
+    victim, logs = folder / "victim", folder / "logs"
+    victim.touch(0o604)
+    logs.mkdir()
+    access, error = logs / "access.log", logs / "error.log"
+    settings = {"IPGEO_FALLBACK_ACCESS_LOG": access, "IPGEO_FALLBACK_ERROR_LOG": error}
+    with Gunicorn(folder, blob, **settings) as server:
+        old = server.worker_pids()
+        for log in (access, error):
+            log.rename(f"{log}.1")
+            replace(log, victim)
+        os.kill(server.pid, by)
+        handled = f"Handling signal: {by.name[3:].lower()}"
+        wait.until(lambda: handled in "".join(lines(*folder.rglob("error.log*"))), "it is told")
+        if by == signal.SIGHUP:
+            wait.until(lambda: server.worker_pids() and server.worker_pids() != old, "new workers")
+        assert ask(server) == 200
+        facts = victim.stat()
+    assert (facts.st_uid, stat.S_IMODE(facts.st_mode)) == (0, 0o604)
+    if replace is not a_second_name:
+        assert victim.stat().st_size == 0
+        assert "the log file is not reopened" in Path(f"{error}.1").read_text()
+
+
+def test_logs_from_before_are_closed_to_others(folder: Path, blob: Path) -> None:
+    access, error, other = folder / "access.log", folder / "error.log", folder / "other"
+    for log in (access, error, other):
+        log.touch()
+        log.chmod(0o644)
+    settings = {"IPGEO_FALLBACK_ACCESS_LOG": access, "IPGEO_FALLBACK_ERROR_LOG": error}
+    with Gunicorn(folder, blob, **settings) as server:
+        assert [stat.S_IMODE(log.stat().st_mode) for log in (access, error)] == [0o640, 0o640]
+        access.rename(folder / "access.log.1")
+        other.rename(access)
+        os.kill(server.pid, signal.SIGUSR1)
+        wait.until(lambda: stat.S_IMODE(access.stat().st_mode) == 0o640, "it is reopened")
+
+
+def test_logs_to_the_output_by_its_name(folder: Path, blob: Path) -> None:
+    """A pipe, which has no path that could be resolved."""
+    settings = {
+        "IPGEO_FALLBACK_ACCESS_LOG": "/dev/stdout",
+        "IPGEO_FALLBACK_ERROR_LOG": "/dev/stderr",
+    }
+    server = Gunicorn(folder, blob, **settings)
+    process = subprocess.Popen(
+        server.command, env=server.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        wait.until((folder / "fallback.sock").exists, "it listens")
+        assert ask(server) == 200
+    finally:
+        process.terminate()
+        output = process.communicate(timeout=20)[0].decode()
+    assert "[INFO] loaded blob" in output
+    assert f'"GET {PATH} HTTP/1.1" 200' in output
 
 
 # Settings that are not valid

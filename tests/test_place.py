@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -105,6 +106,142 @@ def test_a_link_of_another_user_is_not_followed(folder: Path, var: Path, name: s
     text = refused(STARTS.get(name, [START]), var)
     assert f"{link} belongs to another user ({ANYBODY})" in text
     assert precious.read_text() == "precious"
+
+
+def others_folder(folder: Path) -> Path:
+    """Another user's folder, in it a link of that user to ``real`` beside it, which is root's."""
+    (folder / "bob").mkdir()
+    (folder / "real").mkdir()
+    (folder / "bob" / "link").symlink_to("../real")
+    os.chown(folder / "bob", ANYBODY, ANYBODY)
+    os.chown(folder / "bob" / "link", ANYBODY, ANYBODY, follow_symlinks=False)
+    return folder / "bob"
+
+
+def a_link_through(folder: Path) -> tuple[Path, Path]:
+    bob = others_folder(folder)
+    (folder / "chain").symlink_to(bob / "link")
+    return folder / "chain", bob
+
+
+def below_a_link_through(folder: Path) -> tuple[Path, Path]:
+    chain, bob = a_link_through(folder)
+    return chain / "sub", bob
+
+
+def a_relative_chain(folder: Path) -> tuple[Path, Path]:
+    chain, bob = a_link_through(folder)
+    (folder / "first").symlink_to(chain.name)
+    return folder / "first", bob
+
+
+def a_link_of_others(folder: Path) -> tuple[Path, Path]:
+    (folder / "real").mkdir()
+    link = folder / "link"
+    link.symlink_to("real")
+    os.chown(link, ANYBODY, ANYBODY, follow_symlinks=False)
+    return link, link
+
+
+def a_log_folder_of_others(folder: Path) -> tuple[Path, Path]:
+    bob = others_folder(folder)
+    (folder / "real" / "log").symlink_to(bob)
+    return folder / "real", bob
+
+
+def a_log_folder_through(folder: Path) -> tuple[Path, Path]:
+    bob = others_folder(folder)
+    (folder / "logs").mkdir()
+    (folder / "real" / "log").symlink_to(bob / "link" / ".." / "logs")
+    return folder / "real", bob
+
+
+def a_shared_log_folder(folder: Path) -> tuple[Path, Path]:
+    log = folder / "real" / "log"
+    log.mkdir(parents=True)
+    log.chmod(0o1777)
+    return folder / "real", log
+
+
+PLACES = (
+    a_link_through, below_a_link_through, a_relative_chain, a_link_of_others,
+    a_log_folder_of_others, a_log_folder_through, a_shared_log_folder,
+)  # fmt: skip
+"""Each makes a place that is not to be used; returns it, and what is wrong on the way there."""
+
+
+@as_root
+@pytest.mark.parametrize("command", [[START], GUNICORN], ids=["nginx/start", "gunicorn"])
+@pytest.mark.parametrize("prepare", PLACES, ids=lambda prepare: prepare.__name__)
+def test_a_way_that_others_can_choose(
+    folder: Path,
+    command: Sequence[str | Path],
+    prepare: Callable[[Path], tuple[Path, Path]],
+) -> None:
+    var, wrong = prepare(folder)
+    before = everything(folder)
+    text = refused(command, var)
+    assert re.search(rf"IPGEO_VAR: {wrong}(/\.)? (belongs to another user|is writable)", text), text
+    assert everything(folder) == before
+
+
+@as_root
+def test_a_way_that_root_has_chosen(folder: Path, var: Path) -> None:
+    """Links of root's, for the folder and the log."""
+    (folder / "data").mkdir()
+    (folder / "link").symlink_to("var")
+    log = var / "log" / "fallback.log"
+    log.symlink_to(folder / "data" / "moved.log")
+    place, settings = folder / "link", {"IPGEO_FALLBACK_ERROR_LOG": log}
+    with Edge(place, var / "ipgeo.blob"), Gunicorn(place, var / "ipgeo.blob", **settings):
+        assert "[INFO] loaded blob" in (folder / "data" / "moved.log").read_text()
+
+
+def a_log_that_is_a_link(folder: Path) -> tuple[Path, Path]:
+    log = folder / "f.log"
+    log.symlink_to(folder / "victim")
+    os.chown(log, ANYBODY, ANYBODY, follow_symlinks=False)
+    return log, log
+
+
+def a_log_in_others_folder(folder: Path) -> tuple[Path, Path]:
+    bob = others_folder(folder)
+    return bob / "f.log", bob
+
+
+def a_log_below_a_link_through(folder: Path) -> tuple[Path, Path]:
+    chain, bob = a_link_through(folder)
+    return chain / "f.log", bob
+
+
+def a_log_that_leads_through(folder: Path) -> tuple[Path, Path]:
+    bob = others_folder(folder)
+    log = folder / "f.log"
+    log.symlink_to(bob / "link" / "f.log")
+    return log, bob
+
+
+@as_root
+@pytest.mark.parametrize("kind", ["ACCESS", "ERROR"])
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        a_log_that_is_a_link,
+        a_log_in_others_folder,
+        a_log_below_a_link_through,
+        a_log_that_leads_through,
+    ],
+    ids=lambda prepare: prepare.__name__,
+)
+def test_gunicorns_log_where_others_can_choose(
+    folder: Path, var: Path, kind: str, prepare: Callable[[Path], tuple[Path, Path]]
+) -> None:
+    log, wrong = prepare(folder)
+    before = everything(folder)
+    name = f"IPGEO_FALLBACK_{kind}_LOG"
+    text = refused(GUNICORN, var, **{name: log})
+    assert text == f"gunicorn.conf.py: {name}: {wrong} belongs to another user ({ANYBODY})\n"
+    assert everything(folder) == before
 
 
 @as_root
@@ -251,6 +388,38 @@ def test_a_second_gunicorn_changes_nothing(folder: Path) -> None:
             assert f"another gunicorn runs with this IPGEO_VAR: {folder}\n" in text
         assert int(fallback.pid_file.read_text()) == fallback.pid
         assert get(fallback.address, "/readyz").status == 200
+
+
+def test_a_second_gunicorn_leaves_the_first_ones_socket(folder: Path) -> None:
+    """Each has an IPGEO_VAR of its own."""
+    blob, second = folder / "ipgeo.blob", folder / "second"
+    blob.write_bytes(blobs.fictional())
+    second.mkdir()
+    with Gunicorn(folder, blob) as first:
+        inode = Path(str(first.address)).stat().st_ino
+        bind = f"127.0.0.1:{free_port()},unix:{first.address}"
+        text = refused(GUNICORN, second, IPGEO_BLOB=blob, IPGEO_FALLBACK_BIND=bind)
+        assert text == (
+            f"gunicorn.conf.py: IPGEO_FALLBACK_BIND: another program serves at {first.address}\n"
+        )
+        assert inode == Path(str(first.address)).stat().st_ino
+        assert get(first.address, "/readyz").status == 200
+
+
+def test_a_killed_gunicorns_socket_is_taken_over(folder: Path) -> None:
+    """Its workers serve until they notice."""
+    blob = folder / "ipgeo.blob"
+    blob.write_bytes(blobs.fictional())
+    killed = Gunicorn(folder, blob)
+    killed.start()
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.stop()
+    with Gunicorn(folder, blob) as server:
+        own = f"{server.pid}\n"
+        wait.until(
+            lambda: server.pid_file.exists() and server.pid_file.read_text() == own, "its own"
+        )
+        wait.until(lambda: is_ready(server.address), "it is ready")
 
 
 def test_stale_pid_files_of_living_processes_are_replaced(folder: Path) -> None:

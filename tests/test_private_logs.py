@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from socket import SHUT_WR
+from urllib.parse import quote
 
 import pytest
 
@@ -21,7 +22,9 @@ from support.stack import Stack
 
 PATH = "/api/ip_query"
 MARK = b"123.45.67.89"
-MARKED = re.compile(r"123\.45\.67\.89|2066563929|0x7b2d4359")
+WIDE = "".join(chr(ord("０") + ord(digit) - ord("0")) for digit in "1234567")
+"""Digits of the full width, as East Asian keyboards give them."""
+MARKED = re.compile(r"123\.45\.67\.89|2066563929|0x7b2d4359|１２３|\\xef\\xbc\\x91")
 """The address in the ways in which it is sent."""
 
 CRLF = b"\r\n"
@@ -127,6 +130,8 @@ def test_no_address_in_the_fallbacks_logs(folder: Path, blob: Path, kind: str) -
     settings = {"IPGEO_FALLBACK_BIND": binds[kind], "IPGEO_FALLBACK_ACCESS_LOG": log}
     with Gunicorn(folder, blob, **settings) as server:
         send_all(server.address)
+        for target in (WIDE, quote(WIDE)):
+            get(server.address, f"/{target}")
         get(server.address, "/last")
         wait.until(lambda: "/last" in log.read_text(), "all is logged")
     logs = logged(folder)

@@ -1,4 +1,4 @@
-"""IPGEO_VAR as gunicorn uses it: whose it is, and that one gunicorn at a time runs in it.
+"""One gunicorn at a time runs in an IPGEO_VAR, and at its sockets.
 
 gunicorn.conf.py executes this file: it may import nothing but the standard library.
 """
@@ -6,27 +6,30 @@ gunicorn.conf.py executes this file: it may import nothing but the standard libr
 import contextlib
 import fcntl
 import os
-import stat
+import socket
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
-_CHECKOUT = Path(__file__).resolve().parents[2]
+_LOCK = "fallback.lock"
+# What the workers of a master that was killed take at most: to notice it, and `graceful_timeout`.
+_ORPHAN_SECONDS = 7
 
 
 class InstanceError(Exception):
-    """Why gunicorn must not run in this IPGEO_VAR."""
+    """Why gunicorn must not run here."""
 
 
-_LOCK = "fallback.lock"
-
-
-def claim(var: Path, *, second: bool) -> None:
+def claim(var: Path, sockets: Iterable[str], *, second: bool) -> None:
     """Hold the lock of ``var`` from now on; remove what a dead gunicorn has left.
 
-    ``second`` is the master that a USR2 has started beside the first one: it has inherited the
-    lock. Raises InstanceError.
+    ``sockets`` are the paths of those that are to be made: they replace only what does not answer.
+    ``second`` is the master that a USR2 has started beside the first one: it has inherited lock
+    and sockets. Raises InstanceError.
     """
-    _check(var)
     _lock(var / _LOCK)
+    if not second:
+        _wait_until_free(sockets)
     # Whoever holds the lock is alone: by now the number in an old pid file may be anybody's.
     stale = ["fallback.pid.2"] if second else ["fallback.pid", "fallback.pid.2"]
     for name in stale:
@@ -38,32 +41,6 @@ def release(var: Path) -> None:
     lock = _inherited(var / _LOCK)
     if lock is not None:
         os.close(lock)
-
-
-def _check(var: Path) -> None:
-    """Refuse a folder in which another, less privileged user may have prepared our files.
-
-    The same rule as in nginx/place.sh.
-    """
-    way = [var, *var.parents, *var.resolve().parents, var.resolve()]
-    files = [var / f"fallback.{name}" for name in ("pid", "pid.2", "lock")]
-    for path in [path for path in way if path not in {_CHECKOUT, *_CHECKOUT.parents}] + files:
-        with contextlib.suppress(FileNotFoundError):
-            problem = _suspicious(path.lstat())
-            if problem:
-                raise InstanceError(f"IPGEO_VAR: {path} {problem}")
-
-
-def _suspicious(found: os.stat_result) -> str | None:
-    if found.st_uid not in {0, os.geteuid(), _CHECKOUT.stat().st_uid}:
-        return f"belongs to another user ({found.st_uid})"
-    # In a folder with the sticky bit others may add, but replace nothing.
-    if stat.S_ISDIR(found.st_mode) and not found.st_mode & stat.S_ISVTX:
-        if found.st_mode & stat.S_IWOTH:
-            return "is writable by everybody"
-        if found.st_mode & stat.S_IWGRP and found.st_gid != os.getegid():
-            return f"is writable by a foreign group ({found.st_gid})"
-    return None
 
 
 def _lock(path: Path) -> None:
@@ -85,3 +62,24 @@ def _inherited(path: Path) -> int | None:
             if os.path.samestat(entry.stat(), path.lstat()):
                 return int(entry.name)
     return None
+
+
+def _wait_until_free(sockets: Iterable[str]) -> None:
+    deadline = time.monotonic() + _ORPHAN_SECONDS
+    for path in sockets:
+        while _is_served(path):
+            if time.monotonic() > deadline:
+                raise InstanceError(f"IPGEO_FALLBACK_BIND: another program serves at {path}")
+            time.sleep(0.1)
+
+
+def _is_served(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)  # noqa: FBT003 - has no other form
+        try:
+            probe.connect(path)
+        except BlockingIOError:  # its queue is full
+            return True
+        except OSError:
+            return False
+    return True

@@ -3,7 +3,8 @@
 import re
 import traceback
 
-_MAY_BE_AN_ADDRESS = re.compile(r"[0-9:]")
+# Digits have other forms beyond ASCII, in more than one encoding.
+_MAY_BE_AN_ADDRESS = re.compile(r"[0-9:]|[^\x00-\x7f]")
 
 
 def shown(text: str | None) -> str:

@@ -6,13 +6,11 @@ open, and knows by the descriptors of what lay on the way whether the path still
 
 import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from ipgeo.files import open_regular
-
-_MOST_LINKS = 40  # as the kernel
+from ipgeo_fallback.place import steps
 
 
 class MovedError(OSError):
@@ -58,7 +56,7 @@ class Way:
 
     def _hold(self) -> None:
         """Open the symbolic links on the way, and last the file's folder."""
-        links = [*_links(self._path.parent)]
+        links = [step for step in steps(self._path.parent) if step.is_symlink()]
         held: list[tuple[int, Path | None]] = []
         try:
             for link in links:
@@ -90,20 +88,3 @@ def _place(descriptor: int) -> Path | None:
         return Path(f"/proc/self/fd/{descriptor}").readlink()
     except OSError:
         return None  # no /proc: nothing is known
-
-
-def _links(path: Path) -> Iterator[Path]:
-    """Yield the symbolic links that are followed on the way to ``path``."""
-    here, ahead = Path("/"), [*reversed(path.parts[1:])]
-    left = _MOST_LINKS
-    while ahead and left:
-        name = ahead.pop()
-        step = here.parent if name == ".." else here / name
-        if step.is_symlink():
-            yield step
-            left -= 1
-            target = step.readlink()
-            here = Path("/") if target.is_absolute() else here
-            ahead += reversed(target.parts[target.is_absolute() :])
-        else:
-            here = step
