@@ -212,6 +212,19 @@ def test_many_side_by_side_and_nothing_is_left_of_any(folder: Path) -> None:
             assert not (server.var / "nginx.pid").exists(), name
 
 
+def test_after_a_kill_the_next_one_waits_for_what_is_left(folder: Path) -> None:
+    with program(folder / "first") as server:
+        server.wait_until_complete()
+        server.process.kill()
+        with program(folder / "second", IPGEO_VAR=server.var) as second:
+            second.wait_until_complete()
+            assert asked(second) == GOOGLE
+            assert second.pid_of("server.pid") == second.process.pid
+            second.process.terminate()
+            assert second.process.wait(STOP_SECONDS) == 0
+        assert list(server.var.glob("*.pid*")) == []
+
+
 HOLD = """\
 import os, sys, time
 
