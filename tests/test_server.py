@@ -216,6 +216,7 @@ def test_after_a_kill_the_next_one_waits_for_what_is_left(folder: Path) -> None:
     with program(folder / "first") as server:
         server.wait_until_complete()
         server.process.kill()
+        server.process.wait()
         with program(folder / "second", IPGEO_VAR=server.var) as second:
             second.wait_until_complete()
             assert asked(second) == GOOGLE

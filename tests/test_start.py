@@ -55,7 +55,7 @@ def blob(folder: Path) -> Path:
         (["-v"], "nginx version"),
         (["-V"], "configure arguments"),
     ],
-    ids=" ".join,
+    ids=["-t", "-t -q", "-T", "-s", "-v", "-V"],
 )
 def test_a_running_one_keeps_its_configuration(
     folder: Path, blob: Path, arguments: list[str], printed: str
