@@ -9,6 +9,7 @@
 # What a dying master's workers take at most: nginx.conf's worker_shutdown_timeout, and a little.
 ORPHAN_SECONDS=11
 LOCK_FD=
+LOCK_PROBLEM=
 
 # Prints the folders and links on the way to PATH. Those down to the checkout are left out.
 way_to() { # PATH, absolute
@@ -87,12 +88,19 @@ master_lives() { # PID_FILE
     pid=$(cat -- "$1" 2>/dev/null) && [[ -n $pid && -d /proc/$pid ]]
 }
 
-# hold_lock NAME: holds IPGEO_VAR/NAME.lock for this process and for all that come of it; fails if
-# another one does. The workers of a master that was killed end soon: they are waited for.
+# open_lock FILE: in LOCK_FD. Nobody else may open it: a lock on it needs no more than that.
+open_lock() {
+    has_inherited "$1" || { (umask 077 && : >>"$1") && exec {LOCK_FD}>>"$1"; } 2>/dev/null
+}
+
+# hold_lock NAME PROGRAM: holds IPGEO_VAR/NAME.lock for this process and for all that come of it.
+# Fails, with the reason in LOCK_PROBLEM, if another PROGRAM does. What a master that was killed has
+# left ends soon: it is waited for.
 hold_lock() {
     local file=$IPGEO_VAR/$1.lock deadline=$((SECONDS + ORPHAN_SECONDS))
-    # Nobody else may open it: a lock on it needs no more than that.
-    has_inherited "$file" || { (umask 077 && : >>"$file") && exec {LOCK_FD}>>"$file"; } || return
+    LOCK_PROBLEM="IPGEO_VAR: cannot write $file"
+    open_lock "$file" || return
+    LOCK_PROBLEM="another $2 runs with this IPGEO_VAR: $IPGEO_VAR"
     until flock -n "$LOCK_FD"; do
         ! master_lives "$IPGEO_VAR/$1.pid" && ((SECONDS < deadline)) || return 1
         sleep 0.1
@@ -114,8 +122,8 @@ starts_nginx() { # ARGUMENT...
 }
 
 lock_for_nginx() { # ARGUMENT...
-    ! starts_nginx "$@" || hold_lock nginx || {
-        printf 'nginx: another nginx runs with this IPGEO_VAR: %s\n' "$IPGEO_VAR" >&2
+    ! starts_nginx "$@" || hold_lock nginx nginx || {
+        printf 'nginx: %s\n' "$LOCK_PROBLEM" >&2
         return 1
     }
 }

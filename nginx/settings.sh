@@ -183,6 +183,15 @@ prepare_place() {
     problem=$(place_problem)
     [[ -z $problem ]] || fail "IPGEO_VAR: $problem"
     mkdir -p -- "$OUT" "$IPGEO_VAR/log" "$IPGEO_VAR/tmp" || fail "IPGEO_VAR: cannot make $IPGEO_VAR"
+    close_logs
+}
+
+# Logs of before, when others could read them: they hold clients' addresses. Another user's stay.
+close_logs() {
+    local log
+    for log in "$IPGEO_VAR"/log/*.log*; do
+        [[ -L $log || ! -f $log ]] || chmod o-rwx -- "$log" 2>/dev/null || true
+    done
 }
 
 # The file NAME in OUT becomes stdin; a reader never sees half of it.

@@ -101,6 +101,38 @@ def test_a_plain_folder_gives_way_to_a_link_and_is_kept(checkout: Path) -> None:
     assert kept == ["0", "20260102T000000"]
 
 
+INTERRUPTED = """\
+make_venv() { "$2" -I -m venv --without-pip "$1" && stamp >"$1/$STAMP"; }
+build_venv
+"""
+MV = '#!/bin/bash\n/bin/mv "$@" && kill -{signal} $$ $PPID\n'
+
+
+@pytest.mark.parametrize("signal", ["INT", "TERM", "HUP"])
+@pytest.mark.parametrize("plain", [False, True], ids=["link", "plain folder"])
+def test_an_interrupt_finds_one_environment_or_the_other(
+    folder: Path, checkout: Path, signal: str, plain: bool
+) -> None:
+    """A signal, also to the program that renames, after each step of the swap."""
+    made = checkout / ".venvs"
+    if plain:
+        (checkout / ".venv").unlink()
+        next(made.iterdir()).rename(checkout / ".venv")
+    tools = folder / "tools"
+    tools.mkdir()
+    (tools / "mv").write_text(MV.format(signal=signal))
+    (tools / "mv").chmod(0o755)
+    functions = checkout / "script" / "functions"
+    text = (checkout / "script" / "bootstrap").read_text()
+    functions.write_text(text[: text.index('answer_help "$@"')] + INTERRUPTED)
+    path = {"PATH": f"{tools}:{os.environ['PATH']}"}
+    subprocess.run(["bash", functions], env=environment(path), check=False)
+    assert (checkout / ".venv" / "bin" / "python").exists()
+    assert (checkout / ".venv" / "ipgeo-stamp").exists()
+    assert (checkout / ".venv").resolve().parent == made
+    assert list(made.glob("*.link")) == []
+
+
 def test_what_runs_is_not_removed(checkout: Path) -> None:
     made = checkout / ".venvs"
     python = made / "20260101T000000-1" / "bin" / "python"

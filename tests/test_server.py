@@ -212,6 +212,85 @@ def test_many_side_by_side_and_nothing_is_left_of_any(folder: Path) -> None:
             assert not (server.var / "nginx.pid").exists(), name
 
 
+def test_after_a_kill_the_next_one_waits_for_what_is_left(folder: Path) -> None:
+    with program(folder / "first") as server:
+        server.wait_until_complete()
+        server.process.kill()
+        server.process.wait()
+        with program(folder / "second", IPGEO_VAR=server.var) as second:
+            second.wait_until_complete()
+            assert asked(second) == GOOGLE
+            assert second.pid_of("server.pid") == second.process.pid
+            second.process.terminate()
+            assert second.process.wait(STOP_SECONDS) == 0
+        assert list(server.var.glob("*.pid*")) == []
+
+
+HOLD = """\
+import os, sys, time
+
+def held(name):
+    open(f"{FOLDER}/{name}", "w").close()
+    while not os.path.exists(f"{FOLDER}/go"):
+        time.sleep(0.01)
+
+def fork(real=os.fork):
+    pid = real()
+    if pid == 0:
+        held("child")
+    return pid
+
+if sys.orig_argv[1].endswith(f"/bin/{PROGRAM}"):
+    if AT == "import":
+        held("importing")
+    elif AT == "exec":
+        os.fork = fork
+"""
+
+
+def hold(folder: Path, program: str, at: str) -> Path:
+    """Make what Python executes first, which holds a program there until `go` is in the folder."""
+    folder.mkdir()
+    constants = {"FOLDER": str(folder), "PROGRAM": program, "AT": at}
+    lines = [f"{name} = {value!r}\n" for name, value in constants.items()]
+    (folder / "sitecustomize.py").write_text("".join(lines) + HOLD)
+    return folder
+
+
+def test_an_interrupt_before_the_servers_are_executed(folder: Path) -> None:
+    """Supervisor sends TERM once, and a child that it has just forked loses it."""
+    held = hold(folder / "held", "supervisord", at="exec")
+    with program(folder / "first", PYTHONPATH=held) as server:
+        log = server.var / "log" / "supervisord.log"
+        says = partial(contains, log)
+        wait.until(partial(says, "spawned: 'ipgeo-fallback'"), "gunicorn is forked", STOP_SECONDS)
+        server.process.send_signal(signal.SIGINT)
+        wait.until(partial(says, "waiting for ipgeo-edge, ipgeo-fallback to die"), "TERM is sent")
+        (held / "go").touch()
+        assert server.process.wait(STOP_SECONDS) == 0
+        assert server.session() == []
+        assert "SIGKILL" not in log.read_text()
+        assert "SIGTERM" in log.read_text()
+
+
+def contains(file: Path, text: str) -> bool:
+    return file.exists() and text in file.read_text()
+
+
+@pytest.mark.parametrize("name", ["supervisord", "gunicorn"])
+def test_an_interrupt_while_python_imports(folder: Path, name: str) -> None:
+    held = hold(folder / "held", name, at="import")
+    with program(folder / "first", PYTHONPATH=held) as server:
+        wait.until((held / "importing").exists, f"{name} imports", STOP_SECONDS)
+        os.killpg(server.process.pid, signal.SIGINT)
+        (held / "go").touch()
+        assert server.process.wait(STOP_SECONDS) == 0
+        assert server.session() == []
+        assert server.text().endswith("==> stopping\n")
+        assert "Traceback" not in server.text()
+        assert "KeyboardInterrupt" not in server.text()
+
+
 def has_ended(server: Program) -> bool:
     return not server.session()
 

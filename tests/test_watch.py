@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support import blobs, wait
-from support.client import get
+from support.client import exchange, get
 from support.program import Program, program
 from test_rotation import ask, logged
 
@@ -71,6 +71,23 @@ def test_a_refused_blob_is_told_once_by_each_server(folder: Path) -> None:
         wait.until(partial(serves_fiction, server), "the good one is served", 20)
         printed = re.findall(r"^server: (?:nginx|fallback): .*$", server.text(), re.MULTILINE)
         assert len(printed) == len(set(printed)), "two workers of the fallback say the same"
+
+
+def test_no_client_writes_on_the_terminal(folder: Path) -> None:
+    """The fallback's access log, here in the same file, quotes paths."""
+    with program(folder / "first", IPGEO_FALLBACK_ACCESS_LOG="-") as server:
+        server.wait_until_complete()
+        socket = server.var / "fallback.sock"
+        get(socket, "/%5BWARNING%5D%20pwned")
+        assert exchange(socket, b"GET /pwned HTTP/9\r\n\r\n").status == 400
+        (server.var / "bad").write_bytes(b"IPGEO???" * 100)
+        (server.var / "bad").replace(server.var / "ipgeo.blob")
+        wait.until(partial(warned, server), "what came later is printed", 20)
+        log = (server.var / "log" / "fallback.log").read_text()
+        assert "[WARNING] pwned" in log
+        assert "is not valid" in log
+        assert "pwned" not in server.text()
+        assert "is not valid" not in server.text()
 
 
 def warned(server: Program) -> bool:

@@ -1,0 +1,120 @@
+"""nginx/start: what it leaves alone when it only tests or asks, and why it does not start."""
+
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support import ROOT, blobs
+from support.client import get
+from support.edge import Edge
+from support.places import free_port
+from support.process import environment
+
+START = ROOT / "nginx" / "start"
+SERVER = ROOT / "script" / "server"
+
+
+def run(folder: Path, *command: object, **settings: object) -> subprocess.CompletedProcess[str]:
+    given = {"IPGEO_VAR": folder, "IPGEO_PORT": free_port(), "IPGEO_WORKERS": 1}
+    return subprocess.run(
+        list(map(str, command)),
+        cwd="/",
+        env=environment(given | settings),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def files(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Return inode and content by name: one that was written anew differs."""
+    return {
+        str(path): (path.stat().st_ino, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def blob(folder: Path) -> Path:
+    blob = folder / "ipgeo.blob"
+    blob.write_bytes(blobs.fictional())
+    return blob
+
+
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        (["-t"], "test is successful"),
+        (["-t", "-q"], ""),
+        (["-T", "-q"], "ipgeo.api"),
+        (["-s", "reload"], ""),
+        (["-v"], "nginx version"),
+        (["-V"], "configure arguments"),
+    ],
+    ids=["-t", "-t -q", "-T", "-s", "-v", "-V"],
+)
+def test_a_running_one_keeps_its_configuration(
+    folder: Path, blob: Path, arguments: list[str], printed: str
+) -> None:
+    with Edge(folder, blob) as edge:
+        before = files(folder / "nginx"), files(folder / "tmp")
+        done = run(folder, START, *arguments, IPGEO_BATCH_LIMIT=7)
+        assert done.returncode == 0, done.stderr
+        assert printed in done.stdout + done.stderr
+        assert ("set_batch_limit(7)" in done.stdout) == ("-T" in arguments)
+        assert (files(folder / "nginx"), files(folder / "tmp")) == before
+        assert list((folder / "tmp").glob("test.*")) == []
+        edge.hup()
+        assert get(edge.address, "/readyz").status == 200
+
+
+def test_a_test_finds_what_nginx_refuses(folder: Path, blob: Path) -> None:
+    """That no address of this machine is there, nginx alone can know."""
+    done = run(folder, START, "-t", "-q", IPGEO_BLOB=blob, IPGEO_BIND="192.0.2.1")
+    assert done.returncode == 1
+    assert "bind() to 192.0.2.1" in done.stderr
+    assert list((folder / "tmp").glob("test.*")) == []
+    assert list((folder / "nginx").iterdir()) == []
+
+
+def test_a_signal_needs_one_that_runs(folder: Path) -> None:
+    done = run(folder, START, "-s", "reload")
+    assert done.returncode == 1
+    assert done.stderr == f"nginx/start: IPGEO_VAR: no nginx has been started in {folder}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "program"),
+    [
+        (START, "nginx.lock", "nginx"),
+        (SERVER, "nginx.lock", "server"),
+        (SERVER, "server.lock", "server"),
+        (SERVER, "fallback.lock", "server"),
+    ],
+)
+def test_a_lock_that_cannot_be_opened(folder: Path, command: Path, name: str, program: str) -> None:
+    """As one of another user; this way it is so for root too."""
+    lock = folder / name
+    lock.mkdir()
+    done = run(folder, command)
+    assert done.returncode == 1
+    assert done.stderr == f"{program}: IPGEO_VAR: cannot write {lock}\n"
+
+
+def test_logs_of_before_are_closed_to_others(folder: Path, blob: Path) -> None:
+    log = folder / "log"
+    log.mkdir()
+    names = ("error.log", "access.log", "request-errors.log", "fallback-error.log", "access.log.1")
+    for name in names:
+        (log / name).touch(mode=0o644)
+    foreign = folder / "foreign"
+    foreign.touch(mode=0o644)
+    (log / "link.log").symlink_to(foreign)
+    with Edge(folder, blob):
+        modes = {name: stat.S_IMODE((log / name).stat().st_mode) for name in names}
+    assert modes == dict.fromkeys(names, 0o640)
+    assert stat.S_IMODE(foreign.stat().st_mode) == 0o644
