@@ -34,8 +34,9 @@ from ipgeo.access import lost_readers
 from ipgeo.files import open_regular, read_exactly, size_of
 
 _DEFAULT_MODE = 0o644  # readable to workers that are not root; mkstemp's own is 0600
-_TEMP_SUFFIX = ".new"
-_OLD_SUFFIX = ".old"  # of the second name of a file that is being replaced: as long as the other
+_TEMP_SUFFIX = ".ipgeo-new"  # these two are swept: no operator's own file is called so
+_OLD_SUFFIX = ".ipgeo-old"  # of the second name of a file that is being replaced
+_KEPT_SUFFIX = ".kept"  # of one that could not be put back: not swept, and shorter than the others
 _TEMP_RANDOM = 8  # characters that mkstemp puts between the two
 _PAGE = 4096
 _ACL = "system.posix_acl_access"
@@ -130,7 +131,14 @@ class _Swap:
     def leave(self) -> str:
         """Leave the new file where it is; return where the old one stays."""
         old, self.old = self.old, None
-        return f"the old {self.target.name} is {old} until the next build" if old else ""
+        if not old:
+            return ""
+        kept = old.removesuffix(_TEMP_SUFFIX).removesuffix(_OLD_SUFFIX) + _KEPT_SUFFIX
+        try:
+            os.rename(old, kept)  # noqa: PTH104 - both names are at hand as needed
+        except OSError:
+            return f"the old {self.target.name} is {old} until the next build publishes"
+        return f"the old {self.target.name} is {kept}"
 
     def forget(self) -> None:
         """Remove the second name."""
