@@ -412,7 +412,7 @@ def _codes(folder: Path | None) -> Codes:
 @contextmanager
 def _progress(source: Path) -> Iterator[Callable[[str], None]]:
     """Yield a function to call before each step; it draws a bar where that is worth it."""
-    if sys.stderr is None or not sys.stderr.isatty() or source.stat().st_size < LONG_WORK:
+    if not sys.stderr.isatty() or source.stat().st_size < LONG_WORK:
         yield lambda _step: None
         return
     steps = 1 + len(STEPS)
