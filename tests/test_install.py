@@ -12,11 +12,18 @@ from support import ROOT
 from support.compiler import PROGRAM
 
 
-def version(*command: object, **extra: object) -> str:
-    arguments = [*map(str, command), "--version"]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, **extra)  # type: ignore[call-overload]
+def version(*command: object, cwd: Path = Path("/"), **variables: str) -> str:
+    done = subprocess.run(
+        [*map(str, command), "--version"],
+        capture_output=True,
+        check=False,
+        cwd=cwd,
+        env=os.environ | variables,
+        text=True,
+        timeout=60,
+    )
     assert (done.returncode, done.stderr) == (0, "")
-    return str(done.stdout)
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +38,8 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = [sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", "--no-input"]
     # --ignore-installed: pip would remove the project from the environment of the tests.
     options = ["-q", "--no-deps", "--no-build-isolation", "--ignore-installed"]
-    where = ["--no-warn-script-location", "--prefix", folder]
-    subprocess.run([*pip, "install", *options, *where, source], check=True)
+    where = ["--no-warn-script-location", "--prefix", str(folder)]
+    subprocess.run([*pip, "install", *options, *where, str(source)], check=True)
     return folder
 
 
@@ -40,7 +47,7 @@ def test_installed_by_pip(prefix: Path) -> None:
     program = prefix / "bin" / PROGRAM.name
     assert not (prefix / "bin" / "python3").exists()
     (library,) = prefix.glob("lib/python3*/site-packages")
-    found = version(program, env=os.environ | {"PYTHONPATH": str(library)}, cwd="/")
+    found = version(program, PYTHONPATH=str(library))
     assert found.startswith("ipgeo-compile, version ")
 
 

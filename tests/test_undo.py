@@ -202,7 +202,9 @@ def fail_halfway(out: Path, monkeypatch: pytest.MonkeyPatch, *, renaming: bool) 
             patch.setattr(os, "rename", failing)
         done = compiler(*command(out))
     assert done.status == BAD_INPUT
-    kept = Path(done.err.split(" is ")[-1].removesuffix(" until the next build publishes\n").strip())
+    kept = Path(
+        done.err.split(" is ")[-1].removesuffix(" until the next build publishes\n").strip()
+    )
     assert kept.is_file()
     return kept
 

@@ -68,7 +68,26 @@ def publish(path: Path, data: bytes) -> list[str]:
     stays one: the file it leads to is replaced. Returns warnings. Raises OSError and leaves
     ``path`` untouched if it fails.
     """
-    return publish_all([File(path, data, (path,))])
+    return publish_alone([File(path, data, (path,))])
+
+
+def publish_alone(files: Sequence[File]) -> list[str]:
+    """Publish ``files`` with their folders locked, and cleared of what the killed left.
+
+    Where a folder cannot be locked (not every file system can) nothing is cleared. Returns
+    warnings. Raises OSError, as publish_all does.
+    """
+    targets = [plain_target(file.path) for file in files]
+    with contextlib.ExitStack() as locks:
+        try:
+            for folder in sorted({target.parent for target in targets}):
+                locks.enter_context(locked(folder))
+        except BlockingIOError:
+            raise
+        except OSError:
+            return publish_all(files)
+        sweep(targets)
+        return publish_all(files)
 
 
 def publish_all(files: Sequence[File]) -> list[str]:
@@ -90,8 +109,7 @@ def publish_all(files: Sequence[File]) -> list[str]:
             temps.callback(swap.forget)
             with _naming(swap.target):
                 swap.keep()
-        with _unstopped():
-            return _replace(swaps)
+        return _finish(swaps, temps)
 
 
 @dataclass
@@ -144,6 +162,24 @@ class _Swap:
         """Remove the second name."""
         if self.old:
             _remove(self.old)
+
+
+def _finish(swaps: Sequence[_Swap], temps: contextlib.ExitStack) -> list[str]:
+    """Rename all, and remove what was kept for undoing it; a signal waits for the end of that.
+
+    What ends the process then has a note: that it came too late.
+    """
+    done = False
+    try:
+        with _unstopped():
+            warnings = _replace(swaps)
+            temps.close()
+            done = True
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if done:
+            stop.add_note(f"{', '.join(str(swap.target) for swap in swaps)}: published")
+        raise
+    return warnings
 
 
 def _replace(swaps: Sequence[_Swap]) -> list[str]:
@@ -201,6 +237,17 @@ def rehearse(target: Path) -> None:
         descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)  # as locking it will
         os.close(descriptor)
         _remove(_stage(target, bytes(_PAGE), (target,)))
+
+
+def rehearse_access(target: Path, models: Iterable[Path]) -> None:
+    """Give a temp file beside ``target`` the readers that ``target`` will get. Raises OSError."""
+    with (
+        _naming(target),
+        tempfile.NamedTemporaryFile(
+            prefix=_temp_prefix(target), suffix=_TEMP_SUFFIX, dir=target.parent
+        ) as temp,
+    ):
+        _keep_access(temp.fileno(), models)
 
 
 def refuse_mount_point(target: Path) -> None:

@@ -247,12 +247,12 @@ def _previous_file(names: Names, served: _File) -> File:
 
 def _manifest_file(names: Names, own: Manifest, previous: Manifest | None) -> File:
     content = manifest.encode(own, previous)
-    return File(names.manifest, content, (names.manifest, names.blob))
+    return File(names.manifest, content, names.models(names.manifest))
 
 
 def _memory_file(names: Names, memory: Mapping[str, str]) -> File:
     content = encode_rolled_back(memory)
-    return File(names.rolled_back, content, (names.rolled_back, names.blob))
+    return File(names.rolled_back, content, names.models(names.rolled_back))
 
 
 def _published(verdicts: list[Verdict]) -> Manifest:
