@@ -426,7 +426,7 @@ def test_a_file_that_is_no_manifest_is_replaced_by_force_alone(
 @pytest.mark.parametrize("character", ["x", "中"])
 def test_a_name_that_leaves_no_room_is_said_at_once(tmp_path: Path, character: str) -> None:
     size = len(character.encode())
-    room = os.pathconf(tmp_path, "PC_NAME_MAX") - len(".rolled-back" + "." + ".abcd1234.new")
+    room = os.pathconf(tmp_path, "PC_NAME_MAX") - len(".rolled-back" + "." + ".abcd1234.ipgeo-new")
     longest = room - room % size
     out = tmp_path / (character * (longest // size))
     assert compiler("build", SAMPLE, "-o", out).status == DONE

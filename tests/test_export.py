@@ -249,7 +249,7 @@ def test_the_command_replaces_another_blob_by_force_alone(
 
 
 def test_a_name_that_leaves_no_room_is_said(fictional_file: Path, tmp_path: Path) -> None:
-    longest = os.pathconf(tmp_path, "PC_NAME_MAX") - len("." + ".abcd1234.new")
+    longest = os.pathconf(tmp_path, "PC_NAME_MAX") - len("." + ".abcd1234.ipgeo-new")
     out = tmp_path / ("x" * (longest + 1))
     command = ["export", fictional_file, "--format", "csv", "-o"]
     done = compiler(*command, out)
@@ -263,7 +263,7 @@ def test_how_long_a_name_may_be_is_asked_of_the_file_system(
 ) -> None:
     """An overlay in a container may allow 251 bytes instead of 255, encryption 143."""
     command = ["export", fictional_file, "--format", "csv", "-o"]
-    room = 143 - len("." + ".abcd1234.new")
+    room = 143 - len("." + ".abcd1234.ipgeo-new")
     monkeypatch.setattr(os, "pathconf", lambda _path, _name: 143)
     done = compiler(*command, tmp_path / ("x" * (room + 1)))
     assert done.status == 1

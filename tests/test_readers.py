@@ -151,6 +151,100 @@ def test_a_link_needs_both_folders(out: Path, folder: Path) -> None:
     assert f"may not enter its folder (mode 0700): chmod o+x {closed}\n" in done.err
 
 
+@as_root
+@pytest.mark.parametrize(("mode", "change"), [(0o700, "o+x"), (0o704, "o+x"), (0o711, "")])
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_folder_between_two_links(
+    out: Path, folder: Path, *, mode: int, change: str, absolute: bool
+) -> None:
+    middle = folder / "middle"
+    middle.mkdir()
+    middle.chmod(mode)
+    way = folder if absolute else Path("..")
+    (middle / "second.blob").symlink_to(way / "store" / out.name)
+    first = folder / "entered"
+    first.mkdir(mode=0o755)
+    (first / "first.blob").symlink_to(way / "middle" / "second.blob")
+    done = compiler("build", SAMPLE, "-o", first / "first.blob", "--json")
+    assert summary(done)["readable"]["state"] == ("no" if change else "yes")
+    assert done.err.endswith(f"chmod {change} {middle}\n" if change else "")
+    assert readable_to_the_servers(first / "first.blob") == (not change)
+
+
+@as_root
+def test_a_folder_that_a_link_passes_by_dots(out: Path, folder: Path) -> None:
+    """To look up `..` in a folder is to enter it."""
+    (folder / "closed").mkdir(mode=0o700)
+    link = out.with_name("link.blob")
+    link.symlink_to(Path("../closed/..") / "store" / out.name)
+    done = compiler("build", SAMPLE, "-o", link)
+    assert done.err.endswith(f": chmod o+x {folder / 'closed'}\n")
+    assert not readable_to_the_servers(link)
+
+
+@as_root
+@pytest.mark.parametrize("mode", [0o604, 0o602, 0o664])
+def test_the_group_has_less_than_the_others(out: Path, mode: int) -> None:
+    build(out)
+    os.chown(out, 0, USER.pw_gid)
+    out.chmod(mode)
+    done = compiler(*command(out), "--json")
+    assert (summary(done)["readable"]["state"] == "yes") == readable_to_the_servers(out)
+    assert bool(done.err) == (not readable_to_the_servers(out))
+
+
+@as_root
+def test_the_group_may_not_enter_what_the_others_may(out: Path) -> None:
+    os.chown(out.parent, 0, USER.pw_gid)
+    out.parent.chmod(0o705)
+    done = compiler(*command(out))
+    assert done.err.endswith(f"(mode 0705): chmod g+x {out.parent}\n")
+    assert not readable_to_the_servers(out)
+
+
+@as_root
+def test_without_a_user_less_than_all_is_not_known(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IPGEO_USER", "nobody-here")
+    build(out)
+    os.chown(out, 0, USER.pw_gid)
+    out.chmod(0o604)
+    done = compiler(*command(out), "--json")
+    assert summary(done)["readable"]["state"] == "unknown"
+
+
+def access_list(*entries: tuple[int, int, int]) -> bytes:
+    """Return an access list, version 2, of (tag, rights, number of the user or -1)."""
+    return (2).to_bytes(4, "little") + b"".join(
+        tag.to_bytes(2, "little")
+        + right.to_bytes(2, "little")
+        + (who % 2**32).to_bytes(4, "little")
+        for tag, right, who in entries
+    )
+
+
+def set_access_list(path: Path, acl: bytes) -> None:
+    try:
+        os.setxattr(path, "system.posix_acl_access", acl)
+    except OSError:
+        pytest.skip("this file system knows no access lists")
+
+
+@as_root
+@pytest.mark.parametrize("closed", ["file", "folder"])
+def test_an_access_list_that_refuses_is_not_overlooked(out: Path, closed: str) -> None:
+    """It says less than the mode: owner rwx, the servers' user nothing, all others r-x."""
+    build(out)
+    path = out if closed == "file" else out.parent
+    entries = [(1, 7, -1), (2, 0, USER.pw_uid), (4, 5, -1), (0x10, 5, -1), (0x20, 5, -1)]
+    set_access_list(path, access_list(*entries))
+    assert not readable_to_the_servers(out)
+    done = compiler(*command(out), "--json")
+    readable = summary(done)["readable"]
+    assert (readable["state"], readable["detail"]) == ("unknown", f"{path} has an access list")
+
+
 def summary(done: Any) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(done.out)
     return found
@@ -190,16 +284,7 @@ def test_an_access_list_is_kept(out: Path) -> None:
     out.chmod(0o600)
     # Version 2; owner rw-, the servers' user r--, group ---, mask r--, others ---.
     entries = [(1, 6, -1), (2, 4, USER.pw_uid), (4, 0, -1), (0x10, 4, -1), (0x20, 0, -1)]
-    acl = (2).to_bytes(4, "little") + b"".join(
-        tag.to_bytes(2, "little")
-        + right.to_bytes(2, "little")
-        + (who % 2**32).to_bytes(4, "little")
-        for tag, right, who in entries
-    )
-    try:
-        os.setxattr(out, "system.posix_acl_access", acl)
-    except OSError:
-        pytest.skip("this file system knows no access lists")
+    set_access_list(out, access_list(*entries))
     assert readable_to_the_servers(out)
     done = compiler(*command(out), "--json")
     assert done.err == ""

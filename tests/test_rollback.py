@@ -390,13 +390,16 @@ def test_leftovers_of_the_killed_are_removed_and_nothing_else(after_two: Place) 
     leftovers = [
         f".served.blob{suffix}.abcd_123.{kind}"
         for suffix in ("", ".previous", ".json", ".rolled-back")
-        for kind in ("new", "old")
+        for kind in ("ipgeo-new", "ipgeo-old")
     ]
     others = [
         ".served.blob.abcd_123",
-        ".served.blob.abc.new",
-        ".other.blob.abcd_123.new",
-        "served.blob.abcd_123.new",
+        ".served.blob.abc.ipgeo-new",
+        ".other.blob.abcd_123.ipgeo-new",
+        "served.blob.abcd_123.ipgeo-new",
+        ".served.blob.20251126.old",
+        ".served.blob.20251126.new",
+        ".served.blob.abcd_123.kept",
     ]
     for name in (*leftovers, *others):
         (after_two.folder / name).write_bytes(b"x")

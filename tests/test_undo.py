@@ -15,7 +15,7 @@ from ipgeo.publish import File, publish_all
 from support.compiler import NOBODY, PROGRAM, compiler, unprivileged
 from support.sources import dat
 
-DONE, BAD_INPUT = 0, 1
+DONE, BAD_INPUT, REFUSED = 0, 1, 3
 
 CHINA = ("中国", "北京", "北京", "")
 JAPAN = ("日本", "东京", "", "")
@@ -132,7 +132,7 @@ def test_the_old_files_are_back_and_what_is_new_is_gone(
     replace = os.replace
 
     def fail(source: str, target: Path) -> None:
-        if target == paths[failing] and not source.endswith(".old"):
+        if target == paths[failing] and not source.endswith(".ipgeo-old"):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         replace(source, target)
 
@@ -171,15 +171,69 @@ def test_what_cannot_be_put_back_is_named_with_where_the_old_content_is(
     monkeypatch.setattr(os, "replace", fail_from_now_on)
     with pytest.raises(OSError, match="Read-only file system") as failure:
         publish_all([File(path, b"new", (path,)) for path in paths])
-    kept = {name: next(tmp_path.glob(f".{name}.*.old")) for name in "ab"}
+    kept = {name: next(tmp_path.glob(f".{name}.*.kept")) for name in "ab"}
     assert str(failure.value.strerror) == (
         "Read-only file system; a, b cannot be put back (Read-only file system);"
-        f" the old a is {kept['a']} until the next build;"
-        f" the old b is {kept['b']} until the next build"
+        f" the old a is {kept['a']}; the old b is {kept['b']}"
     )
     assert [path.read_text() for path in paths] == ["new", "new", "old c"]
     assert [kept[name].read_text() for name in "ab"] == ["old a", "old b"]
-    assert not [*tmp_path.glob("*.new")]
+    assert not [*tmp_path.glob("*.ipgeo-*")]
+
+
+def failing(_source: str, _target: Path) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def fail_halfway(out: Path, monkeypatch: pytest.MonkeyPatch, *, renaming: bool) -> Path:
+    """Have a build fail after its first rename, and the undoing; return where the old file is."""
+    replace = os.replace
+    done_once: list[Path] = []
+
+    def fail_after_one(source: str, target: Path) -> None:
+        if done_once:
+            failing(source, target)
+        done_once.append(target)
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", fail_after_one)
+        if not renaming:
+            patch.setattr(os, "rename", failing)
+        done = compiler(*command(out))
+    assert done.status == BAD_INPUT
+    kept = Path(
+        done.err.split(" is ")[-1].removesuffix(" until the next build publishes\n").strip()
+    )
+    assert kept.is_file()
+    return kept
+
+
+def refused(out: Path) -> None:
+    """Roll back to what is current, and build what a golden address refuses."""
+    golden = out.parent.parent / "golden"
+    golden.write_text("1.1.1.1\tnull\n")
+    assert compiler("rollback", out).status == BAD_INPUT
+    assert compiler(*command(out), "--expect", golden).status == REFUSED
+
+
+@pytest.mark.parametrize("renaming", [True, False])
+def test_the_way_back_survives_what_is_refused(
+    out: Path, monkeypatch: pytest.MonkeyPatch, *, renaming: bool
+) -> None:
+    before = beside(out, ".previous").read_bytes()
+    kept = fail_halfway(out, monkeypatch, renaming=renaming)
+    assert beside(out, ".previous").read_bytes() == out.read_bytes()
+    assert kept.read_bytes() == before
+    refused(out)
+    assert kept.read_bytes() == before
+
+
+def test_the_way_back_survives_the_next_build(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = beside(out, ".previous").read_bytes()
+    kept = fail_halfway(out, monkeypatch, renaming=True)
+    assert compiler(*command(out)).status == DONE
+    assert kept.read_bytes() == before
 
 
 # Folders that cannot be synced

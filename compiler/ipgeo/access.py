@@ -5,6 +5,7 @@ besides them (access lists, a security module, the rights of a file server) is r
 """
 
 import contextlib
+import errno
 import grp
 import os
 import pwd
@@ -18,6 +19,7 @@ DEFAULT_USER = "www-data"
 
 _ACL = "system.posix_acl_access"
 _READ, _ENTER = stat.S_IROTH, stat.S_IXOTH
+_MAX_LINKS = 40  # as many as Linux follows
 
 
 class State(StrEnum):
@@ -70,7 +72,8 @@ def reading(path: Path) -> Reading:
     """Judge whether the servers can read the file that ``path`` leads to.
 
     The workers reach it by its folder, which a server that is started as root holds open: so the
-    folders above decide nothing for those. Where one stops others, the detail has it.
+    folders above decide nothing for those, unless a link leads through them. Where one stops
+    others, the detail has it.
     """
     name = os.environ.get("IPGEO_USER") or (DEFAULT_USER if os.geteuid() == 0 else "")
     try:
@@ -80,29 +83,54 @@ def reading(path: Path) -> Reading:
 
 
 def _judge(path: Path, name: str) -> Reading:
-    target = path.resolve()
-    folders = dict.fromkeys((path.absolute().parent, target.parent))
-    if _for_all(target, _READ) and all(_for_all(folder, _ENTER) for folder in folders):
-        return _above(Reading(name, State.YES, ""), folders, None)
-    if not name:
-        mode = stat.S_IMODE(target.stat().st_mode)
-        detail = f"its mode is {mode:04o}: servers that run as another user may not read it"
-        return Reading("", State.UNKNOWN, detail)
-    account = _named_account(name)
-    if account is None:
-        return Reading(name, State.UNKNOWN, f"there is no user {name} to ask for")
-    for folder in folders:
-        if not _may(folder, account, _ENTER):
-            return _refused(name, folder, "enter its folder", f"{_class(folder, account)}+x")
-    if not _may(target, account, _READ):
-        return _refused(name, target, "read it", f"{_class(target, account)}+r")
+    folders, target = _way(path)
+    account = _named_account(name) if name else None
+    for place in (*folders, target):
+        bit = _READ if place == target else _ENTER
+        if not _may(place, account, bit):
+            what = "read it" if place == target else "enter its folder"
+            return _refused(name, account, place, what, "r" if place == target else "x")
+    for place in (*folders, target):
+        if _has_acl(place):
+            return Reading(name, State.UNKNOWN, f"{place} has an access list")
     return _above(Reading(name, State.YES, ""), folders, account)
 
 
-def _refused(name: str, path: Path, what: str, change: str) -> Reading:
+def _way(path: Path) -> tuple[dict[Path, None], Path]:
+    """Return each folder in which a name is looked up on the way, and the file at its end.
+
+    It begins in the folder of ``path``, and follows one link after the other as the kernel does.
+    """
+    place = path.absolute().parent.resolve()
+    names, links = [path.name], 0
+    folders: dict[Path, None] = {}
+    while names:
+        folders[place] = None
+        name = names.pop(0)
+        entry = place.parent if name == ".." else place / name
+        if not entry.is_symlink():
+            place = entry
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        text = entry.readlink()
+        place = Path("/") if text.is_absolute() else place
+        names = [part for part in text.parts if part != "/"] + names
+    return folders, place
+
+
+def _refused(name: str, account: _Account | None, path: Path, what: str, bit: str) -> Reading:
     mode = stat.S_IMODE(path.stat().st_mode)
+    if not name:
+        whose = "its mode" if bit == "r" else f"the mode of {path}"
+        detail = f"{whose} is {mode:04o}: servers that run as another user may not {what}"
+        return Reading("", State.UNKNOWN, detail)
+    if account is None:
+        return Reading(name, State.UNKNOWN, f"there is no user {name} to ask for")
     if _has_acl(path):
         return Reading(name, State.UNKNOWN, f"{path} has an access list")
+    change = f"{_class(path, account)}+{bit}"
     detail = f"{name} may not {what} (mode {mode:04o}): chmod {change} {path}"
     return Reading(name, State.NO, detail)
 
@@ -111,21 +139,23 @@ def _above(found: Reading, folders: dict[Path, None], account: _Account | None) 
     """Return ``found``, with the folder further up, if any, that stops a server from the start."""
     above = {parent for folder in folders for parent in folder.parents}
     for folder in sorted(above):
-        passes = _may(folder, account, _ENTER) if account else _for_all(folder, _ENTER)
-        if not passes:
+        if not _may(folder, account, _ENTER):
             detail = f"{folder} is closed to others: only a server that is started as root reads it"
             return found._replace(detail=detail)
     return found
 
 
-def _for_all(path: Path, bit: int) -> bool:
-    return bool(path.stat().st_mode & bit)
+def _may(path: Path, account: _Account | None, bit: int) -> bool:
+    """Whether an account has a right, given as the bit that the others have.
 
-
-def _may(path: Path, account: _Account, bit: int) -> bool:
-    """Whether an account has a right, given as the bit that the others have."""
+    For one that is not known: whether all have it, as its class is not known either.
+    """
+    mode = path.stat().st_mode
+    if account is None:
+        every = bit | bit << 3 | bit << 6
+        return mode & every == every
     shift = {"u": 6, "g": 3, "o": 0}[_class(path, account)]
-    return account.uid == 0 or bool(path.stat().st_mode & bit << shift)
+    return account.uid == 0 or bool(mode & bit << shift)
 
 
 def _class(path: Path, account: _Account) -> str:

@@ -35,9 +35,16 @@ from ipgeo.gates import (
     verdict_lines,
 )
 from ipgeo.model import Source
-from ipgeo.place import names_beside, output_target, refuse_blob, refuse_foreign, same_file
+from ipgeo.place import (
+    names_beside,
+    output_target,
+    refuse_blob,
+    refuse_foreign,
+    rehearse_build,
+    same_file,
+)
 from ipgeo.prove import prove
-from ipgeo.publish import publish, rehearse
+from ipgeo.publish import publish
 from ipgeo.refresh import NO_CURRENT, Outcome, Status, refresh, rollback
 from ipgeo.sample import write_sample
 from ipgeo.sources.dat import read_dat
@@ -111,6 +118,10 @@ class _Commands(click.Group):
             status = _fail(click.ClickException(f"{name}{error.strerror or error}"))
         except MemoryError:
             status = _fail(click.ClickException("out of memory"))
+        except SystemExit as stop:
+            for note in getattr(stop, "__notes__", ()):
+                click.echo(printable(note), err=True)
+            raise
         sys.exit(status)
 
 
@@ -202,25 +213,47 @@ def build(
     _check_place(out, [source, *_code_files(codes_dir), *([expect] if expect else [])], force=force)
     expected = read_expected(expect) if expect else None
     limits = Limits(expected, max_change, allow_less_coverage, max_codeless_rise)
-    codes = _codes(codes_dir)
-    with _progress(source) as report:
-        report("read")
-        read = read_dat(source)
-        compiled = compile_blob(read, codes, report)
+    read, compiled = _compile(source, codes_dir)
     outcome = refresh(out, compiled, _facts(source, read, compiled), limits, force=force)
     summary = _summary(compiled, read.facts["records"], with_codes=codes_dir is not None)
     summary |= _outcome(outcome)
     summary |= {"output": str(out), "seconds": round(time.monotonic() - started, 2)}
-    if outcome.failed:
+    _report(out, outcome, summary, as_json=as_json)
+
+
+def _compile(source: Path, codes_dir: Path | None) -> tuple[Source, Compiled]:
+    codes = _codes(codes_dir)
+    with _progress(source) as report:
+        report("read")
+        read = read_dat(source)
+        return read, compile_blob(read, codes, report)
+
+
+def _report(out: Path, outcome: Outcome, summary: dict[str, Any], *, as_json: bool) -> None:
+    """Print how a build has ended. Raises _Refusal, and OSError if the output takes nothing."""
+    with _telling(out, outcome.status):
+        if not outcome.failed:
+            summary |= _readers(out, outcome.warnings, first=outcome.uncompared == NO_CURRENT)
+            _warn(*summary["warnings"])
         if as_json:
             _print_json(summary)
+        elif not outcome.failed:
+            click.echo(_build_text(summary, _outcome_lines(outcome)))
+    if outcome.failed:
         raise _Refusal(_refusal_text(out, outcome))
-    summary |= _readers(out, outcome.warnings, first=outcome.uncompared == NO_CURRENT)
-    if as_json:
-        _print_json(summary)
-    else:
-        click.echo(_build_text(summary, _outcome_lines(outcome)))
-    _warn(*summary["warnings"])
+
+
+@contextmanager
+def _telling(path: Path, done: str) -> Iterator[None]:
+    """Have whatever ends the command from here on tell what is ``done``."""
+    try:
+        yield
+    except OSError as error:
+        problem = f"{done}, but the summary cannot be written: {error.strerror}"
+        raise OSError(error.errno, problem, str(path)) from None
+    except (KeyboardInterrupt, SystemExit) as stop:
+        stop.add_note(f"{path}: {done}")
+        raise
 
 
 @main.command("diff")
@@ -248,13 +281,14 @@ def rollback_command(blob: Path) -> None:
     The build that is taken back is remembered: build refuses it from now on without --force.
     """
     done = rollback(blob)
-    if done.before:
-        click.echo(f"{blob}: rolled back from build id {done.before} to {done.build_id}")
-        click.echo(f"build refuses {done.before} from now on, unless with --force")
-    else:
-        click.echo(f"{blob}: rolled back to build id {done.build_id}")
-        click.echo(f"{done.problem}: nothing of it is kept or remembered")
-    _warn(*_readers(blob, done.warnings)["warnings"])
+    with _telling(blob, "rolled back"):
+        _warn(*_readers(blob, done.warnings)["warnings"])
+        if done.before:
+            click.echo(f"{blob}: rolled back from build id {done.before} to {done.build_id}")
+            click.echo(f"build refuses {done.before} from now on, unless with --force")
+        else:
+            click.echo(f"{blob}: rolled back to build id {done.build_id}")
+            click.echo(f"{done.problem}: nothing of it is kept or remembered")
 
 
 @main.command()
@@ -352,8 +386,10 @@ def export(blob: Path, form: str, out: Path, force: bool) -> None:
 @click.argument("folder", type=FolderPath)
 def sample(folder: Path) -> None:
     """Write a small source and its code files into FOLDER: enough to try everything with."""
-    for path in write_sample(folder, _warn):
-        click.echo(path)
+    paths = write_sample(folder, _warn)
+    with _telling(folder, "the sample is written"):
+        for path in paths:
+            click.echo(path)
 
 
 def _need_stdout() -> None:
@@ -391,7 +427,7 @@ def _check_place(out: Path, inputs: list[Path], *, force: bool) -> None:
     _keep_inputs(names, inputs)
     if not force:
         refuse_foreign(names)
-    rehearse(names.blob)
+    rehearse_build(names, force=force)
 
 
 def _keep_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
@@ -412,7 +448,7 @@ def _codes(folder: Path | None) -> Codes:
 @contextmanager
 def _progress(source: Path) -> Iterator[Callable[[str], None]]:
     """Yield a function to call before each step; it draws a bar where that is worth it."""
-    if sys.stderr is None or not sys.stderr.isatty() or source.stat().st_size < LONG_WORK:
+    if not sys.stderr.isatty() or source.stat().st_size < LONG_WORK:
         yield lambda _step: None
         return
     steps = 1 + len(STEPS)

@@ -25,6 +25,10 @@ class Names(NamedTuple):
         suffixes = ("", ".previous", ".json", ".rolled-back")
         return cls(*(blob.with_name(blob.name + suffix) for suffix in suffixes))
 
+    def models(self, path: Path) -> tuple[Path, Path]:
+        """Return whose readers the manifest or the memory ``path`` gets: its own, or the blob's."""
+        return path, self.blob
+
 
 def read_rolled_back(path: Path) -> dict[str, str]:
     """Return the build ids that were rolled back, and when; none if there is no such file.

@@ -13,7 +13,13 @@ from ipgeo.blob import MAGIC
 from ipgeo.errors import InputError
 from ipgeo.files import open_regular
 from ipgeo.history import Names
-from ipgeo.publish import plain_target, refuse_mount_point, rehearse, room_for_temp
+from ipgeo.publish import (
+    plain_target,
+    refuse_mount_point,
+    rehearse,
+    rehearse_access,
+    room_for_temp,
+)
 
 
 def names_beside(path: Path) -> Names:
@@ -36,6 +42,16 @@ def output_target(path: Path) -> Path:
     refuse_mount_point(target)
     rehearse(target)
     return target
+
+
+def rehearse_build(names: Names, *, force: bool) -> None:
+    """Do what publishing a build begins with, and undo it. Raises OSError.
+
+    The memory of rollbacks is written by force alone.
+    """
+    rehearse(names.blob)
+    for path in (names.manifest, names.rolled_back) if force else (names.manifest,):
+        rehearse_access(plain_target(path), names.models(path))
 
 
 def same_file(outputs: Iterable[Path], inputs: Iterable[Path]) -> tuple[Path, Path] | None:

@@ -34,8 +34,9 @@ from ipgeo.access import lost_readers
 from ipgeo.files import open_regular, read_exactly, size_of
 
 _DEFAULT_MODE = 0o644  # readable to workers that are not root; mkstemp's own is 0600
-_TEMP_SUFFIX = ".new"
-_OLD_SUFFIX = ".old"  # of the second name of a file that is being replaced: as long as the other
+_TEMP_SUFFIX = ".ipgeo-new"  # these two are swept: no operator's own file is called so
+_OLD_SUFFIX = ".ipgeo-old"  # of the second name of a file that is being replaced
+_KEPT_SUFFIX = ".kept"  # of one that could not be put back: not swept, and shorter than the others
 _TEMP_RANDOM = 8  # characters that mkstemp puts between the two
 _PAGE = 4096
 _ACL = "system.posix_acl_access"
@@ -67,7 +68,26 @@ def publish(path: Path, data: bytes) -> list[str]:
     stays one: the file it leads to is replaced. Returns warnings. Raises OSError and leaves
     ``path`` untouched if it fails.
     """
-    return publish_all([File(path, data, (path,))])
+    return publish_alone([File(path, data, (path,))])
+
+
+def publish_alone(files: Sequence[File]) -> list[str]:
+    """Publish ``files`` with their folders locked, and cleared of what the killed left.
+
+    Where a folder cannot be locked (not every file system can) nothing is cleared. Returns
+    warnings. Raises OSError, as publish_all does.
+    """
+    targets = [plain_target(file.path) for file in files]
+    with contextlib.ExitStack() as locks:
+        try:
+            for folder in sorted({target.parent for target in targets}):
+                locks.enter_context(locked(folder))
+        except BlockingIOError:
+            raise
+        except OSError:
+            return publish_all(files)
+        sweep(targets)
+        return publish_all(files)
 
 
 def publish_all(files: Sequence[File]) -> list[str]:
@@ -89,8 +109,7 @@ def publish_all(files: Sequence[File]) -> list[str]:
             temps.callback(swap.forget)
             with _naming(swap.target):
                 swap.keep()
-        with _unstopped():
-            return _replace(swaps)
+        return _finish(swaps, temps)
 
 
 @dataclass
@@ -130,12 +149,37 @@ class _Swap:
     def leave(self) -> str:
         """Leave the new file where it is; return where the old one stays."""
         old, self.old = self.old, None
-        return f"the old {self.target.name} is {old} until the next build" if old else ""
+        if not old:
+            return ""
+        kept = old.removesuffix(_TEMP_SUFFIX).removesuffix(_OLD_SUFFIX) + _KEPT_SUFFIX
+        try:
+            os.rename(old, kept)  # noqa: PTH104 - both names are at hand as needed
+        except OSError:
+            return f"the old {self.target.name} is {old} until the next build publishes"
+        return f"the old {self.target.name} is {kept}"
 
     def forget(self) -> None:
         """Remove the second name."""
         if self.old:
             _remove(self.old)
+
+
+def _finish(swaps: Sequence[_Swap], temps: contextlib.ExitStack) -> list[str]:
+    """Rename all, and remove what was kept for undoing it; a signal waits for the end of that.
+
+    What ends the process then has a note: that it came too late.
+    """
+    done = False
+    try:
+        with _unstopped():
+            warnings = _replace(swaps)
+            temps.close()
+            done = True
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if done:
+            stop.add_note(f"{', '.join(str(swap.target) for swap in swaps)}: published")
+        raise
+    return warnings
 
 
 def _replace(swaps: Sequence[_Swap]) -> list[str]:
@@ -193,6 +237,17 @@ def rehearse(target: Path) -> None:
         descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)  # as locking it will
         os.close(descriptor)
         _remove(_stage(target, bytes(_PAGE), (target,)))
+
+
+def rehearse_access(target: Path, models: Iterable[Path]) -> None:
+    """Give a temp file beside ``target`` the readers that ``target`` will get. Raises OSError."""
+    with (
+        _naming(target),
+        tempfile.NamedTemporaryFile(
+            prefix=_temp_prefix(target), suffix=_TEMP_SUFFIX, dir=target.parent
+        ) as temp,
+    ):
+        _keep_access(temp.fileno(), models)
 
 
 def refuse_mount_point(target: Path) -> None:

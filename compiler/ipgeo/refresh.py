@@ -106,9 +106,9 @@ def refresh(
         outcome = replace(outcome, verdicts=[gates.forced(v) for v in outcome.verdicts])
         own = manifest.of_blob(blob) | dict(facts) | _published(outcome.verdicts)
         if same:
-            warnings = publish_all(_missing_manifest(names, own))
+            warnings = _publish(names, _missing_manifest(names, own))
             return replace(outcome, status=Status.UNCHANGED, warnings=warnings)
-        warnings = publish_all(_build_files(names, served, built.data, own, memory))
+        warnings = _publish(names, _build_files(names, served, built.data, own, memory))
         return replace(outcome, status=Status.PUBLISHED, warnings=warnings)
 
 
@@ -126,17 +126,25 @@ def rollback(path: Path) -> RolledBack:
         if served and served.data == previous.data:
             raise InputError(names.previous, "", f"build id {build_id} is the current one already")
         memory = read_rolled_back(names.rolled_back)
-        warnings = publish_all(_rollback_files(names, served, previous, memory))
+        warnings = _publish(names, _rollback_files(names, served, previous, memory))
     return RolledBack(build_id, served.blob.build_id if served else None, problem, warnings)
 
 
 @contextmanager
 def _held(path: Path) -> Iterator[Names]:
-    """Lock the folder of the file that ``path`` leads to, and clear it of what the killed left."""
+    """Lock the folder of the file that ``path`` leads to."""
     names = names_beside(path)
     with locked(names.blob.parent):
-        sweep(names)
         yield names
+
+
+def _publish(names: Names, files: Sequence[File]) -> list[str]:
+    """Publish ``files`` in the locked folder, cleared of what the killed left.
+
+    Not earlier: what is refused changes nothing, and what is left may be the way back.
+    """
+    sweep(names)
+    return publish_all(files)
 
 
 def _read(path: Path) -> _File:
@@ -239,12 +247,12 @@ def _previous_file(names: Names, served: _File) -> File:
 
 def _manifest_file(names: Names, own: Manifest, previous: Manifest | None) -> File:
     content = manifest.encode(own, previous)
-    return File(names.manifest, content, (names.manifest, names.blob))
+    return File(names.manifest, content, names.models(names.manifest))
 
 
 def _memory_file(names: Names, memory: Mapping[str, str]) -> File:
     content = encode_rolled_back(memory)
-    return File(names.rolled_back, content, (names.rolled_back, names.blob))
+    return File(names.rolled_back, content, names.models(names.rolled_back))
 
 
 def _published(verdicts: list[Verdict]) -> Manifest:

@@ -12,7 +12,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from ipgeo.codes import CITY_FILE, COUNTRY_FILE, PROVINCE_FILE
-from ipgeo.publish import File, publish_all
+from ipgeo.publish import File, publish_alone
 from ipgeo.sources.dat import RECORDS_START, SAMPLE_MARK, TEXT_OVERLAP
 
 SOURCE_FILE = "sample.dat"
@@ -108,7 +108,7 @@ def write_sample(folder: Path, warn: Callable[[str], None] = lambda _: None) -> 
     }
     paths = [folder / name for name in files]
     contents = zip(paths, files.values(), strict=True)
-    for warning in publish_all([File(path, content, (path,)) for path, content in contents]):
+    for warning in publish_alone([File(path, content, (path,)) for path, content in contents]):
         warn(warning)
     return paths
 

@@ -39,7 +39,8 @@ class _Stream(io.FileIO):
 def prepare() -> None:
     """Set the streams up, once, before anything is read or written.
 
-    A stream that is closed stays None in ``sys``, but no file gets its number.
+    A closed standard input or output stays None in ``sys``, but no file gets its number. A closed
+    standard error drops what it is given: click would write a message to standard output instead.
     """
     for descriptor in (STDIN, STDOUT, STDERR):
         try:
@@ -49,8 +50,8 @@ def prepare() -> None:
     if sys.stdout is not None:
         raw = _Stream(STDOUT, frozenset({errno.EPIPE}))
         sys.stdout = _text(raw, "utf-8")
-    if sys.stderr is not None:
-        sys.stderr = _text(_Stream(STDERR, None), sys.stderr.encoding)
+    encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
+    sys.stderr = _text(_Stream(STDERR, None), encoding)
 
 
 def _text(raw: _Stream, encoding: str) -> io.TextIOWrapper:
