@@ -20,7 +20,7 @@ from pathlib import Path
 import click
 
 HERE = Path(__file__).resolve().parent
-COMMAND = Path(sys.executable).with_name("ipgeo-compile")
+COMPILER = [sys.executable, "-P", "-m", "ipgeo"]
 SIZES = "100000,500000,1000000,2000000,5000000"
 
 FilePath = click.Path(exists=True, path_type=Path)
@@ -37,10 +37,10 @@ class Run:
 
 
 def run(command: Sequence[object]) -> Run:
-    """Run a Python program to its end; raise RuntimeError if it fails."""
+    """Run a command to its end; raise RuntimeError if it fails."""
     with tempfile.TemporaryFile("w+") as output:
         started = time.monotonic()
-        process = subprocess.Popen([sys.executable, *map(str, command)], stdout=output)
+        process = subprocess.Popen([*map(str, command)], stdout=output)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - started
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -56,7 +56,7 @@ def build(source: Path, blob: Path, codes: Path | None) -> Run:
     options = ["--codes", codes] if codes else []
     for left in blob.parent.glob(f"{blob.name}*"):
         left.unlink()  # or the gates would compare this size with the one before
-    done = run([COMMAND, "build", source, *options, "-o", blob, "--json"])
+    done = run([*COMPILER, "build", source, *options, "-o", blob, "--json"])
     return Run(json.loads(done.output)["seconds"], done.cpu, done.peak, done.output)
 
 
@@ -66,7 +66,7 @@ def by_size(folder: Path, sizes: Sequence[int], rounds: int) -> None:
     print("|--:|--:|--:|--:|--:|--:|--:|")
     for size in sizes:
         source, blob = folder / "synthetic.dat", folder / "synthetic.blob"
-        run([HERE / "synthetic.py", "dat", size, source])
+        run([sys.executable, HERE / "synthetic.py", "dat", size, source])
         runs = [build(source, blob, None) for _ in range(rounds)]
         seconds = statistics.median(r.seconds for r in runs)
         cpu = statistics.median(r.cpu for r in runs)
@@ -84,7 +84,7 @@ def beside_mmdb_writer(folder: Path, source: Path, codes: Path | None, rounds: i
     ours, theirs = [], []
     for _ in range(rounds):
         ours.append(build(source, blob, codes))
-        done = run([HERE / "mmdb_peer.py", blob, mmdb])
+        done = run([sys.executable, HERE / "mmdb_peer.py", blob, mmdb])
         theirs.append(Run(float(done.output), done.cpu, done.peak, ""))
     print("| | seconds, median (least–most) | peak MiB | MB |")
     print("|---|--:|--:|--:|")

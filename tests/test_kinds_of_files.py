@@ -2,24 +2,27 @@
 
 import fcntl
 import os
+import resource
 import shutil
+import signal
 import socket
 import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from ipgeo.blob import LAYOUT, MAGIC
 from ipgeo.sources.dat import MAX_TEXT, RECORDS_START, TEXT_OVERLAP
-from support.compiler import PROGRAM, SAMPLE, SAMPLE_CODES, build
+from support.compiler import PROGRAM, SAMPLE, SAMPLE_CODES, Done, build, compiler
 
 BAD_INPUT = 1
 SECONDS = 20
 """For what is refused at once: a publisher would wait 60 s for the lock."""
-MEMORY = 1 << 20
-"""KiB of address space: enough for the program, too little for a file of gigabytes."""
+MEMORY = 1 << 30
+"""Bytes of address space: enough for the program, too little for a file of gigabytes."""
 
 CODES = ("country_list.txt", "china_province_code.txt", "china_city_code.txt")
 
@@ -31,16 +34,59 @@ class Place:
         self.folder = folder
         shutil.copytree(template, folder, dirs_exist_ok=True)
 
-    def run(self, *arguments: object) -> "subprocess.CompletedProcess[str]":
-        text = " ".join(f"'{argument}'" for argument in (PROGRAM, *arguments))
+    def run(self, *arguments: object) -> Done:
+        """Run a command, in little memory and not for long."""
+        with self._entered(), little_memory(), not_for_long():
+            return compiler(*arguments)
+
+    def run_program(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run the installed program, with ``MEMORY`` in all."""
+        script = f'ulimit -v {MEMORY >> 10}; exec "$0" "$@"'
         return subprocess.run(
-            ["bash", "-c", f"ulimit -v {MEMORY}; exec {text}"],
+            ["bash", "-c", script, str(PROGRAM), *arguments],
             cwd=self.folder,
             capture_output=True,
             check=False,
             timeout=SECONDS,
             text=True,
         )
+
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        before = Path.cwd()
+        os.chdir(self.folder)
+        try:
+            yield
+        finally:
+            os.chdir(before)
+
+
+@contextmanager
+def little_memory() -> Iterator[None]:
+    """Let this process take ``MEMORY`` more than it has."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@contextmanager
+def not_for_long() -> Iterator[None]:
+    """Fail the test after ``SECONDS``, also out of a call that waits."""
+
+    def give_up(_signal: int, _frame: object) -> None:
+        pytest.fail(f"not refused within {SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="module")
@@ -150,10 +196,10 @@ def refused_at_once(place: Place, read: str, kind: str) -> None:
     KINDS[kind](path)
     before = files(place.folder)
     done = place.run(*command)
-    assert done.returncode == BAD_INPUT
-    assert done.stderr.startswith("Error: ")
-    assert name in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert done.status == BAD_INPUT
+    assert done.err.startswith("Error: ")
+    assert name in done.err
+    assert done.err.count("\n") == 1
     assert files(place.folder) == before
 
 
@@ -199,24 +245,24 @@ def test_a_file_of_gigabytes_is_refused_before_it_is_read(place: Place, case: st
     sparse(place.folder / name, HUGE, head)
     before = files(place.folder)
     done = place.run(*command)
-    assert (done.returncode, done.stdout) == (BAD_INPUT, "")
-    assert f"{name}: {problem}" in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert (done.status, done.out) == (BAD_INPUT, "")
+    assert f"{name}: {problem}" in done.err
+    assert done.err.count("\n") == 1
     assert files(place.folder) == before
 
 
 def test_a_current_file_of_gigabytes_is_not_sound(place: Place) -> None:
     sparse(place.folder / "served.blob", HUGE, MAGIC)
     done = place.run(*BUILD[:4], "-o", "served.blob")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert f"the current file is not sound: {HUGE} bytes, a blob has at most" in done.stdout
+    assert (done.status, done.err) == (0, "")
+    assert f"the current file is not sound: {HUGE} bytes, a blob has at most" in done.out
 
 
 @pytest.mark.parametrize("command", [["inspect"], ["verify"], ["lookup", "8.8.8.8"]])
 def test_too_little_memory_is_said(place: Place, command: list[str]) -> None:
     size = 2_000_000_000
     sparse(place.folder / "other.blob", size, MAGIC + struct.pack("<IIQ", LAYOUT, 6, size))
-    done = place.run(command[0], "other.blob", *command[1:])
+    done = place.run_program(command[0], "other.blob", *command[1:])
     assert (done.returncode, done.stdout) == (BAD_INPUT, "")
     assert done.stderr == "Error: out of memory\n"
 
@@ -225,8 +271,8 @@ def test_the_longest_text_is_read(place: Place) -> None:
     """The limit is exact: bytes that a record might reach are no reason to refuse a file."""
     text_start = int.from_bytes(SAMPLE.read_bytes()[:4], "big") - TEXT_OVERLAP
     os.truncate(place.folder / "source.dat", text_start + MAX_TEXT)
-    assert place.run("build", "source.dat", "-o", "fits.blob").returncode == 0
+    assert place.run("build", "source.dat", "-o", "fits.blob").status == 0
     os.truncate(place.folder / "source.dat", text_start + MAX_TEXT + 1)
     done = place.run("build", "source.dat", "-o", "fits.blob")
-    assert done.returncode == BAD_INPUT
-    assert f"records reach {MAX_TEXT}\n" in done.stderr
+    assert done.status == BAD_INPUT
+    assert f"records reach {MAX_TEXT}\n" in done.err

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -60,21 +61,26 @@ def run(
     )
 
 
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PATH with no program that could do more than help: bash's own tools only."""
+    tools = tmp_path_factory.mktemp("tools")
+    for name in ("bash", "sh", "sed", "readlink", "dirname", "luajit"):
+        found = shutil.which(name)
+        assert found, name
+        (tools / name).symlink_to(found)
+    return tools
+
+
 @pytest.mark.parametrize("option", ["-h", "--help"])
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_help_is_all_that_is_done(folder: Path, path: Path, option: str) -> None:
-    """PATH has no program that could do more: bash's own tools only."""
-    tools = folder / "tools"
-    tools.mkdir()
-    for name in ("bash", "sh", "sed", "readlink", "dirname", "luajit"):
-        found = subprocess.run(["which", name], capture_output=True, text=True, check=True).stdout
-        (tools / name).symlink_to(found.strip())
+def test_help_is_all_that_is_done(folder: Path, tools: Path, path: Path, option: str) -> None:
     done = run([*command(path), option], folder, PATH=tools, IPGEO_VAR=folder / "var")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search("usage:", done.stdout, re.IGNORECASE)
     assert path.stem in done.stdout or path.name == "compare.py", "which is script/bench"
     assert "shellcheck" not in done.stdout
-    assert [entry.name for entry in folder.iterdir()] == ["tools"]
+    assert list(folder.iterdir()) == []
 
 
 TO_ANOTHER = {"test": "pytest", "install-locked": "pip"}
@@ -134,20 +140,20 @@ def bench(world: World) -> None:
 
 
 def bench_lookup(world: World) -> None:
-    text = printed(ROOT / "bench" / "lookup", "--rounds", 1, "--runs", 20_000, world.blob)
+    text = printed(ROOT / "bench" / "lookup", "--rounds", 1, "--runs", 1000, world.blob)
     assert len(re.findall(r"^sample\.blob .* find \+ answer, shared ", text, re.MULTILINE)) == 2
     assert "synthetic.blob" in text
 
 
 def bench_memory(world: World) -> None:
-    options = ["--seconds", 1, "--workers", 1, "--runs", 20_000]
+    options = ["--seconds", 1, "--workers", 1, "--runs", 1000]
     text = printed(ROOT / "bench" / "memory", *options)
-    assert re.search(r"^\| 20,000 synthetic runs \| [\d.]+ \| 1 \| [\d.]+ ", text, re.MULTILINE)
+    assert re.search(r"^\| 1,000 synthetic runs \| [\d.]+ \| 1 \| [\d.]+ ", text, re.MULTILINE)
 
 
 def bench_startup(world: World) -> None:
     text = printed(ROOT / "bench" / "startup", "--rounds", 1, world.blob)
-    assert re.search(r"1 rounds: median 0\.\d+ s", text)
+    assert re.search(r"1 rounds: median \d+\.\d+ s", text)
 
 
 def bench_batch(world: World) -> None:
@@ -157,9 +163,9 @@ def bench_batch(world: World) -> None:
 
 def bench_compile(world: World) -> None:
     peer = ["--source", world.source, "--codes", ROOT / "data"]
-    options = ["--rounds", 1, "--records", 100_000, *peer]
+    options = ["--rounds", 1, "--records", 1000, *peer]
     text = printed(PYTHON, ROOT / "bench" / "compile.py", *options)
-    assert re.search(r"^\| 100,000 \| [\d.]+ \|", text, re.MULTILINE)
+    assert re.search(r"^\| 1,000 \| [\d.]+ \|", text, re.MULTILINE)
     assert re.search(r"^\| mmdb_writer \| ", text, re.MULTILINE)
 
 

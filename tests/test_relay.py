@@ -201,8 +201,9 @@ def test_an_ipgeo_is_found_behind_others(folder: Path, blob: Path, shape: str, m
 def test_edges_that_ask_one_another_stop(folder: Path, mode: str) -> None:
     """An edge without data whose only upstream is itself."""
     port = free_port()
-    itself = {"IPGEO_PORT": port, "IPGEO_UPSTREAMS": f"127.0.0.1:{port}"}
-    edge = Edge(folder, folder / "none.blob", IPGEO_MODE=mode, **itself)
+    none = folder / "none.blob"
+    itself = [f"127.0.0.1:{port}"]
+    edge = in_front(folder, none, itself, IPGEO_MODE=mode, IPGEO_PORT=port)
     edge.port = port
     with edge:
         for reply in (get(edge.address, QUERY), post(edge.address, PATH, QUESTION)):
