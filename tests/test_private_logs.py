@@ -182,6 +182,7 @@ def test_what_is_logged_of_a_path(folder: Path, blob: Path) -> None:
             b"GET /healthz?x HTTP/1.1" + END,
             b"GET /nothing/here?x HTTP/1.1" + END,
             b"GET /v2 HTTP/1.1" + END,
+            f"GET /{quote(WIDE)} HTTP/1.1".encode() + END,
             b"POST %s HTTP/1.1\r\nHost: x\r\n\r\n" % PATH.encode() + b'{"ip": "%s"}' % MARK + END,
         ):
             with connect(edge.address) as connection:
@@ -192,6 +193,7 @@ def test_what_is_logged_of_a_path(folder: Path, blob: Path) -> None:
     found = re.findall(r'"([^"]*)" (\d{3})', edge.access_log.read_text())
     assert sorted(entry for entry in found if entry != ("GET /healthz HTTP/1.1", "200")) == [
         ("- - -", "400"),
+        ("GET - HTTP/1.1", "404"),
         ("GET - HTTP/1.1", "404"),
         ("GET /nothing/here HTTP/1.1", "404"),
         ("POST /api/ip_query HTTP/1.1", "400"),
