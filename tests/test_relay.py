@@ -256,7 +256,8 @@ def test_the_headers_that_an_upstream_gets(folder: Path) -> None:
         exchange(edge.address, chunked + b'4\r\n{"ip\r\n1\r\n"\r\n0\r\n\r\n')
     always = {"host", "x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-ipgeo-relay"}
     got, posted, pieces = (headers for _, _, headers, _, _ in upstream.requests)
-    assert set(got) == always | {"if-none-match", "if-modified-since"}
+    assert set(got) == always | {"if-none-match", "if-modified-since", "content-length"}
+    assert got["content-length"] == "0"
     assert set(posted) == always | {
         "if-none-match", "if-modified-since", "content-type", "content-length",
     }  # fmt: skip
