@@ -52,21 +52,23 @@ def _torn(folder: Path, lua: Path, lookups: int, most_wrong: int) -> tuple[int, 
 
     It ends early after more than ``most_wrong`` wrong ones.
     """
+    data = folder / "torn"
+    data.mkdir()
+    data.chmod(0o777)  # the loading worker renames in it, and is not root
     for seed, (name, runs) in enumerate((("a", 200_000), ("b", 120_000), ("c", 160_000))):
-        (folder / f"{name}.blob").write_bytes(_blob(name, runs, seed))
-    (folder / "torn.lookups").write_text(str(lookups))
-    (folder / "torn.most_wrong").write_text(str(most_wrong))
-    shutil.copy(folder / "a.blob", folder / "served.blob")
-    shutil.copy(folder / "b.blob", folder / "next.blob")
-    shutil.copy(folder / "c.blob", folder / "last.blob")
-    folder.chmod(0o777)  # the loading worker renames in it, and is not root
+        (data / f"{name}.blob").write_bytes(_blob(name, runs, seed))
+    (data / "torn.lookups").write_text(str(lookups))
+    (data / "torn.most_wrong").write_text(str(most_wrong))
+    shutil.copy(data / "a.blob", data / "served.blob")
+    shutil.copy(data / "b.blob", data / "next.blob")
+    shutil.copy(data / "c.blob", data / "last.blob")
     # Read by the workers, which may not be able to read the checkout.
     program = shutil.copy(ROOT / "tests" / "lua" / "torn.lua", folder)
     conf = CONF.format(program=program)
     settings = {"IPGEO_LUA": lua, "IPGEO_DICT_SIZE": "40m", "IPGEO_WORKERS": 3}
-    edge = Edge(folder, folder / "served.blob", conf=conf, **settings)
+    edge = Edge(folder, data / "served.blob", conf=conf, **settings)
     with edge:
-        result = folder / "torn.result"
+        result = data / "torn.result"
         wait.until(result.exists, "the lookups are done", seconds=1200)
     done, wrong, generations = map(int, result.read_text().split())
     return done, wrong, generations

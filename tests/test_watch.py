@@ -10,10 +10,10 @@ import pytest
 from support import blobs, wait
 from support.client import exchange, get
 from support.program import Program, program
-from test_rotation import ask, logged
+from test_rotation import LETTERS, ask, logged
 
 SIZE = 100 * 1024
-REQUESTS = 500
+REQUESTS = 1500
 ROTATIONS = 3
 
 
@@ -22,18 +22,22 @@ def test_nginx_logs_are_rotated_by_size_and_no_line_is_lost(folder: Path) -> Non
         server.wait_until_complete()
         log = server.var / "log"
         targets: list[str] = []
-        for batch in range(200):
-            new = [f"/n/{batch:03}/{number:04}/{'x' * 90}" for number in range(REQUESTS)]
+        for batch in range(ROTATIONS):
+            numbers = (f"{batch:03}/{number:04}".translate(LETTERS) for number in range(REQUESTS))
+            new = [f"/n/{number}/{'x' * 90}" for number in numbers]
             ask(server.address, new)
             targets += new
-            if len(list(log.glob("access.log.*"))) >= ROTATIONS:
-                break
+            wait.until(partial(is_rotated, log, batch + 1), "the log is rotated")
         wait.until(partial(all_are_logged, log, len(targets)), "all requests are logged")
         assert logged(log.glob("access.log*")) == sorted(targets)
         rotated = list(log.glob("access.log.*"))
         assert len(rotated) >= ROTATIONS
         assert all(path.stat().st_size >= SIZE for path in rotated)
         assert {path.stat().st_mode & 0o777 for path in log.glob("access.log*")} == {0o640}
+
+
+def is_rotated(log: Path, times: int) -> bool:
+    return len(list(log.glob("access.log.*"))) >= times
 
 
 def all_are_logged(log: Path, count: int) -> bool:

@@ -10,7 +10,7 @@ local blob = require "ipgeo.blob"
 local store = require "ipgeo.store"
 
 
-local PREFIX = ngx.config.prefix()
+local PREFIX = ngx.config.prefix() .. "torn/"
 local SLICE = 1000000
 
 local state = ngx.shared.torn
