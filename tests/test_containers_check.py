@@ -13,7 +13,7 @@ from support.engine import Done
 from support.places import short_folder
 
 BAD = {
-    "check": ("IPGEO_WORKERS", "nginx/configure: IPGEO_WORKERS must be a number from 1 to 1024"),
+    "check": ("IPGEO_WORKERS", "nginx/start: IPGEO_WORKERS must be a number from 1 to 1024"),
     "check-fallback": (
         "IPGEO_FALLBACK_WORKERS",
         "gunicorn.conf.py: IPGEO_FALLBACK_WORKERS: not a number from 1 to 999",
