@@ -113,16 +113,25 @@ end
 -- nginx's own filter looks at these whatever the answer is. It would answer 412 in the middle of
 -- Lua's output, by which a worker may die, and take a date to outdo If-None-Match.
 local function ignore_preconditions()
-    clear_header("If-Match")
-    clear_header("If-Modified-Since")
-    clear_header("If-Unmodified-Since")
+    -- To look is cheaper than to clear what is not there.
+    if var.http_if_match then
+        clear_header("If-Match")
+    end
+    if var.http_if_modified_since then
+        clear_header("If-Modified-Since")
+    end
+    if var.http_if_unmodified_since then
+        clear_header("If-Unmodified-Since")
+    end
 end
 
 
 -- It would also take `If-None-Match: *` to mean every answer, those without an ETag too.
 local function ignore_validators()
     ignore_preconditions()
-    clear_header("If-None-Match")
+    if var.http_if_none_match then
+        clear_header("If-None-Match")
+    end
 end
 
 
@@ -240,6 +249,14 @@ local function answer_plain_query(query)
 end
 
 
+-- Whether there are headers by which nginx would change the answer, or one that asks for the mark.
+-- An empty one is there, too.
+local function is_special()
+    return var.http_if_match or var.http_if_modified_since or var.http_if_unmodified_since
+        or var.http_x_ipgeo_relay
+end
+
+
 -- For set_by_lua: the answer to a plain GET, which nginx then returns by itself: that spares the
 -- coroutine and the output of a content handler. Empty for everything else: `query` takes that.
 function _M.plain_answer()
@@ -248,14 +265,13 @@ function _M.plain_answer()
         return ""
     end
     local query = var.args
-    if not query then
+    if not query or is_special() then
         return ""
     end
     local opened, answer = answer_plain_query(query)
     if not answer then
         return ""
     end
-    ignore_preconditions()
     header["ETag"] = opened.etag
     return answer
 end
