@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local arguments = require "ipgeo.arguments"
 local batch = require "ipgeo.batch"
 local blob = require "ipgeo.blob"
+local headers = require "ipgeo.headers"
 local ipv4 = require "ipgeo.ipv4"
 local cjson = require "cjson.safe"
 local json = require "ipgeo.json"
@@ -20,11 +21,11 @@ local floor, format, max, min = math.floor, string.format, math.max, math.min
 local ngx = ngx
 local print = ngx.print
 local clear_header, discard_body = ngx.req.clear_header, ngx.req.discard_body
-local exit, get_headers = ngx.exit, ngx.req.get_headers
+local exit = ngx.exit
 local get_body_data, get_body_file = ngx.req.get_body_data, ngx.req.get_body_file
 local get_method, read_body = ngx.req.get_method, ngx.req.read_body
 local header, var = ngx.header, ngx.var
-local pcall, type = pcall, type
+local pcall = pcall
 local lookup, read = store.lookup, store.read
 local parse, parse_at = ipv4.parse, ipv4.parse_at
 
@@ -410,7 +411,7 @@ local function is_ambiguous(media_type)
     end
     local joined = find(media_type, ",", 1, true)
         and find(gsub(media_type, '"[^"]*"', ""), ",", 1, true)
-    return joined or type(get_headers(0)["content-type"]) == "table"
+    return joined or headers.count("Content-Type") > 1
 end
 
 
