@@ -111,28 +111,27 @@ local function refuse_method(allowed)
 end
 
 
+-- To look for a header is cheaper than to clear one that is not there.
+local function clear(name, value)
+    if value then
+        clear_header(name)
+    end
+end
+
+
 -- nginx's own filter looks at these whatever the answer is. It would answer 412 in the middle of
 -- Lua's output, by which a worker may die, and take a date to outdo If-None-Match.
 local function ignore_preconditions()
-    -- To look is cheaper than to clear what is not there.
-    if var.http_if_match then
-        clear_header("If-Match")
-    end
-    if var.http_if_modified_since then
-        clear_header("If-Modified-Since")
-    end
-    if var.http_if_unmodified_since then
-        clear_header("If-Unmodified-Since")
-    end
+    clear("If-Match", var.http_if_match)
+    clear("If-Modified-Since", var.http_if_modified_since)
+    clear("If-Unmodified-Since", var.http_if_unmodified_since)
 end
 
 
 -- It would also take `If-None-Match: *` to mean every answer, those without an ETag too.
 local function ignore_validators()
     ignore_preconditions()
-    if var.http_if_none_match then
-        clear_header("If-None-Match")
-    end
+    clear("If-None-Match", var.http_if_none_match)
 end
 
 
