@@ -17,6 +17,7 @@ local cast, copy, ffi_string = ffi.cast, ffi.copy, ffi.string
 local encode = cjson.encode
 local find_location, locate = blob.find, blob.locate
 local collectgarbage = collectgarbage
+local count = headers.count
 local floor, format, max, min = math.floor, string.format, math.max, math.min
 local ngx = ngx
 local print = ngx.print
@@ -25,13 +26,22 @@ local exit = ngx.exit
 local get_body_data, get_body_file = ngx.req.get_body_data, ngx.req.get_body_file
 local get_method, read_body = ngx.req.get_method, ngx.req.read_body
 local header, var = ngx.header, ngx.var
-local pcall = pcall
+local ipairs, pcall = ipairs, pcall
 local lookup, read = store.lookup, store.read
 local parse, parse_at = ipv4.parse, ipv4.parse_at
 
 local QUERY_METHODS, GET_METHODS = "GET, HEAD, POST", "GET, HEAD"
 local NDJSON = "application/x-ndjson"
 local ARGUMENTS = { ip = true, format = true }
+local PRECONDITIONS = { "If-Match", "If-Modified-Since", "If-Unmodified-Since" }
+local ANY_PRECONDITION = headers.names(PRECONDITIONS)
+local VALIDATORS = { "If-Match", "If-Modified-Since", "If-Unmodified-Since", "If-None-Match" }
+local ANY_VALIDATOR = headers.names(VALIDATORS)
+-- By which nginx would change the answer, or which asks for the mark. An empty one does, too.
+local SPECIAL = headers.names {
+    "If-Match", "If-Modified-Since", "If-Unmodified-Since", "X-IPGeo-Relay",
+}
+local CONTENT_TYPE = headers.names { "Content-Type" }
 local MEMBERS = json.members { "ip", "ips", "format" }
 -- The usual body, as client libraries write it: it needs no parser.
 local PLAIN_BODY = '^{"ip": ?"([%d.]+)"}$'
@@ -111,10 +121,12 @@ local function refuse_method(allowed)
 end
 
 
--- To look for a header is cheaper than to clear one that is not there.
-local function clear(name, value)
-    if value then
-        clear_header(name)
+-- To look for headers is cheaper than to clear those that are not there.
+local function clear(names, set)
+    if count(set) > 0 then
+        for _, name in ipairs(names) do
+            clear_header(name)
+        end
     end
 end
 
@@ -122,16 +134,13 @@ end
 -- nginx's own filter looks at these whatever the answer is. It would answer 412 in the middle of
 -- Lua's output, by which a worker may die, and take a date to outdo If-None-Match.
 local function ignore_preconditions()
-    clear("If-Match", var.http_if_match)
-    clear("If-Modified-Since", var.http_if_modified_since)
-    clear("If-Unmodified-Since", var.http_if_unmodified_since)
+    clear(PRECONDITIONS, ANY_PRECONDITION)
 end
 
 
 -- It would also take `If-None-Match: *` to mean every answer, those without an ETag too.
 local function ignore_validators()
-    ignore_preconditions()
-    clear("If-None-Match", var.http_if_none_match)
+    clear(VALIDATORS, ANY_VALIDATOR)
 end
 
 
@@ -249,14 +258,6 @@ local function answer_plain_query(query)
 end
 
 
--- Whether there are headers by which nginx would change the answer, or one that asks for the mark.
--- An empty one is there, too.
-local function is_special()
-    return var.http_if_match or var.http_if_modified_since or var.http_if_unmodified_since
-        or var.http_x_ipgeo_relay
-end
-
-
 -- For set_by_lua: the answer to a plain GET, which nginx then returns by itself: that spares the
 -- coroutine and the output of a content handler. Empty for everything else: `query` takes that.
 function _M.plain_answer()
@@ -265,7 +266,7 @@ function _M.plain_answer()
         return ""
     end
     local query = var.args
-    if not query or is_special() then
+    if not query or count(SPECIAL) > 0 then
         return ""
     end
     local opened, answer = answer_plain_query(query)
@@ -410,7 +411,7 @@ local function is_ambiguous(media_type)
     end
     local joined = find(media_type, ",", 1, true)
         and find(gsub(media_type, '"[^"]*"', ""), ",", 1, true)
-    return joined or headers.count("Content-Type") > 1
+    return joined or count(CONTENT_TYPE) > 1
 end
 
 

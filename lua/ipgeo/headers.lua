@@ -1,5 +1,5 @@
--- How often a request has a header. ngx.req.get_headers would tell too, but makes a table for
--- all of them, at a seventh of what a POST costs.
+-- Which headers a request has. ngx.req.get_headers would tell too, but makes a table for all of
+-- them, at a seventh of what a POST costs; each of ngx.var costs a hundredth of a GET.
 
 local ffi = require "ffi"
 local base = require "resty.core.base"
@@ -7,6 +7,7 @@ require "resty.core.request" -- declares the functions
 
 
 local C = ffi.C
+local assert, ipairs = assert, ipairs
 local get_request = base.get_request
 
 ffi.cdef "int strncasecmp(const char *one, const char *other, size_t length);"
@@ -21,9 +22,20 @@ local truncated = ffi.new("int[1]")
 local _M = {}
 
 
--- Returns how many headers of the request have this name, in upper case or lower.
-function _M.count(name)
-    local request, length, found = get_request(), #name, 0
+-- A set of names for `count`, by their lengths: no two may be of the same.
+function _M.names(names)
+    local by_length = {}
+    for _, name in ipairs(names) do
+        assert(not by_length[#name], name)
+        by_length[#name] = name
+    end
+    return by_length
+end
+
+
+-- Returns how many headers of the request have one of these names, in upper case or lower.
+function _M.count(names)
+    local request, found = get_request(), 0
     local number = C.ngx_http_lua_ffi_req_get_headers_count(request, 0, truncated)
     local elements = number > USUAL and elements_t(number) or usual
     if number <= 0 or C.ngx_http_lua_ffi_req_get_headers(request, elements, number, 1) ~= 0 then
@@ -31,9 +43,8 @@ function _M.count(name)
     end
     for i = 0, number - 1 do
         local key = elements[i].key
-        if key.len == length
-            and C.strncasecmp(ffi.cast(char_t, key.data), name, length) == 0
-        then
+        local name = names[key.len]
+        if name and C.strncasecmp(ffi.cast(char_t, key.data), name, key.len) == 0 then
             found = found + 1
         end
     end
