@@ -22,6 +22,14 @@ def pytest_configure(config: pytest.Config) -> None:
         "provokes(*expressions): the error lines, as regular expressions, that the servers log"
         " because of this test; any other one fails it",
     )
+    config.addinivalue_line("markers", "docker: a test that builds images and starts containers")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of containers: those for which images are built."""
+    for item in items:
+        if "images" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.docker)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -92,8 +92,8 @@ class Holder:
             try:
                 self._open().close()
             except OSError as error:
-                self.trouble = _trouble_of(error)
                 _log.warning("no newer blob can be loaded by this user: %s", error)
+                self.trouble = _trouble_of(error)
 
     def _look(self) -> None:
         """Load the file if it is not the one that was loaded or refused last."""

@@ -204,31 +204,34 @@ local function gist(kind, reason)
 end
 
 
--- Keeps what a look has found, for all workers; no kind if nothing is wrong. Returns whether the
--- look before has found another thing. Under the lock.
-local function remember(kind, reason)
-    reason = kind and arena.reason(reason) or ""
-    local known_kind, known_reason = _M.trouble()
-    local is_known = kind == known_kind
-        and (not kind or gist(kind, reason) == gist(kind, known_reason))
-    if is_known and (not kind or reason == known_reason) then
-        return false
-    end
-    local number = 0
+local function number_of(kind)
     for i = 1, #KINDS do
         if KINDS[i] == kind then
-            number = i
+            return i
         end
     end
-    set_trouble(number, reason)
-    return not is_known
+    return 0
+end
+
+
+-- Keeps what a look has found, for all workers; no kind if nothing is wrong. `tell` gets what is
+-- new before that: whoever hears of it from a worker finds it in the log. Under the lock.
+local function remember(kind, reason, tell)
+    local kept = kind and arena.reason(reason) or ""
+    local known_kind, known_reason = _M.trouble()
+    local is_known = kind == known_kind
+        and (not kind or gist(kind, kept) == gist(kind, known_reason))
+    if tell and not is_known then
+        tell(kind, reason)
+    end
+    if kind ~= known_kind or kept ~= known_reason then
+        set_trouble(number_of(kind), kept)
+    end
 end
 
 
 local function complain(kind, reason)
-    if remember(kind, reason) then
-        log(WARN, "ipgeo: ", source.path, VERBS[kind], reason)
-    end
+    log(WARN, "ipgeo: ", source.path, VERBS[kind], reason)
 end
 
 
@@ -307,9 +310,9 @@ function _M.refresh(tick)
     if not ok and kind == EXITING then
         log(WARN, "ipgeo: the load of ", source.path, " was given up: ", EXITING)
     elseif not ok then
-        complain("unreadable", plain(kind))
+        remember("unreadable", plain(kind), complain)
     elseif kind then
-        complain(kind, reason)
+        remember(kind, reason, complain)
     elseif tick then
         remember(nil)
     end

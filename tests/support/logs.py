@@ -49,8 +49,12 @@ class Log:
                 file.seek(self._offset)
                 new = file.read()
             self._offset += len(new)
-            lines = new.decode(errors="replace").splitlines()
-            self._pending += filter(self._bad.search, lines)
+            self._pending += filter(self._bad.search, _entries(new.decode(errors="replace")))
+
+
+def _entries(text: str) -> list[str]:
+    """Split logged text into lines; a traceback, which has several, stays one entry."""
+    return re.findall(r"^Traceback .*(?:\n .*)*(?:\n.+)?|^.+", text, re.MULTILINE)
 
 
 def undeclared(declared: Iterable[str]) -> list[str]:
