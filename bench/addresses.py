@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 
-from ipgeo.address import format_ipv4
+from ipgeo.ranges.address import format_ipv4
 
 _SEED = 20261121
 _MULTIPLIER, _INCREMENT = 1664525, 1013904223

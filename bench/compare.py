@@ -16,7 +16,7 @@ from servers import AnyServer, Servers
 from targets import TARGETS, Target
 
 from ipgeo.errors import BlobError
-from ipgeo.publish import publish
+from ipgeo.files.atomic import publish
 from support import ROOT
 from support.edge import Edge
 

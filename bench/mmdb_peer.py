@@ -17,8 +17,8 @@ from typing import Any
 from mmdb_writer import MMDBWriter
 from netaddr import IPAddress, IPRange, IPSet  # type: ignore[import-untyped]
 
-from ipgeo.blob import read_blob
-from ipgeo.export import location_members
+from ipgeo.blob.reader import read_blob
+from ipgeo.exports.formats import location_members
 
 Span = tuple[int, int, int | None]
 

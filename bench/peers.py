@@ -11,8 +11,8 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ipgeo.address import LAST_ADDRESS, format_ipv4
-from ipgeo.blob import Blob
+from ipgeo.blob.reader import Blob
+from ipgeo.ranges.address import LAST_ADDRESS, format_ipv4
 from support import ROOT
 from support.edge import Edge
 from support.process import environment, run

@@ -15,7 +15,7 @@ from load import Sample
 from peers import NGINX
 from targets import TARGETS
 
-from ipgeo.blob import Blob
+from ipgeo.blob.reader import Blob
 
 Samples = Mapping[str, Sequence[Sample]]
 """By target; the samples at one place belong to one round."""

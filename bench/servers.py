@@ -9,9 +9,9 @@ import peers
 from addresses import first_texts
 from load import pinned_to
 
-from ipgeo.address import parse_ipv4
-from ipgeo.blob import Blob
-from ipgeo.export import export_mmdb
+from ipgeo.blob.reader import Blob
+from ipgeo.exports.formats import export_mmdb
+from ipgeo.ranges.address import parse_ipv4
 from support.client import Reply, get
 from support.edge import Edge
 from support.gunicorn import Gunicorn

@@ -11,7 +11,7 @@ from addresses import first_texts
 from servers import PATH
 from targets import array_of
 
-from ipgeo.blob import Blob
+from ipgeo.blob.reader import Blob
 from support.client import get
 from support.edge import Edge
 from support.places import short_folder

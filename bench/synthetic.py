@@ -12,11 +12,11 @@ from bisect import bisect_left
 from itertools import accumulate
 from pathlib import Path
 
-from ipgeo.address import ADDRESS_COUNT, LAST_ADDRESS
-from ipgeo.answers import render
-from ipgeo.blob import write_blob
-from ipgeo.codes import Codes, Names
-from ipgeo.model import Location
+from ipgeo.blob.reader import write_blob
+from ipgeo.places.answers import render
+from ipgeo.places.codes import Codes, Names
+from ipgeo.places.location import Location
+from ipgeo.ranges.address import ADDRESS_COUNT, LAST_ADDRESS
 from ipgeo.sources.dat import RECORDS_START, TEXT_OVERLAP
 
 SEED = 20261121

@@ -9,8 +9,8 @@ from addresses import first_texts
 from load import Load
 from servers import PATH, AnyServer, Servers
 
-from ipgeo.address import parse_ipv4
-from ipgeo.blob import Blob
+from ipgeo.blob.reader import Blob
+from ipgeo.ranges.address import parse_ipv4
 from support.client import Reply, get, post
 
 CHECKED = 200

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ipgeo.blob import Blob
+from ipgeo.blob.reader import Blob
 from support import blobs, luajit, wait
 
 BYTES = 2 << 20

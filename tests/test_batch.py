@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ipgeo.address import format_ipv4
+from ipgeo.ranges.address import format_ipv4
 from ipgeo_fallback import create_app, errors, holder_of
 from ipgeo_fallback.settings import Settings
 from support import ROOT, blobs

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipgeo.address import LAST_ADDRESS
-from ipgeo.answers import Answer
-from ipgeo.blob import Blob, read_blob, seal, write_blob
+from ipgeo.blob.reader import Blob, read_blob, seal, write_blob
 from ipgeo.errors import BlobError
-from ipgeo.model import NO_DATA
+from ipgeo.places.answers import Answer
+from ipgeo.places.location import NO_DATA
+from ipgeo.ranges.address import LAST_ADDRESS
 from support import blobs
 from support.sources import patched
 

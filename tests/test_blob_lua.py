@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ipgeo.blob import Blob, seal
+from ipgeo.blob.reader import Blob, seal
 from support import blobs, luajit
 from support.sources import patched
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from ipgeo import __version__
-from ipgeo.address import ADDRESS_COUNT
-from ipgeo.answers import Answer
-from ipgeo.blob import MAGIC, Blob, write_blob
+from ipgeo.blob.reader import MAGIC, Blob, write_blob
+from ipgeo.places.answers import Answer
+from ipgeo.ranges.address import ADDRESS_COUNT
 from support import ROOT, blobs
 from support.compiler import PROGRAM, SAMPLE, SAMPLE_CODES, build, compiler, exchanged
 from support.places import short_folder

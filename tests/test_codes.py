@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ipgeo.codes import Codes, read_codes
 from ipgeo.errors import InputError
-from ipgeo.model import Location
+from ipgeo.places.codes import Codes, read_codes
+from ipgeo.places.location import Location
 from support.sources import write_codes
 
 BOM = b"\xef\xbb\xbf"

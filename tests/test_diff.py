@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipgeo.address import ADDRESS_COUNT, LAST_ADDRESS
-from ipgeo.answers import Answer
-from ipgeo.blob import Blob, write_blob
-from ipgeo.diff import LARGEST, diff
-from ipgeo.model import NO_DATA
+from ipgeo.blob.reader import Blob, write_blob
+from ipgeo.places.answers import Answer
+from ipgeo.places.location import NO_DATA
+from ipgeo.ranges.address import ADDRESS_COUNT, LAST_ADDRESS
+from ipgeo.release.diff import LARGEST, diff
 from support.compiler import compiler
 
 Runs = dict[int, str | None]

@@ -16,11 +16,11 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipgeo.address import LAST_ADDRESS, format_ipv4, parse_ipv4
-from ipgeo.blob import Blob
-from ipgeo.cli import main
-from ipgeo.export import export_csv, export_mmdb
-from ipgeo.model import NO_DATA
+from ipgeo.blob.reader import Blob
+from ipgeo.cli.commands import main
+from ipgeo.exports.formats import export_csv, export_mmdb
+from ipgeo.places.location import NO_DATA
+from ipgeo.ranges.address import LAST_ADDRESS, format_ipv4, parse_ipv4
 from support import blobs
 from support.compiler import compiler
 

@@ -20,7 +20,7 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipgeo.address import format_ipv4
+from ipgeo.ranges.address import format_ipv4
 from ipgeo_fallback import create_app, holder_of
 from ipgeo_fallback.errors import INVALID_JSON, RefusedError
 from ipgeo_fallback.holder import Holder

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from ipgeo.blob import MAGIC
-from ipgeo.files import TruncatedError
+from ipgeo.blob.reader import MAGIC
+from ipgeo.files.reading import TruncatedError
 from ipgeo_fallback.holder import Holder
 from support import blobs, wait
 from support.client import get

@@ -9,13 +9,13 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from ipgeo.address import ADDRESS_COUNT
-from ipgeo.answers import Answer
-from ipgeo.blob import Blob, write_blob
-from ipgeo.compile import Compiled
-from ipgeo.files import open_regular
-from ipgeo.gates import State
-from ipgeo.model import NO_DATA
+from ipgeo.blob.reader import Blob, write_blob
+from ipgeo.compiling.compile import Compiled
+from ipgeo.files.reading import open_regular
+from ipgeo.places.answers import Answer
+from ipgeo.places.location import NO_DATA
+from ipgeo.ranges.address import ADDRESS_COUNT
+from ipgeo.release.gates import State
 from support.compiler import SAMPLE, SAMPLE_CODES, Done, build, compiler
 from support.sources import dat, patched, write_codes
 
@@ -188,7 +188,7 @@ def building(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Don
     source = place.source("any.dat", (0, CHINA))
 
     def build(compiled: Compiled, *flags: object) -> Done:
-        monkeypatch.setattr("ipgeo.cli.compile_blob", lambda *_: compiled)
+        monkeypatch.setattr("ipgeo.cli.commands.compile_blob", lambda *_: compiled)
         return place.build(source, *flags)
 
     return build
@@ -393,7 +393,7 @@ def test_a_current_file_that_cannot_be_read(place: Place, monkeypatch: pytest.Mo
             raise PermissionError(13, "Permission denied", str(path))
         return open_regular(path)
 
-    monkeypatch.setattr("ipgeo.refresh.open_regular", refuse)
+    monkeypatch.setattr("ipgeo.release.publish.open_regular", refuse)
     done = place.build(place.source("new.dat", (0, JAPAN)))
     uncompared(done, "the current file cannot be read: Permission denied\n")
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from ipgeo.address import ADDRESS_COUNT, format_ipv4
-from ipgeo.blob import Blob
+from ipgeo.blob.reader import Blob
+from ipgeo.ranges.address import ADDRESS_COUNT, format_ipv4
 from ipgeo_fallback import create_app, errors
 from ipgeo_fallback.settings import Settings
 from support import blobs

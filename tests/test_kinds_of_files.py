@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ipgeo.blob import LAYOUT, MAGIC
+from ipgeo.blob.reader import LAYOUT, MAGIC
 from ipgeo.sources.dat import MAX_TEXT, RECORDS_START, TEXT_OVERLAP
 from support.compiler import PROGRAM, SAMPLE, SAMPLE_CODES, Done, build, compiler
 

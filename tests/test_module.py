@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ipgeo.blob import Blob
-from ipgeo.publish import publish
+from ipgeo.blob.reader import Blob
+from ipgeo.files.atomic import publish
 from support import ROOT, blobs, wait
 from support.blobs import (
     ATLANTIS_ARRAY,

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from ipgeo.address import ADDRESS_COUNT, format_ipv4
-from ipgeo.blob import Blob, read_blob
-from ipgeo.codes import Codes, read_codes
+from ipgeo.blob.reader import Blob, read_blob
+from ipgeo.compiling.prove import prove
 from ipgeo.errors import ProofError
-from ipgeo.model import Runs
-from ipgeo.prove import prove
+from ipgeo.places.codes import Codes, read_codes
+from ipgeo.places.location import Runs
+from ipgeo.ranges.address import ADDRESS_COUNT, format_ipv4
 from ipgeo.sources.dat import EDITIONS, read_dat
 from support import ROOT, blobs, wait
 from support.compiler import SAMPLE, SAMPLE_CODES, build, exchanged

@@ -13,16 +13,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from support.rights import as_root
 
-from ipgeo.blob import MAGIC
-from ipgeo.publish import publish
+from ipgeo.blob.reader import MAGIC
+from ipgeo.files.atomic import publish
 from support import wait
 from support.compiler import PROGRAM, SAMPLE
 
 OLD, NEW = b"the old one", b"the new one"
 LARGE = 8 << 20
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
 
 @pytest.fixture
@@ -201,7 +200,7 @@ PUBLISH_FOR_EVER = """
 import sys
 from itertools import count
 from pathlib import Path
-from ipgeo.publish import publish
+from ipgeo.files.atomic import publish
 for turn in count():
     publish(Path(sys.argv[1]), b"AB"[turn % 2 :][:1] * int(sys.argv[2]))
 """

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from ipgeo.publish import publish
+from ipgeo.files.atomic import publish
 from soak.board import Board
 from soak.load import Load
 from soak.swaps import Swaps, frozen

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.rights import as_root
 
-from ipgeo import __version__, publish
-from ipgeo.address import ADDRESS_COUNT
-from ipgeo.blob import Blob, read_blob
+from ipgeo import __version__
+from ipgeo.blob.reader import Blob, read_blob
+from ipgeo.files import atomic as publish
+from ipgeo.ranges.address import ADDRESS_COUNT
 from support import wait
 from support.compiler import PROGRAM, Done, compiler
 from support.sources import dat, patched, write_codes
@@ -27,8 +29,6 @@ DONE, BAD_INPUT, REFUSED = 0, 1, 3
 
 CHINA = ("中国", "北京", "北京", "")
 JAPAN = ("日本", "东京", "", "")
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
 
 class Place:
@@ -267,7 +267,7 @@ def test_a_folder_in_the_way_is_named_and_nothing_is_touched(place: Place, suffi
 
 STEPS = """
 import os, signal, sys
-from ipgeo.cli import main
+from ipgeo.cli.commands import main
 kill_at, when = int(sys.argv[1]), sys.argv[2]
 replace, done = os.replace, []
 def watched(source, target):

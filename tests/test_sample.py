@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from ipgeo.address import ADDRESS_COUNT, parse_ipv4
-from ipgeo.blob import Blob
-from ipgeo.codes import read_codes
-from ipgeo.sample import write_sample
+from ipgeo.blob.reader import Blob
+from ipgeo.places.codes import read_codes
+from ipgeo.ranges.address import ADDRESS_COUNT, parse_ipv4
 from ipgeo.sources.dat import read_dat
+from ipgeo.sources.sample import write_sample
 from support import ROOT
 from support.compiler import SAMPLE, SAMPLE_CODES, build, compiler
 

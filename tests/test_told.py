@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.rights import as_root
 
 from support.compiler import NOBODY, PROGRAM, build, compiler, unprivileged
 from support.sources import dat
@@ -15,8 +16,6 @@ DONE, BAD_INPUT, INTERRUPTED = 0, 1, 130
 CHINA = ("中国", "北京", "北京", "")
 
 FULL = "the summary cannot be written: No space left on device"
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root publishes for other users")
 
 INTERRUPT = """
 import os, signal

@@ -5,8 +5,8 @@ import shutil
 from array import array
 from pathlib import Path
 
-from ipgeo.answers import Answer
-from ipgeo.blob import write_blob
+from ipgeo.blob.reader import write_blob
+from ipgeo.places.answers import Answer
 from support import ROOT, wait
 from support.edge import Edge
 

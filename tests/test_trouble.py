@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ipgeo.blob import Blob
-from ipgeo.publish import publish
+from ipgeo.blob.reader import Blob
+from ipgeo.files.atomic import publish
 from support import blobs, wait
 from support.client import get
 from support.edge import Edge

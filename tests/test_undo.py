@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ipgeo.publish import File, publish_all
+from ipgeo.files.atomic import File, publish_all
 from support.compiler import NOBODY, PROGRAM, compiler, unprivileged
 from support.sources import dat
 

@@ -7,7 +7,7 @@ import: Ctrl-C must end that, too, without a traceback.
 import signal
 import sys
 
-from ipgeo import streams
+from ipgeo.cli import streams
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # see compiler/bin/ipgeo-compile
     try:
         streams.prepare()
-        from ipgeo.cli import main as commands  # noqa: PLC0415 - see above
+        from ipgeo.cli.commands import main as commands  # noqa: PLC0415 - see above
 
         commands(prog_name="ipgeo-compile")
     except MemoryError:

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed
 
-from ipgeo.address import format_ipv4
+from ipgeo.ranges.address import format_ipv4
 from ipgeo_fallback import question
 from ipgeo_fallback.errors import (
     BAD_REQUEST,

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from ipgeo.blob import Blob, read_content
+from ipgeo.blob.reader import Blob, read_content
 from ipgeo.errors import BlobError
-from ipgeo.files import NotRegularError
+from ipgeo.files.reading import NotRegularError
 from ipgeo_fallback.way import MovedError, Way
 
 _log = logging.getLogger(__name__)

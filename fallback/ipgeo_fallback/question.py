@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, NoReturn
 from urllib.parse import unquote_to_bytes
 
-from ipgeo.address import parse_ipv4
+from ipgeo.ranges.address import parse_ipv4
 from ipgeo_fallback.errors import (
     INVALID_FORMAT,
     INVALID_IP,

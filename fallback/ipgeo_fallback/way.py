@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from ipgeo.files import open_regular
+from ipgeo.files.reading import open_regular
 from ipgeo_fallback.place import steps
 
 

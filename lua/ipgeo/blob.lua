@@ -1,4 +1,4 @@
--- The blob: check, open, find. The layout is in docs/blob-format.md; compiler/ipgeo/blob.py writes
+-- The blob: check, open, find. The layout is in docs/blob-format.md; compiler/ipgeo/blob/ writes
 -- and reads the same bytes. Knows no nginx: runs under plain luajit too.
 --
 -- The bytes may lie in memory that another process is overwriting. So every access is clamped to

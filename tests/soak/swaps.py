@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from ipgeo.publish import publish
+from ipgeo.files.atomic import publish
 from soak.board import Board
 from soak.truth import Truth
 from support import wait

@@ -9,12 +9,12 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 
-from ipgeo.address import LAST_ADDRESS, format_ipv4
-from ipgeo.answers import render
-from ipgeo.blob import Blob, write_blob
-from ipgeo.codes import Codes, read_codes
-from ipgeo.compile import compile_blob
-from ipgeo.model import Location
+from ipgeo.blob.reader import Blob, write_blob
+from ipgeo.compiling.compile import compile_blob
+from ipgeo.places.answers import render
+from ipgeo.places.codes import Codes, read_codes
+from ipgeo.places.location import Location
+from ipgeo.ranges.address import LAST_ADDRESS, format_ipv4
 from ipgeo.sources.dat import read_dat
 from support import ROOT
 

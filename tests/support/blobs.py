@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ipgeo.address import parse_ipv4
-from ipgeo.answers import Answer, render
-from ipgeo.blob import Blob, write_blob
-from ipgeo.codes import Codes, read_codes
-from ipgeo.compile import compile_blob
-from ipgeo.model import NO_DATA, Location
+from ipgeo.blob.reader import Blob, write_blob
+from ipgeo.compiling.compile import compile_blob
+from ipgeo.places.answers import Answer, render
+from ipgeo.places.codes import Codes, read_codes
+from ipgeo.places.location import NO_DATA, Location
+from ipgeo.ranges.address import parse_ipv4
 from ipgeo.sources.dat import read_dat
 from support import ROOT
 

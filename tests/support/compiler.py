@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from click.testing import CliRunner
 
-from ipgeo.cli import main
+from ipgeo.cli.commands import main
 from support import ROOT
 
 PROGRAM = Path(sys.executable).parent / "ipgeo-compile"
@@ -20,7 +20,7 @@ _UNPRIVILEGED = f"""
 import os
 from click.testing import CliRunner
 from ipgeo.__main__ import main
-from ipgeo.cli import main as commands
+from ipgeo.cli.commands import main as commands
 CliRunner().invoke(commands, ["inspect", "-x"])  # imports what click leaves for later
 os.setgroups([])
 os.setresgid({NOBODY}, {NOBODY}, {NOBODY})

@@ -4,8 +4,8 @@ import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ipgeo.sample import encode_dat
 from ipgeo.sources.dat import EDITIONS
+from ipgeo.sources.sample import encode_dat
 
 END = 1 << 32
 

@@ -22,10 +22,10 @@ from array import array
 from bisect import bisect_left
 from pathlib import Path
 
-from ipgeo.address import LAST_ADDRESS, format_ipv4
 from ipgeo.errors import InputError
-from ipgeo.files import open_regular, read_exactly, size_of
-from ipgeo.model import NUMERIC, Location, Runs, Source
+from ipgeo.files.reading import open_regular, read_exactly, size_of
+from ipgeo.places.location import NUMERIC, Location, Runs, Source
+from ipgeo.ranges.address import LAST_ADDRESS, format_ipv4
 
 SAMPLE_MARK = "IPGEO.SAMPLE"
 """The first field of the last record of a source that the project made itself."""

@@ -8,18 +8,18 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ipgeo import manifest
-from ipgeo.blob import MAGIC
+from ipgeo.blob.reader import MAGIC
 from ipgeo.errors import InputError
-from ipgeo.files import open_regular
-from ipgeo.history import Names
-from ipgeo.publish import (
+from ipgeo.files.atomic import (
     plain_target,
     refuse_mount_point,
     rehearse,
     rehearse_access,
     room_for_temp,
 )
+from ipgeo.files.reading import open_regular
+from ipgeo.release import manifest
+from ipgeo.release.rollbacks import Names
 
 
 def names_beside(path: Path) -> Names:

@@ -30,8 +30,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ipgeo.access import lost_readers
-from ipgeo.files import open_regular, read_exactly, size_of
+from ipgeo.files.readers import lost_readers
+from ipgeo.files.reading import open_regular, read_exactly, size_of
 
 _DEFAULT_MODE = 0o644  # readable to workers that are not root; mkstemp's own is 0600
 _TEMP_SUFFIX = ".ipgeo-new"  # these two are swept: no operator's own file is called so

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from mmdb_writer import SearchTreeLeaf, SearchTreeNode, TreeWriter
 
-from ipgeo.address import ADDRESS_COUNT, format_ipv4
-from ipgeo.blob import Blob
+from ipgeo.blob.reader import Blob
+from ipgeo.ranges.address import ADDRESS_COUNT, format_ipv4
 
 Members = dict[str, str | float | None]
 """A location's members by name; latitude and longitude are floats, a missing code is None."""

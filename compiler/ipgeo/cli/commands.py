@@ -16,17 +16,21 @@ from typing import Any, NoReturn
 
 import click
 
-from ipgeo import __version__, streams
-from ipgeo.access import State as Access
-from ipgeo.access import reading
-from ipgeo.address import ADDRESS_COUNT, parse_ipv4
-from ipgeo.blob import Blob, read_blob
-from ipgeo.codes import FILES, Codes, read_codes
-from ipgeo.compile import STEPS, Compiled, compile_blob
-from ipgeo.diff import as_dict, as_lines, diff, largest_lines
+from ipgeo import __version__
+from ipgeo.blob.reader import Blob, read_blob
+from ipgeo.cli import streams
+from ipgeo.compiling.compile import STEPS, Compiled, compile_blob
+from ipgeo.compiling.prove import prove
 from ipgeo.errors import BlobError, InputError, ProofError
-from ipgeo.export import FORMATS
-from ipgeo.gates import (
+from ipgeo.exports.formats import FORMATS
+from ipgeo.files.atomic import publish
+from ipgeo.files.readers import State as Access
+from ipgeo.files.readers import reading
+from ipgeo.places.codes import FILES, Codes, read_codes
+from ipgeo.places.location import Source
+from ipgeo.ranges.address import ADDRESS_COUNT, parse_ipv4
+from ipgeo.release.diff import as_dict, as_lines, diff, largest_lines
+from ipgeo.release.gates import (
     MAX_CHANGE_PERCENT,
     MAX_CODELESS_RISE,
     Limits,
@@ -34,8 +38,8 @@ from ipgeo.gates import (
     read_expected,
     verdict_lines,
 )
-from ipgeo.model import Source
-from ipgeo.place import (
+from ipgeo.release.publish import NO_CURRENT, Outcome, Status, refresh, rollback
+from ipgeo.release.targets import (
     names_beside,
     output_target,
     refuse_blob,
@@ -43,11 +47,8 @@ from ipgeo.place import (
     rehearse_build,
     same_file,
 )
-from ipgeo.prove import prove
-from ipgeo.publish import publish
-from ipgeo.refresh import NO_CURRENT, Outcome, Status, refresh, rollback
-from ipgeo.sample import write_sample
 from ipgeo.sources.dat import read_dat
+from ipgeo.sources.sample import write_sample
 from ipgeo.text import printable
 
 LONG_WORK = 8 << 20

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ipgeo.errors import InputError
-from ipgeo.files import read_regular
+from ipgeo.files.reading import read_regular
 
 _BUILD_ID = re.compile(r"[0-9a-f]{32}")
 

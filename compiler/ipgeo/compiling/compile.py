@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ipgeo import __version__
-from ipgeo.address import ADDRESS_COUNT
-from ipgeo.answers import Answer, render
-from ipgeo.blob import Blob, write_blob
-from ipgeo.codes import Codes, Names
-from ipgeo.model import NO_DATA, Runs, Source
-from ipgeo.prove import prove
-from ipgeo.runs import coalesce
+from ipgeo.blob.reader import Blob, write_blob
+from ipgeo.compiling.prove import prove
+from ipgeo.places.answers import Answer, render
+from ipgeo.places.codes import Codes, Names
+from ipgeo.places.location import NO_DATA, Runs, Source
+from ipgeo.ranges.address import ADDRESS_COUNT
+from ipgeo.ranges.runs import coalesce
 
 STEPS = ("merge", "write", "check", "prove")
 """What ``compile_blob`` reports before each of its steps."""

@@ -3,8 +3,8 @@
 import json
 from typing import NamedTuple
 
-from ipgeo.codes import Codes
-from ipgeo.model import NUMERIC, Location
+from ipgeo.places.codes import Codes
+from ipgeo.places.location import NUMERIC, Location
 
 NO_CODE = "None"
 """What the array form says for a name without a code, as the original service did."""

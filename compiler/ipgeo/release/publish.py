@@ -13,17 +13,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from ipgeo import gates, manifest
-from ipgeo.blob import Blob, read_content
-from ipgeo.compile import Compiled
-from ipgeo.diff import Diff, diff
+from ipgeo.blob.reader import Blob, read_content
+from ipgeo.compiling.compile import Compiled
 from ipgeo.errors import BlobError, InputError
-from ipgeo.files import open_regular
-from ipgeo.gates import Limits, State, Verdict
-from ipgeo.history import Names, encode_rolled_back, read_rolled_back
-from ipgeo.manifest import Manifest
-from ipgeo.place import names_beside, refuse_foreign
-from ipgeo.publish import File, locked, publish_all, sweep
+from ipgeo.files.atomic import File, locked, publish_all, sweep
+from ipgeo.files.reading import open_regular
+from ipgeo.release import gates, manifest
+from ipgeo.release.diff import Diff, diff
+from ipgeo.release.gates import Limits, State, Verdict
+from ipgeo.release.manifest import Manifest
+from ipgeo.release.rollbacks import Names, encode_rolled_back, read_rolled_back
+from ipgeo.release.targets import names_beside, refuse_foreign
 
 NO_CURRENT = "there is no current file"
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ipgeo.blob import Blob
-from ipgeo.files import TooLargeError, read_regular
+from ipgeo.blob.reader import Blob
+from ipgeo.files.reading import TooLargeError, read_regular
 
 Manifest = dict[str, Any]
 

@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 
 from ipgeo.errors import InputError
-from ipgeo.files import read_regular
-from ipgeo.model import Location
+from ipgeo.files.reading import read_regular
+from ipgeo.places.location import Location
 
 COUNTRY_FILE = "country_list.txt"
 PROVINCE_FILE = "china_province_code.txt"

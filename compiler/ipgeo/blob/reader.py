@@ -18,11 +18,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
-from ipgeo.address import LAST_ADDRESS
-from ipgeo.answers import Answer
 from ipgeo.errors import BlobError
-from ipgeo.files import open_regular, read_exactly, size_of
-from ipgeo.model import NO_DATA
+from ipgeo.files.reading import open_regular, read_exactly, size_of
+from ipgeo.places.answers import Answer
+from ipgeo.places.location import NO_DATA
+from ipgeo.ranges.address import LAST_ADDRESS
 from ipgeo.text import printable
 
 MAGIC = b"\x89IPGEO\r\n"

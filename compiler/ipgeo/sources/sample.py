@@ -11,8 +11,8 @@ from collections.abc import Callable
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from ipgeo.codes import CITY_FILE, COUNTRY_FILE, PROVINCE_FILE
-from ipgeo.publish import File, publish_alone
+from ipgeo.files.atomic import File, publish_alone
+from ipgeo.places.codes import CITY_FILE, COUNTRY_FILE, PROVINCE_FILE
 from ipgeo.sources.dat import RECORDS_START, SAMPLE_MARK, TEXT_OVERLAP
 
 SOURCE_FILE = "sample.dat"

@@ -3,12 +3,12 @@
 import itertools
 from collections.abc import Iterator
 
-from ipgeo.address import format_ipv4
-from ipgeo.answers import Answer, render
-from ipgeo.blob import Blob
-from ipgeo.codes import Codes
+from ipgeo.blob.reader import Blob
 from ipgeo.errors import ProofError
-from ipgeo.model import NO_DATA, Runs
+from ipgeo.places.answers import Answer, render
+from ipgeo.places.codes import Codes
+from ipgeo.places.location import NO_DATA, Runs
+from ipgeo.ranges.address import format_ipv4
 
 Change = tuple[int, Answer | None]
 """An address from which on the answer is another one than before; None is no data."""

@@ -12,11 +12,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ipgeo.address import ADDRESS_COUNT, parse_ipv4
-from ipgeo.blob import Blob
-from ipgeo.diff import Diff, country, percent, show_percent
+from ipgeo.blob.reader import Blob
 from ipgeo.errors import InputError
-from ipgeo.files import read_regular
+from ipgeo.files.reading import read_regular
+from ipgeo.ranges.address import ADDRESS_COUNT, parse_ipv4
+from ipgeo.release.diff import Diff, country, percent, show_percent
 from ipgeo.text import printable
 
 EXPECT, MAX_CHANGE, COVERAGE = "expect", "max-change", "coverage"

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ipgeo.address import ADDRESS_COUNT, format_ipv4
-from ipgeo.answers import Answer
-from ipgeo.blob import Blob
-from ipgeo.runs import coalesce
+from ipgeo.blob.reader import Blob
+from ipgeo.places.answers import Answer
+from ipgeo.ranges.address import ADDRESS_COUNT, format_ipv4
+from ipgeo.ranges.runs import coalesce
 from ipgeo.text import printable
 
 LARGEST = 10

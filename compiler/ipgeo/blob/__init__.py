@@ -1,0 +1,1 @@
+"""The blob: the only room that knows its bytes."""

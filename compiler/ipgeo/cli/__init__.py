@@ -1,0 +1,1 @@
+"""The program ``ipgeo-compile``: commands over the library."""

@@ -1,0 +1,1 @@
+"""A blob in formats that other programs read."""

@@ -1,0 +1,1 @@
+"""Files: read regular ones only, written atomically."""

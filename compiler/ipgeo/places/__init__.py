@@ -1,0 +1,1 @@
+"""Locations, codes, and the answers made from them."""

@@ -1,0 +1,1 @@
+"""Addresses and runs of them; knows no place."""
