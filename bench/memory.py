@@ -4,6 +4,8 @@ PSS counts a page that several processes share once, in parts: what is left of i
 must not grow with the blob, and a further worker must cost less than a further copy.
 """
 
+import os
+import pwd
 from pathlib import Path
 
 import click
@@ -29,12 +31,19 @@ def pss(pid: int) -> int:
     raise RuntimeError(f"no Pss for process {pid}")
 
 
+def our_user() -> str:
+    """Return the name of this process's user: another user's memory may not be looked at."""
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
 def measured(blob: bytes, workers: int, seconds: int) -> int:
     """Return the PSS of all processes of an edge that has just been under load."""
     with short_folder() as folder:
         path = folder / "served.blob"
         path.write_bytes(blob)
-        edge = Edge(folder, path, IPGEO_WORKERS=workers, IPGEO_DICT_SIZE="256m")
+        edge = Edge(
+            folder, path, IPGEO_WORKERS=workers, IPGEO_DICT_SIZE="256m", IPGEO_USER=our_user()
+        )
         with edge:
             url = f"http://127.0.0.1:{edge.port}"
             measure(url, LOAD, edge.worker_pids(), cores()[1], seconds)

@@ -32,6 +32,7 @@ from support.edge import Edge
 from support.logs import NGINX
 from support.places import free_port
 from support.process import children, environment
+from support.rights import as_root
 from support.stack import Stack
 
 PATH = "/api/ip_query"
@@ -39,8 +40,6 @@ QUERY = f"{PATH}?ip={ATLANTIS_IP}"
 QUESTION = b'{"ip":"1.2.3.4","format":"object"}'
 
 NO_UPSTREAM = r"connect\(\) to unix:\S+/fallback\.sock failed"
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up root's privileges")
 
 
 @pytest.fixture

@@ -31,11 +31,10 @@ from support.client import connect, get, post, request
 from support.gunicorn import SOURCE, Gunicorn
 from support.places import free_port
 from support.process import children
+from support.rights import as_root
 
 PATH = "/api/ip_query"
 QUERY = f"{PATH}?ip={blobs.ATLANTIS_IP}"
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up root's privileges")
 
 
 @pytest.fixture

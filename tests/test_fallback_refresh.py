@@ -17,12 +17,11 @@ from ipgeo_fallback.holder import Holder
 from support import blobs, wait
 from support.client import get
 from support.gunicorn import Gunicorn
+from support.rights import as_root
 
 QUERY = f"/api/ip_query?ip={blobs.ATLANTIS_IP}"
 GAP = f"/api/ip_query?ip={blobs.GAP_IP}"
 GIB = 1 << 30
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up root's privileges")
 
 
 @pytest.fixture

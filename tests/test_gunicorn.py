@@ -8,8 +8,9 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,12 @@ from support.edge import Edge
 from support.gunicorn import SOURCE, Gunicorn
 from support.places import free_port
 from support.process import children
+from support.rights import as_root
 
 PATH = "/api/ip_query"
 QUERY = f"{PATH}?ip={blobs.ATLANTIS_IP}"
 TRUTHS = make((500,), seed=6)
 TURNS = 3
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up root's privileges")
 
 
 @pytest.fixture
@@ -467,3 +467,28 @@ def test_a_bad_setting_is_told_in_one_line(
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"gunicorn.conf.py: {name}: {problem}\n"
+
+
+def heartbeat(worker: int) -> float:
+    """When it gave its last one, in seconds of the monotonic clock: gunicorn keeps it in a file."""
+    for descriptor in Path(f"/proc/{worker}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if "wgunicorn-" in str(descriptor.readlink()):
+                return descriptor.stat().st_mtime
+    raise AssertionError("no heartbeat")
+
+
+def test_sigquit_ends_a_worker_at_once_and_without_a_word(folder: Path, blob: Path) -> None:
+    """At the moment, too, at which it looks whether it is to end."""
+    with Gunicorn(folder, blob) as server:
+        (worker,) = server.worker_pids()
+        before = heartbeat(worker)
+        wait.until(lambda: heartbeat(worker) > before, "it lives")
+        time.sleep(max(0, heartbeat(worker) + 0.9 - time.monotonic()))
+        with suppress(ProcessLookupError):
+            for _ in range(40):
+                os.kill(worker, signal.SIGQUIT)
+                time.sleep(0.001)
+        wait.until(lambda: worker not in server.worker_pids(), "it ends")
+        assert get(server.address, QUERY).status == 200
+    assert "Traceback" not in server.output.text()

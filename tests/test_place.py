@@ -19,6 +19,7 @@ from support.edge import Edge
 from support.gunicorn import PROGRAM, Gunicorn
 from support.places import free_port
 from support.process import environment
+from support.rights import as_root
 
 ANYBODY = 54321
 START = ROOT / "nginx" / "start"
@@ -31,8 +32,6 @@ STARTS = {
     "server": [SERVER],
     "gunicorn": GUNICORN,
 }
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's files")
 
 
 def refused(command: Sequence[str | Path], var: Path, **settings: object) -> str:
@@ -193,10 +192,7 @@ def test_a_way_that_root_has_chosen(folder: Path, var: Path) -> None:
     log = var / "log" / "fallback.log"
     log.symlink_to(folder / "data" / "moved.log")
     place, settings = folder / "link", {"IPGEO_FALLBACK_ERROR_LOG": log}
-    with (
-        Edge(place, var / "ipgeo.blob"),
-        Gunicorn(place, var / "ipgeo.blob", **settings),
-    ):
+    with Edge(place, var / "ipgeo.blob"), Gunicorn(place, var / "ipgeo.blob", **settings):
         assert "[INFO] loaded blob" in (folder / "data" / "moved.log").read_text()
 
 
@@ -251,10 +247,7 @@ def test_gunicorns_log_where_others_can_choose(
 def test_a_shared_folder_with_the_sticky_bit_serves(var: Path) -> None:
     """As a container's tmpfs: others may add files, but replace none."""
     var.chmod(0o1777)
-    with (
-        Edge(var, var / "ipgeo.blob") as edge,
-        Gunicorn(var, var / "ipgeo.blob") as fallback,
-    ):
+    with Edge(var, var / "ipgeo.blob") as edge, Gunicorn(var, var / "ipgeo.blob") as fallback:
         assert get(edge.address, "/readyz").status == 200
         assert get(fallback.address, "/readyz").status == 200
 
@@ -451,9 +444,7 @@ def test_stale_pid_files_of_living_processes_are_replaced(folder: Path) -> None:
 )
 def test_which_requests_are_logged(folder: Path, value: str, wanted: list[str]) -> None:
     (folder / "ipgeo.blob").write_bytes(blobs.fictional())
-    with Edge(
-        folder, folder / "ipgeo.blob", IPGEO_ACCESS_LOG=value, IPGEO_WORKERS=1
-    ) as edge:
+    with Edge(folder, folder / "ipgeo.blob", IPGEO_ACCESS_LOG=value, IPGEO_WORKERS=1) as edge:
         for target in ("/healthz", "/nothing", "/api/ip_query?ip=x"):
             get(edge.address, target)
     text = edge.access_log.read_text() if edge.access_log.exists() else ""

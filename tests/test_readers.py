@@ -14,13 +14,12 @@ from typing import Any
 import pytest
 
 from support.compiler import NOBODY, SAMPLE, build, compiler, unprivileged
+from support.rights import as_root
 from support.sources import dat
 
 DONE, BAD_INPUT = 0, 1
 
 CHINA = ("中国", "北京", "北京", "")
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root publishes for other users")
 
 
 def servers_user() -> pwd.struct_passwd:

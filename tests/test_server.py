@@ -21,12 +21,11 @@ from support.client import get
 from support.places import free_port, short_folder
 from support.process import children, environment
 from support.program import SCRIPT, Program, program
+from support.rights import as_root
 
 GOOGLE = ["美国", "US", "美国", "None", "", "None", "Google Public DNS", ""]
 PID_FILES = ("fallback.pid", "nginx.pid")
 STOP_SECONDS = 60
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up root's privileges")
 
 
 @pytest.fixture(scope="module")

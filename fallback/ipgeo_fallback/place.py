@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
+# Asked now: a worker may not enter the folder that the checkout is in.
+_OWNER = _CHECKOUT.stat().st_uid
 _MOST_LINKS = 40  # as the kernel
 
 
@@ -65,7 +67,7 @@ def _first_problem(paths: Iterator[Path] | list[Path], *, sticky: bool = True) -
 
 
 def _suspicious(found: os.stat_result, *, sticky: bool) -> str | None:
-    if found.st_uid not in {0, os.geteuid(), _CHECKOUT.stat().st_uid}:
+    if found.st_uid not in {0, os.geteuid(), _OWNER}:
         return f"belongs to another user ({found.st_uid})"
     # In a folder with the sticky bit others may add, but replace nothing.
     if stat.S_ISDIR(found.st_mode) and not (sticky and found.st_mode & stat.S_ISVTX):

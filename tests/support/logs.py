@@ -52,9 +52,13 @@ class Log:
             self._pending += filter(self._bad.search, _entries(new.decode(errors="replace")))
 
 
+_TRACEBACK = r"Traceback .*(?:\n .*)*(?:\n.+)?"
+_ENTRY = re.compile(rf"^{_TRACEBACK}(?:\n\n.+:\n\n{_TRACEBACK})*|^.+", re.MULTILINE)
+
+
 def _entries(text: str) -> list[str]:
     """Split logged text into lines; a traceback, which has several, stays one entry."""
-    return re.findall(r"^Traceback .*(?:\n .*)*(?:\n.+)?|^.+", text, re.MULTILINE)
+    return _ENTRY.findall(text)
 
 
 def undeclared(declared: Iterable[str]) -> list[str]:
