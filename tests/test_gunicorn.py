@@ -321,6 +321,21 @@ def test_usr1_reopens_the_logs(folder: Path, blob: Path, create: Callable[[Path]
 
 
 @as_root
+def test_usr1_where_only_root_may_enter_the_checkout(
+    folder: Path, blob: Path, tmp_path: Path
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(0o700)
+    access = folder / "access.log"
+    server = Gunicorn(folder, blob, IPGEO_FALLBACK_ACCESS_LOG=access)
+    server.source = shutil.copytree(SOURCE, closed / "ipgeo" / "fallback")
+    with server:
+        access.rename(folder / "access.log.1")
+        os.kill(server.pid, signal.SIGUSR1)
+        wait.until(lambda: ask(server) == 200 and access.exists() and lines(access), "reopened")
+
+
+@as_root
 def test_a_log_that_cannot_be_reopened_is_written_on(folder: Path, blob: Path) -> None:
     """In a folder that only root may enter: the master can, the worker cannot."""
     closed = folder / "closed"
