@@ -12,8 +12,8 @@ package.cpath = ""
 
 local bit = require "bit"
 local ffi = require "ffi"
-local arena = require "ipgeo.arena"
-local blob = require "ipgeo.blob"
+local arena = require "ipgeo.memory.arena"
+local blob = require "ipgeo.blob.view"
 local common = dofile(folder .. "wrk/common.lua")
 
 

@@ -22,7 +22,7 @@ end
 package.path = arg[1] .. "/?.lua;" .. arg[1] .. "/?/init.lua"
 package.cpath = ""
 
-local blob = require "ipgeo.blob"
+local blob = require "ipgeo.blob.view"
 
 
 ffi.cdef "void (*signal(int number, void (*handler)(int)))(int);"

@@ -310,7 +310,7 @@ def test_a_test_of_the_configuration_disturbs_nothing(
 
 FAILURES = {
     "at once": (
-        "api.lua",
+        "http/api.lua",
         '_M.query = function() error("provoked") end _M.plain_answer = _M.query',
     ),
     "behind the body": ("store.lua", '_M.read = function() error("provoked") end'),
@@ -378,14 +378,14 @@ http {{
     init_by_lua_block {{
         {before}
         require("ipgeo").setup{{ blob = "{blob}" }}
-        require("ipgeo.api")
+        require("ipgeo.http.api")
     }}
     init_worker_by_lua_block {{ require("ipgeo").init_worker() }}
     server {{
         include gen-listen.conf;
-        location = {path} {{ content_by_lua_block {{ require("ipgeo.api").query() }} }}
-        location = /healthz {{ content_by_lua_block {{ require("ipgeo.api").healthz() }} }}
-        location = /readyz {{ content_by_lua_block {{ require("ipgeo.api").readyz() }} }}
+        location = {path} {{ content_by_lua_block {{ require("ipgeo.http.api").query() }} }}
+        location = /healthz {{ content_by_lua_block {{ require("ipgeo.http.api").healthz() }} }}
+        location = /readyz {{ content_by_lua_block {{ require("ipgeo.http.api").readyz() }} }}
     }}
 }}
 """
@@ -463,7 +463,7 @@ end
 
 def test_workers_that_start_when_the_master_dies(folder: Path, blob: Path) -> None:
     """They would keep the port for good."""
-    lua = patched_lua(folder, "process.lua", LATE_WORKERS)
+    lua = patched_lua(folder, "http/worker.lua", LATE_WORKERS)
     settings = {"IPGEO_VAR": folder, "IPGEO_BLOB": blob, "IPGEO_PORT": free_port()}
     variables = environment({**settings, "IPGEO_LUA": lua, "IPGEO_WORKERS": 2})
     with subprocess.Popen([ROOT / "nginx" / "start"], env=variables) as nginx:
@@ -534,7 +534,8 @@ def test_workers_say_if_they_cannot_read_the_blob(folder: Path, blob: Path) -> N
     blob.chmod(0o600)
     with Edge(folder, blob) as edge:
         assert_edge_answers(edge.address)
-        assert lines(edge, f"this worker cannot open {blob}: Permission denied")
+        told = partial(lines, edge, f"this worker cannot open {blob}: Permission denied")
+        wait.until(told, "a worker says so")
 
 
 @as_root

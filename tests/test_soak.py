@@ -31,7 +31,7 @@ FREEZING = Plan(
 
 ALWAYS = ("store.lua", "if is_intact(now) then", "if true then")
 ONE_WRONG = (
-    "blob.lua",
+    "blob/view.lua",
     "    return location\nend\n",
     "    return location == 77 and 78 or location\nend\n",
 )

@@ -4,7 +4,7 @@
 --     init_worker_by_lua_block { require("ipgeo").init_worker() }
 --     content_by_lua_block { ngx.say(require("ipgeo").lookup("1.2.3.4")) }
 
-local ipv4 = require "ipgeo.ipv4"
+local ipv4 = require "ipgeo.address"
 local store = require "ipgeo.store"
 
 

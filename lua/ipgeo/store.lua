@@ -5,9 +5,9 @@
 -- never guessed.
 
 local ffi = require "ffi"
-local arena = require "ipgeo.arena"
-local blob = require "ipgeo.blob"
-local crc32 = require "ipgeo.crc32"
+local arena = require "ipgeo.memory.arena"
+local blob = require "ipgeo.blob.view"
+local crc32 = require "ipgeo.blob.crc32"
 local file = require "ipgeo.file"
 
 

@@ -5,8 +5,8 @@
 -- usage: luajit changing.lua BLOB MEMORY BYTES
 
 local ffi = require "ffi"
-local arena = require "ipgeo.arena"
-local blob = require "ipgeo.blob"
+local arena = require "ipgeo.memory.arena"
+local blob = require "ipgeo.blob.view"
 local guarded = require "guarded"
 
 

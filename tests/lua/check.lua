@@ -3,7 +3,7 @@
 -- usage: luajit check.lua BLOB
 
 local ffi = require "ffi"
-local blob = require "ipgeo.blob"
+local blob = require "ipgeo.blob.view"
 
 
 local handle = assert(io.open(arg[1], "rb"))

@@ -4,8 +4,8 @@
 -- usage: luajit hostile.lua BLOB SEED COUNT raw|mended|cut
 
 local ffi = require "ffi"
-local blob = require "ipgeo.blob"
-local crc32 = require "ipgeo.crc32"
+local blob = require "ipgeo.blob.view"
+local crc32 = require "ipgeo.blob.crc32"
 local guarded = require "guarded"
 
 

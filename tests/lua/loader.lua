@@ -5,7 +5,7 @@
 -- generation.
 
 local ffi = require "ffi"
-local arena = require "ipgeo.arena"
+local arena = require "ipgeo.memory.arena"
 local guarded = require "guarded"
 
 

@@ -3,8 +3,8 @@
 --
 -- usage: luajit state.lua MEMORY BYTES
 
-local arena = require "ipgeo.arena"
-local blob = require "ipgeo.blob"
+local arena = require "ipgeo.memory.arena"
+local blob = require "ipgeo.blob.view"
 local guarded = require "guarded"
 
 

@@ -1,14 +1,14 @@
 -- The HTTP contract: arguments in, answers or an error out.
 
 local ffi = require "ffi"
-local arguments = require "ipgeo.arguments"
-local batch = require "ipgeo.batch"
-local blob = require "ipgeo.blob"
-local headers = require "ipgeo.headers"
-local ipv4 = require "ipgeo.ipv4"
+local arguments = require "ipgeo.http.arguments"
+local batch = require "ipgeo.http.batch"
+local blob = require "ipgeo.blob.view"
+local headers = require "ipgeo.http.headers"
+local ipv4 = require "ipgeo.address"
 local cjson = require "cjson.safe"
-local json = require "ipgeo.json"
-local relay = require "ipgeo.relay"
+local json = require "ipgeo.http.strict_json"
+local relay = require "ipgeo.http.relay"
 local store = require "ipgeo.store"
 
 

@@ -8,7 +8,7 @@
 
 local ffi = require "ffi"
 local bit = require "bit"
-local crc32 = require "ipgeo.crc32"
+local crc32 = require "ipgeo.blob.crc32"
 
 
 local arshift, band, rshift = bit.arshift, bit.band, bit.rshift

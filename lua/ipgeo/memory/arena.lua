@@ -15,7 +15,7 @@
 
 local ffi = require "ffi"
 local bit = require "bit"
-local blob = require "ipgeo.blob"
+local blob = require "ipgeo.blob.view"
 
 
 local band, bor = bit.band, bit.bor

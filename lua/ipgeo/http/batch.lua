@@ -4,9 +4,9 @@
 
 local ffi = require "ffi"
 local bit = require "bit"
-local blob = require "ipgeo.blob"
-local ipv4 = require "ipgeo.ipv4"
-local json = require "ipgeo.json"
+local blob = require "ipgeo.blob.view"
+local ipv4 = require "ipgeo.address"
+local json = require "ipgeo.http.strict_json"
 
 
 local cast, copy, C, ffi_string = ffi.cast, ffi.copy, ffi.C, ffi.string

@@ -1,0 +1,50 @@
+-- init_worker_by_lua of tests/test_torn.py. While an answer is copied out of a slot, two loads go
+-- by, of which the second one writes into that slot. Writes the answer, what the blob that is
+-- served now answers, and what was copied each time.
+
+local ffi = require "ffi"
+local blob = require "ipgeo.blob.view"
+local store = require "ipgeo.store"
+
+
+local PREFIX = ngx.config.prefix() .. "torn/"
+local HIGH, LOW = 0x0808, 0x0808
+
+
+local function load_next(name)
+    assert(os.rename(PREFIX .. name, PREFIX .. "served.blob"))
+    assert(store.refresh())
+end
+
+
+local function answer_of(view)
+    return blob.answer(view, blob.find(view, HIGH, LOW))
+end
+
+
+local function answer_of_file(name)
+    local handle = assert(io.open(PREFIX .. name, "rb"))
+    local content = handle:read("*a")
+    handle:close()
+    return answer_of(assert(blob.check(ffi.cast("const uint8_t *", content), #content)))
+end
+
+
+local function tear()
+    local copied = {}
+    local _, answer = store.read(function(view)
+        if #copied == 0 then
+            load_next("next.blob")
+            load_next("last.blob")
+        end
+        copied[#copied + 1] = answer_of(view)
+        return copied[#copied]
+    end)
+    local handle = assert(io.open(PREFIX .. "torn.result.tmp", "wb"))
+    handle:write(table.concat({ answer, answer_of_file("c.blob"), unpack(copied) }, "\n"))
+    handle:close()
+    assert(os.rename(PREFIX .. "torn.result.tmp", PREFIX .. "torn.result"))
+end
+
+
+assert(ngx.timer.at(0, tear))
