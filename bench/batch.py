@@ -11,10 +11,10 @@ from pathlib import Path
 
 import click
 
-from support import blobs
-from support.client import connect, request
-from support.edge import Edge
-from support.places import short_folder
+from harness import blobs
+from harness.client import connect, request
+from harness.edge import Edge
+from harness.places import short_folder
 
 BODY = 65536
 """The body limit at default settings, in bytes."""

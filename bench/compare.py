@@ -15,10 +15,10 @@ from load import Sample, cores, measure
 from servers import AnyServer, Servers
 from targets import TARGETS, Target
 
+from harness import ROOT
+from harness.edge import Edge
 from ipgeo.errors import BlobError
 from ipgeo.files.atomic import publish
-from support import ROOT
-from support.edge import Edge
 
 RESULTS = ROOT / "bench" / "results"
 WARM_UP_SECONDS = 1

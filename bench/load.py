@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from support import ROOT
+from harness import ROOT
 
 WRK_SCRIPTS = ROOT / "bench" / "wrk"
 ERRORS = ("connect", "read", "write", "status", "timeout")

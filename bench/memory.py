@@ -12,8 +12,8 @@ import click
 import synthetic
 from load import Load, cores, measure
 
-from support.edge import Edge
-from support.places import short_folder
+from harness.edge import Edge
+from harness.places import short_folder
 
 LOAD = Load("get.lua", connections=256)
 """Enough connections for every worker to get some."""

@@ -11,11 +11,11 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from harness import ROOT
+from harness.edge import Edge
+from harness.process import environment, run
 from ipgeo.blob.reader import Blob
 from ipgeo.ranges.address import LAST_ADDRESS, format_ipv4
-from support import ROOT
-from support.edge import Edge
-from support.process import environment, run
 
 LUA_DIRECTIVE = r"[a-z_]+_by_lua(?:_block|_file)?|lua_[a-z_]+"
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import click
 from servers import PATH
 
-from support.edge import Edge
-from support.places import short_folder
+from harness.edge import Edge
+from harness.places import short_folder
 
 CONNECTIONS = 5000
 GET_ADDRESS, POST_ADDRESS = "165.118.213.9", "125.118.213.9"

@@ -9,13 +9,13 @@ import peers
 from addresses import first_texts
 from load import pinned_to
 
+from harness.client import Reply, get
+from harness.edge import Edge
+from harness.gunicorn import Gunicorn
+from harness.places import free_port, short_folder
 from ipgeo.blob.reader import Blob
 from ipgeo.exports.formats import export_mmdb
 from ipgeo.ranges.address import parse_ipv4
-from support.client import Reply, get
-from support.edge import Edge
-from support.gunicorn import Gunicorn
-from support.places import free_port, short_folder
 
 PATH = "/api/ip_query"
 MEDIAN_OF = 20_000

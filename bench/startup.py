@@ -11,10 +11,10 @@ from addresses import first_texts
 from servers import PATH
 from targets import array_of
 
+from harness.client import get
+from harness.edge import Edge
+from harness.places import short_folder
 from ipgeo.blob.reader import Blob
-from support.client import get
-from support.edge import Edge
-from support.places import short_folder
 
 DEADLINE = 20
 PAUSE = 0.001

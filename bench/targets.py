@@ -9,9 +9,9 @@ from addresses import first_texts
 from load import Load
 from servers import PATH, AnyServer, Servers
 
+from harness.client import Reply, get, post
 from ipgeo.blob.reader import Blob
 from ipgeo.ranges.address import parse_ipv4
-from support.client import Reply, get, post
 
 CHECKED = 200
 """How many of the load's addresses are asked for before anything is measured."""

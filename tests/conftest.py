@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from support import blobs, containers, engine, figures, logs
-from support.places import short_folder
-from support.stack import Stack
+from harness import blobs, containers, engine, figures, logs
+from harness.places import short_folder
+from harness.stack import Stack
 
 # How long an example takes says how busy the machine is, and nothing of what is tested.
 settings.register_profile("ipgeo", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from harness import blobs, luajit, wait
 from ipgeo.blob.reader import Blob
-from support import blobs, luajit, wait
 
 BYTES = 2 << 20
 

@@ -14,11 +14,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ipgeo.ranges.address import format_ipv4
-from ipgeo_fallback import create_app, errors, holder_of
-from ipgeo_fallback.settings import Settings
-from support import ROOT, blobs
-from support.blobs import (
+from harness import ROOT, blobs
+from harness.blobs import (
     ATLANTIS_ARRAY,
     ATLANTIS_IP,
     ATLANTIS_OBJECT,
@@ -27,11 +24,14 @@ from support.blobs import (
     UTOPIA_IP,
     UTOPIA_OBJECT,
 )
-from support.client import Address, Reply, connect, exchange, post, request
-from support.edge import Edge
-from support.places import short_folder
-from support.process import environment
-from support.stack import Stack
+from harness.client import Address, Reply, connect, exchange, post, request
+from harness.edge import Edge
+from harness.places import short_folder
+from harness.process import environment
+from harness.stack import Stack
+from ipgeo.ranges.address import format_ipv4
+from ipgeo_fallback import create_app, errors, holder_of
+from ipgeo_fallback.settings import Settings
 from test_http import (
     BAD_ADDRESSES,
     BODY_LIMIT,

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import blobs
+from harness.sources import patched
 from ipgeo.blob.reader import Blob, read_blob, seal, write_blob
 from ipgeo.errors import BlobError
 from ipgeo.places.answers import Answer
 from ipgeo.places.location import NO_DATA
 from ipgeo.ranges.address import LAST_ADDRESS
-from support import blobs
-from support.sources import patched
 
 
 def _answers(count: int) -> list[Answer]:

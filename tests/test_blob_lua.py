@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from harness import blobs, luajit
+from harness.sources import patched
 from ipgeo.blob.reader import Blob, seal
-from support import blobs, luajit
-from support.sources import patched
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from support import ROOT
-from support.process import environment
+from harness import ROOT
+from harness.process import environment
 
 
 @pytest.fixture

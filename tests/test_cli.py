@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
+from harness import ROOT, blobs
+from harness.compiler import PROGRAM, SAMPLE, SAMPLE_CODES, build, compiler, exchanged
+from harness.places import short_folder
+from harness.sources import dat, patched, small_dat, u32_be, u32_le, write_codes
 from ipgeo import __version__
 from ipgeo.blob.reader import MAGIC, Blob, write_blob
 from ipgeo.places.answers import Answer
 from ipgeo.ranges.address import ADDRESS_COUNT
-from support import ROOT, blobs
-from support.compiler import PROGRAM, SAMPLE, SAMPLE_CODES, build, compiler, exchanged
-from support.places import short_folder
-from support.sources import dat, patched, small_dat, u32_be, u32_le, write_codes
 
 COMMANDS = ("build", "verify", "lookup", "inspect", "sample")
 DONE, REFUSED, USAGE = 0, 1, 2

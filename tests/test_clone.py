@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from support import ROOT
-from support.process import environment, run
+from harness import ROOT
+from harness.process import environment, run
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / ".git").exists() or not shutil.which("git"), reason="this is no clone"

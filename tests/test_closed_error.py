@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.compiler import PROGRAM, SAMPLE, build
+from harness.compiler import PROGRAM, SAMPLE, build
 
 BAD_INPUT, USAGE, REFUSED = 1, 2, 3
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.sources import write_codes
 from ipgeo.errors import InputError
 from ipgeo.places.codes import Codes, read_codes
 from ipgeo.places.location import Location
-from support.sources import write_codes
 
 BOM = b"\xef\xbb\xbf"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support import ROOT, engine
-from support.process import environment
+from harness import ROOT, engine
+from harness.process import environment
 
 COMPOSE = ROOT / "docker-compose.yml"
 CHECK_SCHEMA = Path(sys.executable).parent / "check-jsonschema"

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from soak.tally import FAILED
-from soak.truth import SourceTruth
-from support import engine, figures, wait
-from support.client import get
-from support.compiler import SAMPLE, SAMPLE_CODES
-from support.containers import (
+from harness import engine, figures, wait
+from harness.client import get
+from harness.compiler import SAMPLE, SAMPLE_CODES
+from harness.containers import (
     ALL,
     EDGE,
     FALLBACKS,
@@ -26,10 +24,12 @@ from support.containers import (
     fields_of,
     inspect,
 )
-from support.engine import docker
-from support.judged import assert_faultless, under_load
-from support.places import short_folder
-from support.sources import END, dat, write_codes
+from harness.engine import docker
+from harness.judged import assert_faultless, under_load
+from harness.places import short_folder
+from harness.soak.tally import FAILED
+from harness.soak.truth import SourceTruth
+from harness.sources import END, dat, write_codes
 
 SAMPLE_ANSWER = '["美国","US","美国","None","","None","Google Public DNS",""]'
 DATA = "/var/lib/ipgeo"

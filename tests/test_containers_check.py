@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support import ROOT, engine
-from support.client import get
-from support.containers import EDGE, QUICK_HEALTH, Project
-from support.engine import Done
-from support.places import short_folder
+from harness import ROOT, engine
+from harness.client import get
+from harness.containers import EDGE, QUICK_HEALTH, Project
+from harness.engine import Done
+from harness.places import short_folder
 
 BAD = {
     "check": ("IPGEO_WORKERS", "nginx/start: IPGEO_WORKERS must be a number from 1 to 1024"),

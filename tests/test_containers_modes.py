@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from soak.truth import SourceTruth
-from support import wait
-from support.client import Reply, get
-from support.compiler import SAMPLE, SAMPLE_CODES
-from support.containers import EDGE, QUICK_HEALTH, RELOAD, Project
-from support.engine import docker
-from support.judged import NOBODY_LEFT, NODE_FAILS, assert_faultless, under_load
-from support.places import short_folder
+from harness import wait
+from harness.client import Reply, get
+from harness.compiler import SAMPLE, SAMPLE_CODES
+from harness.containers import EDGE, QUICK_HEALTH, RELOAD, Project
+from harness.engine import docker
+from harness.judged import NOBODY_LEFT, NODE_FAILS, assert_faultless, under_load
+from harness.places import short_folder
+from harness.soak.truth import SourceTruth
 
 PATH = "/api/ip_query?ip=8.8.8.8"
 

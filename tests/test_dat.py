@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.sources import dat, edition, patched, small_dat, u32_be, u32_le
 from ipgeo.compiling.compile import compile_blob
 from ipgeo.errors import InputError
 from ipgeo.places.codes import Codes, read_codes
 from ipgeo.sources.dat import EDITIONS, read_dat
-from support.sources import dat, edition, patched, small_dat, u32_be, u32_le
 
 RECORDS = 1028
 TEXT = RECORDS + 3 * 8

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.compiler import compiler
 from ipgeo.blob.reader import Blob, write_blob
 from ipgeo.places.answers import Answer
 from ipgeo.places.location import NO_DATA
 from ipgeo.ranges.address import ADDRESS_COUNT, LAST_ADDRESS
 from ipgeo.release.diff import LARGEST, diff
-from support.compiler import compiler
 
 Runs = dict[int, str | None]
 """First addresses, ascending from 0, to the country that answers; None is no data."""

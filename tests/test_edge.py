@@ -16,10 +16,8 @@ from typing import Any, Self
 
 import pytest
 
-from ipgeo.blob.reader import Blob
-from ipgeo.files.atomic import publish
-from support import ROOT, blobs, wait
-from support.blobs import (
+from harness import ROOT, blobs, wait
+from harness.blobs import (
     ATLANTIS_ARRAY,
     ATLANTIS_IP,
     ATLANTIS_OBJECT,
@@ -27,13 +25,15 @@ from support.blobs import (
     UTOPIA_ARRAY,
     UTOPIA_IP,
 )
-from support.client import Address, Reply, exchange, get, post, request
-from support.edge import Edge
-from support.logs import NGINX
-from support.places import free_port
-from support.process import children, environment
-from support.rights import as_root
-from support.stack import Stack
+from harness.client import Address, Reply, exchange, get, post, request
+from harness.edge import Edge
+from harness.logs import NGINX
+from harness.places import free_port
+from harness.process import children, environment
+from harness.rights import as_root
+from harness.stack import Stack
+from ipgeo.blob.reader import Blob
+from ipgeo.files.atomic import publish
 
 PATH = "/api/ip_query"
 QUERY = f"{PATH}?ip={ATLANTIS_IP}"

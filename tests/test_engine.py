@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from support import ROOT, engine
-from support.engine import docker
+from harness import ROOT, engine
+from harness.engine import docker
 
 ANOTHER = """
 import sys
-from support import engine
+from harness import engine
 print(engine.RUN, *engine.free_networks(2), flush=True)
 sys.stdin.read()
 engine.remove_own_images()
@@ -29,7 +29,7 @@ def another_run() -> Iterator[tuple["subprocess.Popen[str]", list[str]]]:
     """Another process that runs tests; its name, and the two networks that it has chosen."""
     process = subprocess.Popen(
         [sys.executable, "-c", ANOTHER],
-        cwd=ROOT / "tests",
+        cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from soak.tally import Tally
-from soak.truth import SourceTruth
-from support import ROOT, engine, wait
-from support.client import get
-from support.containers import EDGE, FALLBACKS, QUICK_HEALTH, Project
-from support.engine import docker
-from support.judged import NOBODY_LEFT, NODE_FAILS, assert_faultless, differing, under_load
-from support.places import short_folder
+from harness import ROOT, engine, wait
+from harness.client import get
+from harness.containers import EDGE, FALLBACKS, QUICK_HEALTH, Project
+from harness.engine import docker
+from harness.judged import NOBODY_LEFT, NODE_FAILS, assert_faultless, differing, under_load
+from harness.places import short_folder
+from harness.soak.tally import Tally
+from harness.soak.truth import SourceTruth
 
 BLOB = "/var/lib/ipgeo/ipgeo.blob"
 WITHOUT_DATA = """

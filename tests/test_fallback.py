@@ -20,18 +20,18 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import blobs, wait
+from harness.client import connect, get, post, request
+from harness.gunicorn import SOURCE, Gunicorn
+from harness.places import free_port
+from harness.process import children
+from harness.rights import as_root
 from ipgeo.ranges.address import format_ipv4
 from ipgeo_fallback import create_app, holder_of
 from ipgeo_fallback.errors import INVALID_JSON, RefusedError
 from ipgeo_fallback.holder import Holder
 from ipgeo_fallback.question import ARRAY, OBJECT, Question, from_body, from_query
 from ipgeo_fallback.settings import Settings, parse_batch_limit, parse_size
-from support import blobs, wait
-from support.client import connect, get, post, request
-from support.gunicorn import SOURCE, Gunicorn
-from support.places import free_port
-from support.process import children
-from support.rights import as_root
 
 PATH = "/api/ip_query"
 QUERY = f"{PATH}?ip={blobs.ATLANTIS_IP}"

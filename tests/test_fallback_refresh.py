@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from harness import blobs, wait
+from harness.client import get
+from harness.gunicorn import Gunicorn
+from harness.rights import as_root
 from ipgeo.blob.reader import MAGIC
 from ipgeo.files.reading import TruncatedError
 from ipgeo_fallback.holder import Holder
-from support import blobs, wait
-from support.client import get
-from support.gunicorn import Gunicorn
-from support.rights import as_root
 
 QUERY = f"/api/ip_query?ip={blobs.ATLANTIS_IP}"
 GAP = f"/api/ip_query?ip={blobs.GAP_IP}"

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import blobs, wait
+from harness.client import get
+from harness.edge import Edge
+from harness.gunicorn import Gunicorn
+from harness.places import free_port
 from ipgeo_fallback.forwarded import Forwarded
 from ipgeo_fallback.settings import Settings, parse_networks
-from support import blobs, wait
-from support.client import get
-from support.edge import Edge
-from support.gunicorn import Gunicorn
-from support.places import free_port
 
 QUERY = f"/api/ip_query?ip={blobs.ATLANTIS_IP}"
 UNIX = ""

@@ -9,6 +9,8 @@ from typing import Any, BinaryIO
 
 import pytest
 
+from harness.compiler import SAMPLE, SAMPLE_CODES, Done, build, compiler
+from harness.sources import dat, patched, write_codes
 from ipgeo.blob.reader import Blob, write_blob
 from ipgeo.compiling.compile import Compiled
 from ipgeo.files.reading import open_regular
@@ -16,8 +18,6 @@ from ipgeo.places.answers import Answer
 from ipgeo.places.location import NO_DATA
 from ipgeo.ranges.address import ADDRESS_COUNT
 from ipgeo.release.gates import State
-from support.compiler import SAMPLE, SAMPLE_CODES, Done, build, compiler
-from support.sources import dat, patched, write_codes
 
 DONE, BAD_INPUT, USAGE, REFUSED = 0, 1, 2, 3
 

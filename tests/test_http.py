@@ -16,12 +16,8 @@ from typing import Any
 
 import pytest
 
-from ipgeo.blob.reader import Blob
-from ipgeo.ranges.address import ADDRESS_COUNT, format_ipv4
-from ipgeo_fallback import create_app, errors
-from ipgeo_fallback.settings import Settings
-from support import blobs
-from support.blobs import (
+from harness import blobs
+from harness.blobs import (
     ATLANTIS_ARRAY,
     ATLANTIS_IP,
     ATLANTIS_OBJECT,
@@ -30,10 +26,14 @@ from support.blobs import (
     UTOPIA_IP,
     UTOPIA_OBJECT,
 )
-from support.client import Address, Reply, connect, exchange, get, pipeline, post, request
-from support.edge import Edge
-from support.places import short_folder
-from support.stack import Stack
+from harness.client import Address, Reply, connect, exchange, get, pipeline, post, request
+from harness.edge import Edge
+from harness.places import short_folder
+from harness.stack import Stack
+from ipgeo.blob.reader import Blob
+from ipgeo.ranges.address import ADDRESS_COUNT, format_ipv4
+from ipgeo_fallback import create_app, errors
+from ipgeo_fallback.settings import Settings
 
 EDGE, FALLBACK = "edge", "fallback"
 THROUGH = "through"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from support import ROOT
-from support.compiler import PROGRAM
+from harness import ROOT
+from harness.compiler import PROGRAM
 
 
 def version(*command: object, cwd: Path = Path("/"), **variables: str) -> str:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.compiler import PROGRAM, SAMPLE, SAMPLE_CODES, Done, build, compiler
 from ipgeo.blob.reader import LAYOUT, MAGIC
 from ipgeo.sources.dat import MAX_TEXT, RECORDS_START, TEXT_OVERLAP
-from support.compiler import PROGRAM, SAMPLE, SAMPLE_CODES, Done, build, compiler
 
 BAD_INPUT = 1
 SECONDS = 20

@@ -4,8 +4,8 @@ import re
 import subprocess
 from pathlib import Path
 
-from support import ROOT
-from support.process import environment
+from harness import ROOT
+from harness.process import environment
 
 NAME = re.compile(r"\bIPGEO_[A-Z_]*[A-Z]\b")
 DOCUMENTED = ("README.md", ".env.example", "docker-compose.yml")

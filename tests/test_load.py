@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from support import ROOT, blobs
-from support.client import connect, request
-from support.gunicorn import Gunicorn
-from support.places import free_port
+from harness import ROOT, blobs
+from harness.client import connect, request
+from harness.gunicorn import Gunicorn
+from harness.places import free_port
 
 QUERY = f"/api/ip_query?ip={blobs.ATLANTIS_IP}"
 SECONDS = 10

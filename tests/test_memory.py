@@ -12,10 +12,10 @@ from typing import BinaryIO
 
 import pytest
 
-from support import blobs, wait
-from support.client import connect, request
-from support.edge import Edge
-from support.stack import Stack
+from harness import blobs, wait
+from harness.client import connect, request
+from harness.edge import Edge
+from harness.stack import Stack
 
 PATH = "/api/ip_query"
 OBJECTS = f"{PATH}?format=object"

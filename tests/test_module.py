@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ipgeo.blob.reader import Blob
-from ipgeo.files.atomic import publish
-from support import ROOT, blobs, wait
-from support.blobs import (
+from harness import ROOT, blobs, wait
+from harness.blobs import (
     ATLANTIS_ARRAY,
     ATLANTIS_IP,
     ATLANTIS_OBJECT,
@@ -21,11 +19,13 @@ from support.blobs import (
     UTOPIA_IP,
     UTOPIA_OBJECT,
 )
-from support.client import Reply, get
-from support.edge import Edge
-from support.logs import NGINX, Log
-from support.places import free_port
-from support.process import Server, environment
+from harness.client import Reply, get
+from harness.edge import Edge
+from harness.logs import NGINX, Log
+from harness.places import free_port
+from harness.process import Server, environment
+from ipgeo.blob.reader import Blob
+from ipgeo.files.atomic import publish
 
 APPLICATION = """
 include gen-modules.conf;

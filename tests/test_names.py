@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from support import ROOT, wait
-from support.blobs import ATLANTIS_IP
-from support.client import get
-from support.edge import Edge
-from support.places import free_port
-from support.process import children, environment
+from harness import ROOT, wait
+from harness.blobs import ATLANTIS_IP
+from harness.client import get
+from harness.edge import Edge
+from harness.places import free_port
+from harness.process import children, environment
 from test_edge import Upstream, is_running
 from test_upstreams import configured
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from support import ROOT, blobs, wait
-from support.client import get
-from support.edge import Edge
-from support.gunicorn import PROGRAM, Gunicorn
-from support.places import free_port
-from support.process import environment
-from support.rights import as_root
+from harness import ROOT, blobs, wait
+from harness.client import get
+from harness.edge import Edge
+from harness.gunicorn import PROGRAM, Gunicorn
+from harness.places import free_port
+from harness.process import environment
+from harness.rights import as_root
 
 ANYBODY = 54321
 START = ROOT / "nginx" / "start"
@@ -294,7 +294,7 @@ def hostile(folder: Path) -> tuple[Path, Path]:
     packages = {path.name for path in site.glob("python3*/site-packages/*")}
     names = {name.split(".")[0].split("-")[0] for name in packages}
     optional = {"setproctitle", "tracemalloc", "sitecustomize", "usercustomize", "ipgeo"}
-    for name in {*sys.stdlib_module_names, *names, *optional, "ipgeo_fallback", "soak"}:
+    for name in {*sys.stdlib_module_names, *names, *optional, "ipgeo_fallback", "harness"}:
         (hostile / name).mkdir(parents=True, exist_ok=True)
         (hostile / name / "__init__.py").write_text(EVIL_PYTHON.format(marker=str(marker)))
     modules = [path.relative_to(ROOT / "lua") for path in (ROOT / "lua").rglob("*.lua")]

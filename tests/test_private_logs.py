@@ -14,12 +14,12 @@ from urllib.parse import quote
 
 import pytest
 
-from support import blobs, wait
-from support.client import Address, connect, get
-from support.edge import Edge
-from support.gunicorn import Gunicorn
-from support.places import free_port
-from support.stack import Stack
+from harness import blobs, wait
+from harness.client import Address, connect, get
+from harness.edge import Edge
+from harness.gunicorn import Gunicorn
+from harness.places import free_port
+from harness.stack import Stack
 
 PATH = "/api/ip_query"
 MARK = b"123.45.67.89"

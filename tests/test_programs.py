@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from support import ROOT
-from support.edge import Edge
-from support.gunicorn import Gunicorn
-from support.places import short_folder
-from support.process import environment
+from harness import ROOT
+from harness.edge import Edge
+from harness.gunicorn import Gunicorn
+from harness.places import short_folder
+from harness.process import environment
 
 PYTHON = sys.executable
-LOOKED_UP = ("script", "nginx", "bench", "prove", "docker")
+LOOKED_UP = ("script", "nginx", "bench", "crosscheck", "docker")
 PROGRAM = re.compile(
     r"(?<![\w./-])((?:script|nginx|bench|docker)/[a-z][\w/-]*(?:\.py|\.lua)?)(?![\w/])"
 )
@@ -52,7 +52,7 @@ def run(
     return subprocess.run(
         list(map(str, arguments)),
         cwd=cwd,
-        env=environment({"PYTHONPATH": ROOT / "tests", **variables}),
+        env=environment({"PYTHONPATH": ROOT, **variables}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

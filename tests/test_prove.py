@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from harness import ROOT, blobs, wait
+from harness.compiler import SAMPLE, SAMPLE_CODES, build, exchanged
+from harness.sources import dat, small_dat, write_codes
 from ipgeo.blob.reader import Blob, read_blob
 from ipgeo.compiling.prove import prove
 from ipgeo.errors import ProofError
@@ -21,12 +24,9 @@ from ipgeo.places.codes import Codes, read_codes
 from ipgeo.places.location import Runs
 from ipgeo.ranges.address import ADDRESS_COUNT, format_ipv4
 from ipgeo.sources.dat import EDITIONS, read_dat
-from support import ROOT, blobs, wait
-from support.compiler import SAMPLE, SAMPLE_CODES, build, exchanged
-from support.sources import dat, small_dat, write_codes
 
 SCRIPT = ROOT / "script" / "prove"
-READING = ROOT / "prove" / "reading.py"
+READING = ROOT / "crosscheck" / "reading.py"
 SECONDS = 1200
 
 EQUAL, DIFFERENT, USAGE = 0, 1, 2
@@ -244,7 +244,7 @@ def is_past_its_start(process: int) -> bool:
 
 
 def swept(blob: Blob) -> str:
-    """What prove/sweep.lua prints for a blob, by Python's own reading of it."""
+    """What crosscheck/sweep.lua prints for a blob, by Python's own reading of it."""
     lines = [
         f"change {first} {-1 if number is None else number}" for first, _, number in blob.spans()
     ]

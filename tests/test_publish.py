@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support.rights import as_root
 
+from harness import wait
+from harness.compiler import PROGRAM, SAMPLE
+from harness.rights import as_root
 from ipgeo.blob.reader import MAGIC
 from ipgeo.files.atomic import publish
-from support import wait
-from support.compiler import PROGRAM, SAMPLE
 
 OLD, NEW = b"the old one", b"the new one"
 LARGE = 8 << 20

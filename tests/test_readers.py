@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from support.compiler import NOBODY, SAMPLE, build, compiler, unprivileged
-from support.rights import as_root
-from support.sources import dat
+from harness.compiler import NOBODY, SAMPLE, build, compiler, unprivileged
+from harness.rights import as_root
+from harness.sources import dat
 
 DONE, BAD_INPUT = 0, 1
 

@@ -19,17 +19,17 @@ from typing import Any
 
 import pytest
 
+from harness import ROOT, wait
+from harness.client import connect, get, parse
+from harness.client import request as http_request
+from harness.edge import Edge
+from harness.gunicorn import Gunicorn
+from harness.soak.board import Board
+from harness.soak.load import Load
+from harness.soak.swaps import Swaps, frozen
+from harness.soak.tally import FAILED, Tally
+from harness.soak.truth import Truth, make
 from ipgeo.files.atomic import publish
-from soak.board import Board
-from soak.load import Load
-from soak.swaps import Swaps, frozen
-from soak.tally import FAILED, Tally
-from soak.truth import Truth, make
-from support import ROOT, wait
-from support.client import connect, get, parse
-from support.client import request as http_request
-from support.edge import Edge
-from support.gunicorn import Gunicorn
 
 EDGE, FALLBACK = "edge", "fallback"
 BOTH = pytest.mark.parametrize("kind", [EDGE, FALLBACK])

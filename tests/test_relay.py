@@ -9,11 +9,11 @@ from typing import Self
 
 import pytest
 
-from support import blobs, wait
-from support.blobs import ATLANTIS_ARRAY, ATLANTIS_OBJECT
-from support.client import Address, exchange, get, post, request
-from support.edge import Edge
-from support.places import free_port
+from harness import blobs, wait
+from harness.blobs import ATLANTIS_ARRAY, ATLANTIS_OBJECT
+from harness.client import Address, exchange, get, post, request
+from harness.edge import Edge
+from harness.places import free_port
 from test_edge import MARKED, PATH, QUERY, QUESTION, Upstream, by_fallback, code_of
 from test_upstreams import Node, assert_edge_answers, assert_fallback_answers, in_front, running
 

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.rights import as_root
 
+from harness import wait
+from harness.compiler import PROGRAM, Done, compiler
+from harness.rights import as_root
+from harness.sources import dat, patched, write_codes
 from ipgeo import __version__
 from ipgeo.blob.reader import Blob, read_blob
 from ipgeo.files import atomic as publish
 from ipgeo.ranges.address import ADDRESS_COUNT
-from support import wait
-from support.compiler import PROGRAM, Done, compiler
-from support.sources import dat, patched, write_codes
 
 DONE, BAD_INPUT, REFUSED = 0, 1, 3
 

@@ -16,10 +16,10 @@ from typing import Self
 
 import pytest
 
-from support import ROOT, blobs, wait
-from support.client import Address, connect, get, pipeline, request
-from support.program import program
-from support.stack import Stack
+from harness import ROOT, blobs, wait
+from harness.client import Address, connect, get, pipeline, request
+from harness.program import program
+from harness.stack import Stack
 
 REQUESTS = 20_000
 CONNECTIONS = 8

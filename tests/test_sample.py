@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from harness import ROOT
+from harness.compiler import SAMPLE, SAMPLE_CODES, build, compiler
 from ipgeo.blob.reader import Blob
 from ipgeo.places.codes import read_codes
 from ipgeo.ranges.address import ADDRESS_COUNT, parse_ipv4
 from ipgeo.sources.dat import read_dat
 from ipgeo.sources.sample import write_sample
-from support import ROOT
-from support.compiler import SAMPLE, SAMPLE_CODES, build, compiler
 
 FILES = ("sample.dat", "country_list.txt", "china_province_code.txt", "china_city_code.txt")
 

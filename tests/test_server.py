@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from support import ROOT, blobs, wait
-from support.client import get
-from support.places import free_port, short_folder
-from support.process import children, environment
-from support.program import SCRIPT, Program, program
-from support.rights import as_root
+from harness import ROOT, blobs, wait
+from harness.client import get
+from harness.places import free_port, short_folder
+from harness.process import children, environment
+from harness.program import SCRIPT, Program, program
+from harness.rights import as_root
 
 GOOGLE = ["美国", "US", "美国", "None", "", "None", "Google Public DNS", ""]
 PID_FILES = ("fallback.pid", "nginx.pid")

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from soak.__main__ import main
-from soak.run import Plan, Result, run
-from soak.tally import FAULTS, MIXED, STALE, WRONG, Tally
-from soak.truth import Pool, make
-from support import ROOT, wait
-from support.process import children
+from harness import ROOT, wait
+from harness.process import children
+from harness.soak.__main__ import main
+from harness.soak.run import Plan, Result, run
+from harness.soak.tally import FAULTS, MIXED, STALE, WRONG, Tally
+from harness.soak.truth import Pool, make
 
 SMALL = (1_000, 30_000, 5_000, 15_000, 2_500)
 """Runs of blobs that load within milliseconds."""
@@ -130,12 +130,12 @@ def test_all_answers_differ_everywhere() -> None:
 # The command
 
 
-COMMAND = ("-m", "soak")
+COMMAND = ("-m", "harness.soak")
 SIGNALLED_AT_FORK = (
     "-c",
     """
 import os, signal, sys
-from soak.__main__ import main
+from harness.soak.__main__ import main
 number = getattr(signal, sys.argv.pop(1))
 os.register_at_fork(after_in_parent=lambda: os.killpg(0, number))
 main()
@@ -149,7 +149,7 @@ def started(*arguments: str, program: Sequence[str] = COMMAND) -> Iterator["subp
     """The command in a process group of its own, of which nothing is left in the end."""
     soak = subprocess.Popen(
         [sys.executable, *program, *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -237,8 +237,8 @@ def test_what_the_command_ends_with(
     if "fault" in counts:
         tally.fault(counts.pop("fault"), "an example")
     result = Result(seconds=1, tally=tally, **counts)
-    monkeypatch.setattr("soak.__main__.run", lambda _plan: result)
-    monkeypatch.setattr("soak.interrupts.catch", lambda: None)
+    monkeypatch.setattr("harness.soak.__main__.run", lambda _plan: result)
+    monkeypatch.setattr("harness.soak.interrupts.catch", lambda: None)
     done = CliRunner().invoke(main, ["--swaps", "3"])
     assert done.exit_code == status
     for text in (*tally.examples, *result.error_lines):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from support import ROOT, blobs
-from support.client import get
-from support.edge import Edge
-from support.places import free_port
-from support.process import environment
+from harness import ROOT, blobs
+from harness.client import get
+from harness.edge import Edge
+from harness.places import free_port
+from harness.process import environment
 
 START = ROOT / "nginx" / "start"
 SERVER = ROOT / "script" / "server"

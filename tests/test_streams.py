@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from support.compiler import PROGRAM, SAMPLE_CODES, build, compiler, unprivileged
-from support.rights import as_root, may_mount
-from support.sources import dat
+from harness.compiler import PROGRAM, SAMPLE_CODES, build, compiler, unprivileged
+from harness.rights import as_root, may_mount
+from harness.sources import dat
 
 DONE, BAD_INPUT, USAGE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
 

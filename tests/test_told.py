@@ -6,10 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.rights import as_root
 
-from support.compiler import NOBODY, PROGRAM, build, compiler, unprivileged
-from support.sources import dat
+from harness.compiler import NOBODY, PROGRAM, build, compiler, unprivileged
+from harness.rights import as_root
+from harness.sources import dat
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 1, 130
 

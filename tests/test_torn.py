@@ -5,10 +5,10 @@ import shutil
 from array import array
 from pathlib import Path
 
+from harness import ROOT, wait
+from harness.edge import Edge
 from ipgeo.blob.reader import write_blob
 from ipgeo.places.answers import Answer
-from support import ROOT, wait
-from support.edge import Edge
 
 LOOKUPS = 20_000_000
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from harness import blobs, wait
+from harness.client import get
+from harness.edge import Edge
+from harness.rights import as_root
 from ipgeo.blob.reader import Blob
 from ipgeo.files.atomic import publish
-from support import blobs, wait
-from support.client import get
-from support.edge import Edge
-from support.rights import as_root
 from test_edge import lines, patched_lua
 from test_refresh import has_begun, slow_lua
 
@@ -218,6 +218,30 @@ def test_a_failed_read_is_tried_again(folder: Path, path: Path, first: bool) -> 
         wait.until(lambda: serves(edge, OLD if first else NEW), "it is read at the next look")
         says(edge, None)
         assert len(lines(edge, failed)) == 1
+
+
+REPLACING = """
+local identify = _M.identify
+function _M:identify(...)
+    os.rename("{next}", "{path}")
+    return identify(self, ...)
+end
+"""
+
+
+def test_a_file_that_is_replaced_between_open_and_stat_is_not_gone(
+    folder: Path, path: Path
+) -> None:
+    path.parent.chmod(0o777)  # the worker renames in it
+    new = path.with_name("next")
+    lua = patched_lua(folder, "file.lua", REPLACING.format(next=new, path=path))
+    with edge_over(folder, path, IPGEO_LUA=lua) as edge:
+        written = folder / "written"
+        written.write_bytes(NEW)
+        written.rename(new)
+        wait.until(lambda: serves(edge, NEW), "it is served")
+        assert not lines(edge, "[warn]")
+        assert trouble(edge) is None
 
 
 def test_a_file_that_ends_while_it_is_read(folder: Path, path: Path) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.compiler import NOBODY, PROGRAM, compiler, unprivileged
+from harness.rights import may_mount
+from harness.sources import dat
 from ipgeo.files.atomic import File, publish_all
-from support.compiler import NOBODY, PROGRAM, compiler, unprivileged
-from support.rights import may_mount
-from support.sources import dat
 
 DONE, BAD_INPUT, REFUSED = 0, 1, 3
 

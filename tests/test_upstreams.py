@@ -18,13 +18,13 @@ from typing import Self
 
 import pytest
 
-from support import ROOT, blobs, wait
-from support.blobs import ATLANTIS_ARRAY, ATLANTIS_IP, ATLANTIS_OBJECT
-from support.client import Address, exchange, get, pipeline, post, request
-from support.edge import Edge
-from support.gunicorn import Gunicorn
-from support.places import free_port
-from support.process import environment
+from harness import ROOT, blobs, wait
+from harness.blobs import ATLANTIS_ARRAY, ATLANTIS_IP, ATLANTIS_OBJECT
+from harness.client import Address, exchange, get, pipeline, post, request
+from harness.edge import Edge
+from harness.gunicorn import Gunicorn
+from harness.places import free_port
+from harness.process import environment
 from test_edge import Upstream, assert_unavailable, by_fallback, code_of, state
 
 PATH = "/api/ip_query"

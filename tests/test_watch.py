@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from support import blobs, wait
-from support.client import exchange, get
-from support.program import Program, program
+from harness import blobs, wait
+from harness.client import exchange, get
+from harness.program import Program, program
 from test_rotation import LETTERS, ask, logged
 
 SIZE = 100 * 1024

@@ -87,13 +87,24 @@ local function head_digest(pointer, length)
 end
 
 
--- Opens and identifies the file. Returns what file.identify does.
-local function identify()
+local function identify_once()
     local ok, err, kind = source:open()
     if not ok then
         return nil, err, kind
     end
     return source:identify(head_digest)
+end
+
+
+-- Opens and identifies the file; one that is being replaced just now, once more. Returns what
+-- file.identify does.
+local function identify()
+    local found, err, kind = identify_once()
+    if found and found.links == 0 then
+        source:close()
+        found, err, kind = identify_once()
+    end
+    return found, err, kind
 end
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from soak import interrupts
-from soak.run import Plan, Result, run
-from soak.tally import FAULTS, percentile
-from soak.traffic import KINDS
+from harness.soak import interrupts
+from harness.soak.run import Plan, Result, run
+from harness.soak.tally import FAULTS, percentile
+from harness.soak.traffic import KINDS
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})

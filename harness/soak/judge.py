@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from soak.board import Board
-from soak.tally import MIXED, STALE, WRONG
-from soak.traffic import BATCH, GET, LINES, Ask
-from soak.truth import Pool, Truth
+from harness.soak.board import Board
+from harness.soak.tally import MIXED, STALE, WRONG
+from harness.soak.traffic import BATCH, GET, LINES, Ask
+from harness.soak.truth import Pool, Truth
 
 _EXCERPT = 160
 

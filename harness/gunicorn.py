@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-from support import ROOT
-from support.client import Address
-from support.logs import GUNICORN
-from support.process import Server, environment
+from harness import ROOT
+from harness.client import Address
+from harness.logs import GUNICORN
+from harness.process import Server, environment
 
 PROGRAM = Path(sys.executable).with_name("gunicorn")
 SOURCE = ROOT / "fallback"

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from soak import interrupts
-from soak.board import Board
-from soak.load import Load
-from soak.swaps import Swaps, frozen
-from soak.tally import Tally
-from soak.truth import Truth, make
-from support.edge import Edge
-from support.gunicorn import Gunicorn
-from support.places import short_folder
-from support.process import Server
+from harness.edge import Edge
+from harness.gunicorn import Gunicorn
+from harness.places import short_folder
+from harness.process import Server
+from harness.soak import interrupts
+from harness.soak.board import Board
+from harness.soak.load import Load
+from harness.soak.swaps import Swaps, frozen
+from harness.soak.tally import Tally
+from harness.soak.truth import Truth, make
 
 SIZES = (1_000, 200_000, 20_000, 100_000, 5_000, 50_000)
 """The runs of the blobs."""

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from support import ROOT
+from harness import ROOT
 
 PROGRAMS = ROOT / "tests" / "lua"
 

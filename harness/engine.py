@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
-from support import ROOT, wait
+from harness import ROOT, wait
 
 PROJECT_LABEL = "com.docker.compose.project"
 _NAME = "ipgeo-test-"

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from soak.board import Board
-from soak.judge import Judge
-from soak.tally import FAILED, Tally
-from soak.traffic import SINGLE, Ask, Traffic
-from support.client import Address, connect
+from harness.client import Address, connect
+from harness.soak.board import Board
+from harness.soak.judge import Judge
+from harness.soak.tally import FAILED, Tally
+from harness.soak.traffic import SINGLE, Ask, Traffic
 
 _ANSWER_SECONDS = 10
 _DRAIN_SECONDS = 10

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness import ROOT
 from ipgeo.blob.reader import Blob, write_blob
 from ipgeo.compiling.compile import compile_blob
 from ipgeo.places.answers import render
@@ -16,7 +17,6 @@ from ipgeo.places.codes import Codes, read_codes
 from ipgeo.places.location import Location
 from ipgeo.ranges.address import LAST_ADDRESS, format_ipv4
 from ipgeo.sources.dat import read_dat
-from support import ROOT
 
 ARRAY, OBJECT = "array", "object"
 
@@ -77,7 +77,7 @@ class SourceTruth(Truth):
 
     def __init__(self, name: str, source: Path, codes: Path) -> None:
         """Read a `.dat` file of an edition with up to five fields, and the folder of its codes."""
-        reading = runpy.run_path(str(ROOT / "prove" / "reading.py"))
+        reading = runpy.run_path(str(ROOT / "crosscheck" / "reading.py"))
         changes = list(reading["source_changes"](source, reading["Tables"](codes)))
         place: dict[tuple[str, str], int] = {}
         self.name = name

@@ -9,12 +9,12 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from harness import wait
+from harness.client import get
+from harness.process import Server
+from harness.soak.board import Board
+from harness.soak.truth import Truth
 from ipgeo.files.atomic import publish
-from soak.board import Board
-from soak.truth import Truth
-from support import wait
-from support.client import get
-from support.process import Server
 
 Write = Callable[[Path, bytes], object]
 

@@ -3,7 +3,7 @@
 import math
 from itertools import chain
 
-from soak.tally import FAILED, Tally
+from harness.soak.tally import FAILED, Tally
 
 _HEAD = ("case", "answers", "failed", "retried", "slowest one", "slowest batch")
 

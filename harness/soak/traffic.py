@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from soak.truth import ARRAY, OBJECT, Pool
+from harness.soak.truth import ARRAY, OBJECT, Pool
 
 GET, POST, BATCH, LINES = "GET", "POST", "batch", "lines"
 SINGLE = (GET, POST)

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from soak.board import Board
-from soak.load import Load
-from soak.tally import Tally
-from soak.truth import SourceTruth, Truth
-from support import figures
-from support.client import get
-from support.sources import END, dat, write_codes
+from harness import figures
+from harness.client import get
+from harness.soak.board import Board
+from harness.soak.load import Load
+from harness.soak.tally import Tally
+from harness.soak.truth import SourceTruth, Truth
+from harness.sources import END, dat, write_codes
 
 NODE_FAILS = (
     r"connect\(\) failed .* while connecting to upstream",

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from click.testing import CliRunner
 
+from harness import ROOT
 from ipgeo.cli.commands import main
-from support import ROOT
 
 PROGRAM = Path(sys.executable).parent / "ipgeo-compile"
 SAMPLE = ROOT / "data" / "sample.dat"

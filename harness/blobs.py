@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import ROOT
 from ipgeo.blob.reader import Blob, write_blob
 from ipgeo.compiling.compile import compile_blob
 from ipgeo.places.answers import Answer, render
@@ -14,7 +15,6 @@ from ipgeo.places.codes import Codes, read_codes
 from ipgeo.places.location import NO_DATA, Location
 from ipgeo.ranges.address import parse_ipv4
 from ipgeo.sources.dat import read_dat
-from support import ROOT
 
 ATLANTIS_IP = "1.2.3.4"
 ATLANTIS_ARRAY = (

@@ -7,13 +7,13 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Self
 
-from soak.board import Board
-from soak.client import Client
-from soak.judge import Judge
-from soak.tally import Tally
-from soak.traffic import Traffic
-from soak.truth import Pool, Truth
-from support.client import Address
+from harness.client import Address
+from harness.soak.board import Board
+from harness.soak.client import Client
+from harness.soak.judge import Judge
+from harness.soak.tally import Tally
+from harness.soak.traffic import Traffic
+from harness.soak.truth import Pool, Truth
 
 _END_SECONDS = 30
 

@@ -4,8 +4,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from support.edge import Edge
-from support.gunicorn import Gunicorn
+from harness.edge import Edge
+from harness.gunicorn import Gunicorn
 
 
 class Stack:

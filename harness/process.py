@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from support import ROOT, wait
-from support.client import Address, get
-from support.logs import Log
+from harness import ROOT, wait
+from harness.client import Address, get
+from harness.logs import Log
 
 _KEPT = frozenset({"IPGEO_NGINX", "IPGEO_USER"})
 _STOP_SECONDS = 60

@@ -8,11 +8,11 @@ from typing import Any, Self
 
 import yaml
 
-from support import ROOT, engine, wait
-from support.engine import Done, docker
-from support.logs import GUNICORN, NGINX, Log
-from support.places import free_port
-from support.process import environment
+from harness import ROOT, engine, wait
+from harness.engine import Done, docker
+from harness.logs import GUNICORN, NGINX, Log
+from harness.places import free_port
+from harness.process import environment
 
 EDGE = "edge"
 FALLBACKS = ("fallback1", "fallback2", "fallback3")

@@ -4,11 +4,11 @@ import os
 import signal
 from pathlib import Path
 
-from support import ROOT, wait
-from support.client import get
-from support.logs import NGINX, Log
-from support.places import free_port
-from support.process import Server, children, environment, run
+from harness import ROOT, wait
+from harness.client import get
+from harness.logs import NGINX, Log
+from harness.places import free_port
+from harness.process import Server, children, environment, run
 
 
 class Edge(Server):

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from support import ROOT, wait
-from support.client import Address, get
-from support.places import free_port
-from support.process import environment
+from harness import ROOT, wait
+from harness.client import Address, get
+from harness.places import free_port
+from harness.process import environment
 
 SCRIPT = ROOT / "script" / "server"
 START_SECONDS = 60
