@@ -16,6 +16,16 @@ settings.register_profile("ipgeo", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("ipgeo")
 
 
+ROOMS = {
+    "unit": "it starts no process: one module of the compiler each",
+    "lua": "it runs Lua's modules by luajit, or in an nginx that does nothing else",
+    "contract": "what every server answers: edge, fallback, and one behind the other",
+    "servers": "it starts nginx and gunicorn",
+    "ops": "what operators call: ipgeo-compile, the scripts, containers",
+}
+"""The folders of the tests, by what they start; each is a marker."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
@@ -23,11 +33,14 @@ def pytest_configure(config: pytest.Config) -> None:
         " because of this test; any other one fails it",
     )
     config.addinivalue_line("markers", "docker: a test that builds images and starts containers")
+    for room, what in ROOMS.items():
+        config.addinivalue_line("markers", f"{room}: {what}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of containers: those for which images are built."""
+    """Mark the tests by their room, and those of containers: for which images are built."""
     for item in items:
+        item.add_marker(item.path.parent.name)
         if "images" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.docker)
 

@@ -1,4 +1,4 @@
--- init_worker_by_lua of tests/test_torn.py. While an answer is copied out of a slot, two loads go
+-- init_worker_by_lua of tests/lua/test_torn.py. While an answer is copied out of a slot, two loads go
 -- by, of which the second one writes into that slot. Writes the answer, what the blob that is
 -- served now answers, and what was copied each time.
 

@@ -1,4 +1,4 @@
--- init_worker_by_lua of tests/test_torn.py. Worker 0 loads three blobs in turn, back to back (with
+-- init_worker_by_lua of tests/lua/test_torn.py. Worker 0 loads three blobs in turn, back to back (with
 -- two, each slot would always get the same one); worker 1 looks up at random and compares each
 -- answer with the one that its generation's blob owes. Worker 1 ends after `torn.lookups` lookups
 -- and writes how many there were, how many were wrong and how many generations it met.

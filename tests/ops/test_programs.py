@@ -246,12 +246,12 @@ SMOKE: dict[str, Callable[[World], None]] = {
     "fallback/gunicorn.conf.py": gunicorn,
 }
 ELSEWHERE = {
-    "script/prove": "test_prove.py",
-    "script/server": "test_server.py",
-    "script/soak": "test_soak.py",
+    "script/prove": "ops/test_prove.py",
+    "script/server": "ops/test_server.py",
+    "script/soak": "ops/test_soak.py",
     "script/test": "../.ci/run",
-    "bench/predecessor": "test_load.py",
-    "nginx/follow-names": "test_names.py",
+    "bench/predecessor": "servers/test_load.py",
+    "nginx/follow-names": "servers/test_names.py",
 }
 
 
