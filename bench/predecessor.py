@@ -73,7 +73,7 @@ def read_wrk(text: str) -> Figures:
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     return Figures(
         per_second=float(_found(r"Requests/sec:\s+([\d.]+)", text)),
-        p99=_seconds(_found(r"99%\s+(\S+)", text)),
+        p99=_seconds(_found(r"(?m)^ *99%\s+(\S+)", text)),
         longest=_seconds(_found(r"Latency\s+\S+\s+\S+\s+(\S+)", text)),
         requests=int(_found(r"(\d+) requests in", text)),
         failed=sum(failed) + (int(refused[1]) if refused else 0),
@@ -86,7 +86,7 @@ def read_ab(text: str) -> Figures:
     refused = re.search(r"Non-2xx responses:\s+(\d+)", text)
     return Figures(
         per_second=float(_found(r"Requests per second:\s+([\d.]+)", text)),
-        p99=int(_found(r"99%\s+(\d+)", text)) / 1000,
+        p99=int(_found(r"(?m)^ *99%\s+(\d+)", text)) / 1000,
         longest=int(_found(r"100%\s+(\d+)", text)) / 1000,
         requests=int(_found(r"Complete requests:\s+(\d+)", text)),
         failed=int(_found(r"Failed requests:\s+(\d+)", text)) + (int(refused[1]) if refused else 0),
