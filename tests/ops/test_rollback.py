@@ -267,7 +267,7 @@ def test_a_folder_in_the_way_is_named_and_nothing_is_touched(place: Place, suffi
 
 STEPS = """
 import os, signal, sys
-from ipgeo.cli.commands import main
+from ipgeo.cli.main import main
 kill_at, when = int(sys.argv[1]), sys.argv[2]
 replace, done = os.replace, []
 def watched(source, target):

@@ -188,7 +188,7 @@ def building(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Don
     source = place.source("any.dat", (0, CHINA))
 
     def build(compiled: Compiled, *flags: object) -> Done:
-        monkeypatch.setattr("ipgeo.cli.commands.compile_blob", lambda *_: compiled)
+        monkeypatch.setattr("ipgeo.cli.build.compile_blob", lambda *_: compiled)
         return place.build(source, *flags)
 
     return build
