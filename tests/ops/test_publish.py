@@ -17,7 +17,7 @@ import pytest
 from harness import wait
 from harness.compiler import PROGRAM, SAMPLE
 from harness.rights import as_root
-from ipgeo.blob.reader import MAGIC
+from ipgeo.blob.layout import MAGIC
 from ipgeo.files.atomic import publish
 
 OLD, NEW = b"the old one", b"the new one"

@@ -11,7 +11,8 @@ import pytest
 
 from harness.compiler import SAMPLE, SAMPLE_CODES, Done, build, compiler
 from harness.sources import dat, patched, write_codes
-from ipgeo.blob.reader import Blob, write_blob
+from ipgeo.blob.reader import Blob
+from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.compile import Compiled
 from ipgeo.files.reading import open_regular
 from ipgeo.places.answers import Answer

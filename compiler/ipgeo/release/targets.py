@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ipgeo.blob.reader import MAGIC
+from ipgeo.blob.layout import MAGIC
 from ipgeo.errors import InputError
 from ipgeo.files.atomic import (
     plain_target,
