@@ -27,7 +27,7 @@ from ipgeo.places.location import Source
 from ipgeo.ranges.address import ADDRESS_COUNT
 from ipgeo.release.diff import as_dict
 from ipgeo.release.gates import MAX_CHANGE_PERCENT, MAX_CODELESS_RISE, Limits, read_expected
-from ipgeo.release.publish import NO_CURRENT, Outcome, refresh
+from ipgeo.release.publish import NO_CURRENT, Outcome, publish_build
 from ipgeo.release.targets import names_beside, refuse_foreign, rehearse_build
 from ipgeo.sources.dat import read_dat
 
@@ -107,7 +107,7 @@ def build(
     expected = read_expected(expect) if expect else None
     limits = Limits(expected, max_change, allow_less_coverage, max_codeless_rise)
     read, compiled = _compile(source, codes_dir)
-    outcome = refresh(out, compiled, _facts(source, read, compiled), limits, force=force)
+    outcome = publish_build(out, compiled, _facts(source, read, compiled), limits, force=force)
     summary = _summary(compiled, read.facts["records"], with_codes=codes_dir is not None)
     summary |= _outcome(outcome)
     summary |= {"output": str(out), "seconds": round(time.monotonic() - started, 2)}

@@ -10,7 +10,7 @@ from ipgeo.cli.inputs import keep_inputs
 from ipgeo.cli.paths import STDOUT, ExportPath, InputPath
 from ipgeo.cli.present import need_stdout, warn
 from ipgeo.exports.formats import FORMATS
-from ipgeo.files.atomic import publish
+from ipgeo.files.atomic import write_atomically
 from ipgeo.release.targets import output_target, refuse_blob
 
 
@@ -37,4 +37,4 @@ def export(blob: Path, form: str, out: Path, force: bool) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     else:
-        warn(*publish(out, data))
+        warn(*write_atomically(out, data))
