@@ -18,7 +18,7 @@ from targets import TARGETS, Target
 from harness import ROOT
 from harness.edge import Edge
 from ipgeo.errors import BlobError
-from ipgeo.files.atomic import publish
+from ipgeo.files.atomic import write_atomically
 
 RESULTS = ROOT / "bench" / "results"
 WARM_UP_SECONDS = 1
@@ -102,8 +102,8 @@ def main(rounds: int, seconds: int, targets: list[Target], blob: Path, results: 
         raise click.ClickException(str(error)) from None
     results.mkdir(parents=True, exist_ok=True)
     text = report.as_markdown(samples, facts)
-    publish(results / "LATEST.md", text.encode())
-    publish(results / "LATEST.json", report.as_json(samples, facts).encode())
+    write_atomically(results / "LATEST.md", text.encode())
+    write_atomically(results / "LATEST.json", report.as_json(samples, facts).encode())
     print(text)
 
 

@@ -18,7 +18,7 @@ from mmdb_writer import MMDBWriter
 from netaddr import IPAddress, IPRange, IPSet  # type: ignore[import-untyped]
 
 from ipgeo.blob.reader import read_blob
-from ipgeo.exports.formats import location_members
+from ipgeo.exports.members import location_members
 
 Span = tuple[int, int, int | None]
 

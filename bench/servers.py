@@ -14,7 +14,7 @@ from harness.edge import Edge
 from harness.gunicorn import Gunicorn
 from harness.places import free_port, short_folder
 from ipgeo.blob.reader import Blob
-from ipgeo.exports.formats import export_mmdb
+from ipgeo.exports.mmdb import export_mmdb
 from ipgeo.ranges.address import parse_ipv4
 
 PATH = "/api/ip_query"

@@ -12,7 +12,7 @@ from bisect import bisect_left
 from itertools import accumulate
 from pathlib import Path
 
-from ipgeo.blob.reader import write_blob
+from ipgeo.blob.writer import write_blob
 from ipgeo.places.answers import render
 from ipgeo.places.codes import Codes, Names
 from ipgeo.places.location import Location

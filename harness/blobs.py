@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness import ROOT
-from ipgeo.blob.reader import Blob, write_blob
+from ipgeo.blob.reader import Blob
+from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.compile import compile_blob
 from ipgeo.places.answers import Answer, render
 from ipgeo.places.codes import Codes, read_codes

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from click.testing import CliRunner
 
 from harness import ROOT
-from ipgeo.cli.commands import main
+from ipgeo.cli.main import main
 
 PROGRAM = Path(sys.executable).parent / "ipgeo-compile"
 SAMPLE = ROOT / "data" / "sample.dat"
@@ -20,7 +20,7 @@ _UNPRIVILEGED = f"""
 import os
 from click.testing import CliRunner
 from ipgeo.__main__ import main
-from ipgeo.cli.commands import main as commands
+from ipgeo.cli.main import main as commands
 CliRunner().invoke(commands, ["inspect", "-x"])  # imports what click leaves for later
 os.setgroups([])
 os.setresgid({NOBODY}, {NOBODY}, {NOBODY})

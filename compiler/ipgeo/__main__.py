@@ -17,7 +17,7 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # see compiler/bin/ipgeo-compile
     try:
         streams.prepare()
-        from ipgeo.cli.commands import main as commands  # noqa: PLC0415 - see above
+        from ipgeo.cli.main import main as commands  # noqa: PLC0415 - see above
 
         commands(prog_name="ipgeo-compile")
     except MemoryError:

@@ -14,7 +14,7 @@ from harness.client import get
 from harness.process import Server
 from harness.soak.board import Board
 from harness.soak.truth import Truth
-from ipgeo.files.atomic import publish
+from ipgeo.files.atomic import write_atomically
 
 Write = Callable[[Path, bytes], object]
 
@@ -37,12 +37,12 @@ class Swaps:
         self.seen = 0
 
     def swap(
-        self, *, hup: bool = False, how: Write = publish, seconds: float = SEEN_SECONDS
+        self, *, hup: bool = False, how: Write = write_atomically, seconds: float = SEEN_SECONDS
     ) -> bool:
         """Publish another blob; tell whether /readyz names it within ``seconds``."""
         return self.seen_served(self.publish(hup=hup, how=how), seconds)
 
-    def publish(self, *, hup: bool = False, how: Write = publish) -> int:
+    def publish(self, *, hup: bool = False, how: Write = write_atomically) -> int:
         """Publish another blob by ``how``; return the number of the publication."""
         current = self._board.current
         blob = self._chance.choice([n for n in range(len(self._truths)) if n != current])

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import ROOT
-from ipgeo.blob.reader import Blob, write_blob
+from ipgeo.blob.reader import Blob
+from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.compile import compile_blob
 from ipgeo.places.answers import render
 from ipgeo.places.codes import Codes, read_codes

@@ -6,7 +6,8 @@ import pytest
 
 from harness import blobs, luajit
 from harness.sources import patched
-from ipgeo.blob.reader import Blob, seal
+from ipgeo.blob.layout import seal
+from ipgeo.blob.reader import Blob
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness import ROOT, wait
 from harness.edge import Edge
-from ipgeo.blob.reader import write_blob
+from ipgeo.blob.writer import write_blob
 from ipgeo.places.answers import Answer
 
 LOOKUPS = 20_000_000

@@ -20,7 +20,9 @@ from harness.compiler import PROGRAM, SAMPLE, SAMPLE_CODES, build, compiler, exc
 from harness.places import short_folder
 from harness.sources import dat, patched, small_dat, u32_be, u32_le, write_codes
 from ipgeo import __version__
-from ipgeo.blob.reader import MAGIC, Blob, write_blob
+from ipgeo.blob.layout import MAGIC
+from ipgeo.blob.reader import Blob
+from ipgeo.blob.writer import write_blob
 from ipgeo.places.answers import Answer
 from ipgeo.ranges.address import ADDRESS_COUNT
 

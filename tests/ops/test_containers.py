@@ -266,7 +266,7 @@ def memory_share(container: str) -> float:
 
 def compiler_share(project: Project, inputs: Path) -> float:
     program = (
-        "import atexit, resource; from ipgeo.cli.commands import main;"
+        "import atexit, resource; from ipgeo.cli.main import main;"
         " atexit.register(lambda: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss));"
         " main()"
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness.compiler import PROGRAM, SAMPLE, SAMPLE_CODES, Done, build, compiler
-from ipgeo.blob.reader import LAYOUT, MAGIC
+from ipgeo.blob.layout import LAYOUT, MAGIC
 from ipgeo.sources.dat import MAX_TEXT, RECORDS_START, TEXT_OVERLAP
 
 BAD_INPUT = 1

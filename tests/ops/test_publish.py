@@ -17,8 +17,8 @@ import pytest
 from harness import wait
 from harness.compiler import PROGRAM, SAMPLE
 from harness.rights import as_root
-from ipgeo.blob.reader import MAGIC
-from ipgeo.files.atomic import publish
+from ipgeo.blob.layout import MAGIC
+from ipgeo.files.atomic import write_atomically
 
 OLD, NEW = b"the old one", b"the new one"
 LARGE = 8 << 20
@@ -46,7 +46,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_new_file_is_readable_to_all_whom_the_umask_lets(path: Path, umask: int) -> None:
-    publish(path, NEW)
+    write_atomically(path, NEW)
     assert path.read_bytes() == NEW
     assert mode(path) == 0o644 & ~umask
     assert names(path.parent) == [path.name]
@@ -57,7 +57,7 @@ def test_a_new_file_is_readable_to_all_whom_the_umask_lets(path: Path, umask: in
 def test_the_mode_is_kept(path: Path, umask: int, kept: int) -> None:
     path.write_bytes(OLD)
     path.chmod(kept)
-    publish(path, NEW)
+    write_atomically(path, NEW)
     assert (path.read_bytes(), mode(path)) == (NEW, kept)
 
 
@@ -66,7 +66,7 @@ def test_the_owner_is_kept(path: Path) -> None:
     path.write_bytes(OLD)
     path.chmod(0o604)
     os.chown(path, 33, 34)
-    publish(path, NEW)
+    write_atomically(path, NEW)
     status = path.stat()
     assert (status.st_uid, status.st_gid, mode(path)) == (33, 34, 0o604)
 
@@ -80,7 +80,7 @@ def test_who_may_not_give_files_away_publishes_all_the_same(
     path.write_bytes(OLD)
     path.chmod(0o640)
     monkeypatch.setattr(os, "fchown", refuse)
-    publish(path, NEW)
+    write_atomically(path, NEW)
     assert (path.read_bytes(), mode(path)) == (NEW, 0o640)
 
 
@@ -94,7 +94,7 @@ def test_a_symbolic_link_stays_one(tmp_path: Path, relative: bool) -> None:
     middle, link = tmp_path / "middle.blob", tmp_path / "link.blob"
     middle.symlink_to(target.relative_to(tmp_path) if relative else target)
     link.symlink_to(middle.name)
-    publish(link, NEW)
+    write_atomically(link, NEW)
     assert (link.is_symlink(), middle.is_symlink(), target.is_symlink()) == (True, True, False)
     assert (target.read_bytes(), mode(target)) == (NEW, 0o640)
     assert names(store) == ["target.blob"]
@@ -103,7 +103,7 @@ def test_a_symbolic_link_stays_one(tmp_path: Path, relative: bool) -> None:
 
 def test_a_link_that_leads_nowhere_leads_to_the_file_then(path: Path) -> None:
     path.symlink_to("later.blob")
-    publish(path, NEW)
+    write_atomically(path, NEW)
     assert names(path.parent) == ["later.blob", path.name]
     assert path.readlink() == Path("later.blob")
     assert path.read_bytes() == NEW
@@ -128,7 +128,7 @@ def test_the_steps_and_their_order(path: Path, monkeypatch: pytest.MonkeyPatch) 
     path.chmod(0o600)
     monkeypatch.setattr(os, "fsync", watched_fsync)
     monkeypatch.setattr(os, "replace", watched_replace)
-    publish(path, NEW)
+    write_atomically(path, NEW)
     assert steps == [f"{len(NEW)} bytes", "rename", "folder"]
 
 
@@ -145,7 +145,7 @@ def test_a_failure_leaves_everything_as_it_was(
         path.write_bytes(OLD)
     monkeypatch.setattr(os, step, fail)
     with pytest.raises(type(error)):
-        publish(path, NEW)
+        write_atomically(path, NEW)
     assert names(path.parent) == ([path.name] if exists else [])
     assert not exists or path.read_bytes() == OLD
 
@@ -177,7 +177,7 @@ def test_a_reader_sees_no_half_file(path: Path) -> None:
     def publish_often() -> None:
         try:
             for turn in range(5000):
-                publish(path, whole[turn % 3])
+                write_atomically(path, whole[turn % 3])
                 if turn >= 60 and satisfied.is_set():
                     return
         finally:
@@ -200,9 +200,9 @@ PUBLISH_FOR_EVER = """
 import sys
 from itertools import count
 from pathlib import Path
-from ipgeo.files.atomic import publish
+from ipgeo.files.atomic import write_atomically
 for turn in count():
-    publish(Path(sys.argv[1]), b"AB"[turn % 2 :][:1] * int(sys.argv[2]))
+    write_atomically(Path(sys.argv[1]), b"AB"[turn % 2 :][:1] * int(sys.argv[2]))
 """
 
 
@@ -224,7 +224,7 @@ def test_killed_in_the_middle_it_leaves_a_whole_file(path: Path) -> None:
         assert path.read_bytes() in whole
         assert mode(path) == 0o640
     assert left_behind > 0, "it was killed before the rename at least once"
-    publish(path, NEW)
+    write_atomically(path, NEW)
     assert path.read_bytes() == NEW
 
 

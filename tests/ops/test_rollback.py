@@ -22,7 +22,8 @@ from harness.rights import as_root
 from harness.sources import dat, patched, write_codes
 from ipgeo import __version__
 from ipgeo.blob.reader import Blob, read_blob
-from ipgeo.files import atomic as publish
+from ipgeo.files.atomic import write_atomically
+from ipgeo.files.locks import locked
 from ipgeo.ranges.address import ADDRESS_COUNT
 
 DONE, BAD_INPUT, REFUSED = 0, 1, 3
@@ -228,7 +229,7 @@ def test_who_may_not_give_the_file_to_its_user_gives_it_to_its_group(
 
     assert place.build("A").status == DONE
     monkeypatch.setattr(os, "fchown", refuse)
-    publish.publish(place.out, b"x")
+    write_atomically(place.out, b"x")
     status = place.out.stat()
     assert given == [(status.st_uid, status.st_gid), (-1, status.st_gid)]
 
@@ -267,7 +268,7 @@ def test_a_folder_in_the_way_is_named_and_nothing_is_touched(place: Place, suffi
 
 STEPS = """
 import os, signal, sys
-from ipgeo.cli.commands import main
+from ipgeo.cli.main import main
 kill_at, when = int(sys.argv[1]), sys.argv[2]
 replace, done = os.replace, []
 def watched(source, target):
@@ -439,9 +440,9 @@ def folder_is_open(process: int, folder: Path) -> bool:
 
 def test_who_waits_too_long_says_so(after_two: Place) -> None:
     with (
-        publish.locked(after_two.folder),
+        locked(after_two.folder),
         pytest.raises(OSError, match="another build or rollback is publishing here") as failure,
-        publish.locked(after_two.folder, patience=0.1),
+        locked(after_two.folder, patience=0.1),
     ):
         pass
     assert failure.value.filename == str(after_two.folder)

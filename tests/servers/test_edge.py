@@ -33,7 +33,7 @@ from harness.process import children, environment
 from harness.rights import as_root
 from harness.stack import Stack
 from ipgeo.blob.reader import Blob
-from ipgeo.files.atomic import publish
+from ipgeo.files.atomic import write_atomically
 
 PATH = "/api/ip_query"
 QUERY = f"{PATH}?ip={ATLANTIS_IP}"
@@ -137,7 +137,7 @@ def test_until_there_is_a_good_blob(folder: Path, content: bytes | None, reason:
         assert len(refusals) == 1
         assert "[warn]" in refusals[0]
         assert reason in refusals[0]
-        publish(path, blobs.fictional(gap=True))
+        write_atomically(path, blobs.fictional(gap=True))
         stack.edge.hup()
         assert_edge_answers(address)
         assert state(stack.edge) == (1, Blob(blobs.fictional(gap=True)).build_id)
@@ -227,12 +227,12 @@ def test_what_a_hup_loads(folder: Path, blob: Path) -> None:
         edge.hup()
         assert state(edge) == (1, ids[0]), "the file is the same"
 
-        publish(blob, second)
+        write_atomically(blob, second)
         edge.hup()
         assert state(edge) == (2, ids[1])
         assert get(edge.address, f"{PATH}?ip={GAP_IP}").body == UTOPIA_ARRAY
 
-        publish(blob, second[:-1])
+        write_atomically(blob, second[:-1])
         for _ in range(2):
             edge.hup()
             assert state(edge) == (2, ids[1])
@@ -240,7 +240,7 @@ def test_what_a_hup_loads(folder: Path, blob: Path) -> None:
             assert len(lines(edge, refused)) == 1, "the same bad file is reported once"
         assert "[warn]" in lines(edge, refused)[0]
 
-        publish(blob, second[:-2])
+        write_atomically(blob, second[:-2])
         edge.hup()
         assert state(edge) == (2, ids[1])
         assert len(lines(edge, refused)) == 2, "another bad file"
@@ -251,7 +251,7 @@ def test_what_a_hup_loads(folder: Path, blob: Path) -> None:
         assert state(edge) == (2, ids[1])
         assert len(lines(edge, f"{blob} is gone: No such file or directory")) == 1
 
-        publish(blob, first)
+        write_atomically(blob, first)
         edge.hup()
         assert state(edge) == (3, ids[0])
         assert get(edge.address, f"{PATH}?ip={GAP_IP}").status == 501
@@ -289,7 +289,7 @@ def test_a_test_of_the_configuration_disturbs_nothing(
         before, workers = state(edge), edge.worker_pids()
         told = lines(edge, "ipgeo: ")
         if change:
-            publish(blob, blobs.fictional())
+            write_atomically(blob, blobs.fictional())
         for _ in range(2):
             done = subprocess.run(
                 [folder / "nginx" / "run", "-t"], capture_output=True, check=True, timeout=60
@@ -417,7 +417,7 @@ def test_without_an_arena_every_worker_keeps_a_copy(folder: Path, blob: Path, na
         for _ in range(10):
             assert_edge_answers(edge.address)
         assert get(edge.address, f"{PATH}?ip={GAP_IP}").status == 501
-        publish(blob, blobs.fictional())
+        write_atomically(blob, blobs.fictional())
         edge.hup()
         assert get(edge.address, f"{PATH}?ip={GAP_IP}").body == UTOPIA_ARRAY
         assert state(edge)[1] == Blob(blobs.fictional()).build_id

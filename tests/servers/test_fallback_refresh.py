@@ -15,7 +15,7 @@ from harness import blobs, wait
 from harness.client import get
 from harness.gunicorn import Gunicorn
 from harness.rights import as_root
-from ipgeo.blob.reader import MAGIC
+from ipgeo.blob.layout import MAGIC
 from ipgeo.files.reading import TruncatedError
 from ipgeo_fallback.holder import Holder
 

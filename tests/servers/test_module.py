@@ -25,7 +25,7 @@ from harness.logs import NGINX, Log
 from harness.places import free_port
 from harness.process import Server, environment
 from ipgeo.blob.reader import Blob
-from ipgeo.files.atomic import publish
+from ipgeo.files.atomic import write_atomically
 
 APPLICATION = """
 include gen-modules.conf;
@@ -215,10 +215,10 @@ def test_unavailable_until_there_is_a_blob(folder: Path, content: bytes | None) 
         for query in (f"ip={ATLANTIS_IP}", f"ip={GAP_IP}&format=object"):
             assert where(edge, query) == (404, b"unavailable")
         assert where(edge, "ip=x") == (404, b"invalid_ip")
-        publish(path, blobs.fictional(gap=True))
+        write_atomically(path, blobs.fictional(gap=True))
         edge.hup()
         assert where(edge, f"ip={ATLANTIS_IP}") == (200, ATLANTIS_ARRAY)
-        publish(path, blobs.fictional())
+        write_atomically(path, blobs.fictional())
         edge.hup()
         assert where(edge, f"ip={GAP_IP}") == (200, UTOPIA_ARRAY)
 

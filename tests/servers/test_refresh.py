@@ -29,7 +29,7 @@ from harness.soak.load import Load
 from harness.soak.swaps import Swaps, frozen
 from harness.soak.tally import FAILED, Tally
 from harness.soak.truth import Truth, make
-from ipgeo.files.atomic import publish
+from ipgeo.files.atomic import write_atomically
 
 EDGE, FALLBACK = "edge", "fallback"
 BOTH = pytest.mark.parametrize("kind", [EDGE, FALLBACK])
@@ -122,7 +122,7 @@ def refusals(server: Server, path: Path) -> list[str]:
 
 
 def rename(path: Path, data: bytes) -> None:
-    publish(path, data)
+    write_atomically(path, data)
 
 
 def overwrite(path: Path, data: bytes) -> None:
@@ -162,7 +162,7 @@ def publish_beside(path: Path, data: bytes) -> None:
         path.rmdir()
     if path.exists():
         path.chmod(0o644)
-    publish(path, data)
+    write_atomically(path, data)
 
 
 def truncate(path: Path) -> None:
@@ -181,17 +181,17 @@ def flip_in_place(path: Path) -> None:
 
 
 def put_garbage(path: Path) -> None:
-    publish(path, bytes(range(256)) * 2000)
+    write_atomically(path, bytes(range(256)) * 2000)
 
 
 def put_another_layout(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[8] = 2
-    publish(path, bytes(data))
+    write_atomically(path, bytes(data))
 
 
 def put_too_large(path: Path) -> None:
-    publish(path, Truth("large", TOO_LARGE, seed=1).data)
+    write_atomically(path, Truth("large", TOO_LARGE, seed=1).data)
 
 
 def put_folder(path: Path) -> None:

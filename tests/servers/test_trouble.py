@@ -17,7 +17,7 @@ from harness.client import get
 from harness.edge import Edge
 from harness.rights import as_root
 from ipgeo.blob.reader import Blob
-from ipgeo.files.atomic import publish
+from ipgeo.files.atomic import write_atomically
 from test_edge import lines, patched_lua
 from test_refresh import has_begun, slow_lua
 
@@ -83,11 +83,11 @@ def put_folder(path: Path) -> None:
 
 
 def put_garbage(path: Path) -> None:
-    publish(path, b"garbage" * 1000)
+    write_atomically(path, b"garbage" * 1000)
 
 
 def put_damaged(path: Path) -> None:
-    publish(path, NEW[:-1] + b"\xff")
+    write_atomically(path, NEW[:-1] + b"\xff")
 
 
 def put_huge(path: Path) -> None:
@@ -97,7 +97,7 @@ def put_huge(path: Path) -> None:
 
 
 def put_large(path: Path) -> None:
-    publish(path, blobs.numbered(60_000))
+    write_atomically(path, blobs.numbered(60_000))
 
 
 def put_unreadable(path: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_failed_read_is_tried_again(folder: Path, path: Path, first: bool) -> 
             assert get(edge.address, "/readyz").status == 503
         else:
             flag.touch()
-            publish(path, NEW)
+            write_atomically(path, NEW)
             says(edge, "unreadable")
             assert trouble(edge) == ("unreadable", "Input/output error")
         failed = f"{path} cannot be read: Input/output error"
@@ -248,7 +248,7 @@ def test_a_file_that_ends_while_it_is_read(folder: Path, path: Path) -> None:
     """It is the same again afterwards, to the nanosecond: it was never refused."""
     large = blobs.numbered(60_000)
     with edge_over(folder, path, IPGEO_LUA=slow_lua(folder), IPGEO_DICT_SIZE="16m") as edge:
-        publish(path, large)
+        write_atomically(path, large)
         before = path.stat()
         wait.until(partial(has_begun, edge, 1), "the load is on its way")
         os.truncate(path, len(large) // 2)
@@ -307,7 +307,7 @@ def test_a_link_above_that_leads_where_only_root_may_go(
         edge.hup()
         says(edge, None)
         assert serves(edge, NEW)
-        publish(top / "locked" / "v2" / "served.blob", OLD)
+        write_atomically(top / "locked" / "v2" / "served.blob", OLD)
         wait.until(lambda: serves(edge, OLD), "the new place is watched from now on")
 
 

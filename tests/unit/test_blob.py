@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from harness import blobs
 from harness.sources import patched
-from ipgeo.blob.reader import Blob, read_blob, seal, write_blob
+from ipgeo.blob.layout import seal
+from ipgeo.blob.reader import Blob, read_blob
+from ipgeo.blob.writer import write_blob
 from ipgeo.errors import BlobError
 from ipgeo.places.answers import Answer
 from ipgeo.places.location import NO_DATA

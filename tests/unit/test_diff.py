@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.compiler import compiler
-from ipgeo.blob.reader import Blob, write_blob
+from ipgeo.blob.reader import Blob
+from ipgeo.blob.writer import write_blob
 from ipgeo.places.answers import Answer
 from ipgeo.places.location import NO_DATA
 from ipgeo.ranges.address import ADDRESS_COUNT, LAST_ADDRESS

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from harness import blobs
 from harness.compiler import compiler
 from ipgeo.blob.reader import Blob
-from ipgeo.cli.commands import main
-from ipgeo.exports.formats import export_csv, export_mmdb
+from ipgeo.cli.main import main
+from ipgeo.exports.csv import export_csv
+from ipgeo.exports.mmdb import export_mmdb
 from ipgeo.places.location import NO_DATA
 from ipgeo.ranges.address import LAST_ADDRESS, format_ipv4, parse_ipv4
 

@@ -11,7 +11,8 @@ import pytest
 
 from harness.compiler import SAMPLE, SAMPLE_CODES, Done, build, compiler
 from harness.sources import dat, patched, write_codes
-from ipgeo.blob.reader import Blob, write_blob
+from ipgeo.blob.reader import Blob
+from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.compile import Compiled
 from ipgeo.files.reading import open_regular
 from ipgeo.places.answers import Answer
@@ -188,7 +189,7 @@ def building(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Don
     source = place.source("any.dat", (0, CHINA))
 
     def build(compiled: Compiled, *flags: object) -> Done:
-        monkeypatch.setattr("ipgeo.cli.commands.compile_blob", lambda *_: compiled)
+        monkeypatch.setattr("ipgeo.cli.build.compile_blob", lambda *_: compiled)
         return place.build(source, *flags)
 
     return build

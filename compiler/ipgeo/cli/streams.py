@@ -26,7 +26,7 @@ class _Stream(io.FileIO):
         self._ignored = ignored
         self.reader_has_left = False
 
-    def write(self, data: Any, /) -> int:  # noqa: ANN401 - any buffer
+    def write(self, data: Any, /) -> int:  # any buffer
         try:
             return super().write(data)
         except OSError as error:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ipgeo import __version__
-from ipgeo.blob.reader import Blob, write_blob
+from ipgeo.blob.reader import Blob
+from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.prove import prove
 from ipgeo.places.answers import Answer, render
 from ipgeo.places.codes import Codes, Names

@@ -1,8 +1,8 @@
 """Publishing a blob over the one that is served, and taking that back.
 
-What is beside the blob (history.Names) is read, judged and replaced under one lock on the folder,
+What is beside the blob (rollbacks.Names) is read, judged and replaced under one lock on the folder,
 so that two builds, or a build and a rollback, come one after the other. The order of replacing is
-in publish.py.
+in files/atomic.py.
 """
 
 import os
@@ -16,7 +16,8 @@ from typing import Any
 from ipgeo.blob.reader import Blob, read_content
 from ipgeo.compiling.compile import Compiled
 from ipgeo.errors import BlobError, InputError
-from ipgeo.files.atomic import File, locked, publish_all, sweep
+from ipgeo.files.atomic import File, publish_all
+from ipgeo.files.locks import locked, sweep
 from ipgeo.files.reading import open_regular
 from ipgeo.release import gates, manifest
 from ipgeo.release.diff import Diff, diff
@@ -81,7 +82,7 @@ class _File:
     mtime_ns: int
 
 
-def refresh(
+def publish_build(
     path: Path, built: Compiled, facts: Mapping[str, Any], limits: Limits, *, force: bool = False
 ) -> Outcome:
     """Judge a proven blob and publish it if its gates let it, or by force.

@@ -8,16 +8,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ipgeo.blob.reader import MAGIC
+from ipgeo.blob.layout import MAGIC
 from ipgeo.errors import InputError
-from ipgeo.files.atomic import (
-    plain_target,
-    refuse_mount_point,
-    rehearse,
-    rehearse_access,
-    room_for_temp,
-)
 from ipgeo.files.reading import open_regular
+from ipgeo.files.staging import rehearse, rehearse_access, room_for_temp
+from ipgeo.files.targets import plain_target, refuse_mount_point
 from ipgeo.release import manifest
 from ipgeo.release.rollbacks import Names
 

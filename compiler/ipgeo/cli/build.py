@@ -1,0 +1,208 @@
+"""The command ``build``, and how it reports what it has done."""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ipgeo.cli.errors import Refusal, telling
+from ipgeo.cli.inputs import code_files, codes_in, keep_inputs
+from ipgeo.cli.paths import BlobPath, InputPath
+from ipgeo.cli.present import (
+    build_text,
+    need_stdout,
+    outcome_lines,
+    print_json,
+    refusal_text,
+    warn,
+)
+from ipgeo.cli.readers import readers
+from ipgeo.compiling.compile import STEPS, Compiled, compile_blob
+from ipgeo.places.location import Source
+from ipgeo.ranges.address import ADDRESS_COUNT
+from ipgeo.release.diff import as_dict
+from ipgeo.release.gates import MAX_CHANGE_PERCENT, MAX_CODELESS_RISE, Limits, read_expected
+from ipgeo.release.publish import NO_CURRENT, Outcome, publish_build
+from ipgeo.release.targets import names_beside, refuse_foreign, rehearse_build
+from ipgeo.sources.dat import read_dat
+
+LONG_WORK = 8 << 20
+"""A source of this many bytes (about a million records) takes seconds: worth a progress bar."""
+
+TOP_NAMES = 10
+
+
+def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
+    """Refuse nan, which to click is in every range."""
+    if math.isnan(value):
+        raise click.BadParameter("nan is not a number")
+    return value
+
+
+@click.command()
+@click.argument("source", type=InputPath)
+@click.option("--codes", "codes_dir", type=InputPath, help="Folder of the three code files.")
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    type=BlobPath,
+    required=True,
+    envvar="IPGEO_BLOB",
+    show_envvar=True,
+    help="The blob to write.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.option("--expect", type=InputPath, help="Golden addresses: lines of ip, tab, JSON.")
+@click.option(
+    "--max-change",
+    type=click.FloatRange(0, 100),
+    callback=_number,
+    default=MAX_CHANGE_PERCENT,
+    show_default=True,
+    metavar="PERCENT",
+    help="Share of all addresses that may answer otherwise.",
+)
+@click.option("--allow-less-coverage", is_flag=True, help="Fewer addresses may have data.")
+@click.option(
+    "--max-codeless-rise",
+    type=click.FloatRange(0, 100),
+    callback=_number,
+    default=MAX_CODELESS_RISE,
+    show_default=True,
+    metavar="POINTS",
+    help="Percentage points by which the share of addresses without country code may rise.",
+)
+@click.option(
+    "--force", is_flag=True, help="Publish what a gate refuses, over whatever file there is."
+)
+def build(
+    source: Path,
+    *,
+    codes_dir: Path | None,
+    out: Path,
+    as_json: bool,
+    expect: Path | None,
+    max_change: float,
+    allow_less_coverage: bool,
+    max_codeless_rise: float,
+    force: bool,
+) -> None:
+    """Compile SOURCE (a 17mon/IPIP .dat file), prove the result and publish it.
+
+    An existing output is kept as OUTPUT.previous and replaced as a whole at the very end, or not at
+    all: a gate that refuses the new blob ends with status 3. OUTPUT.json tells what was published.
+    What is no blob, or no manifest, is not replaced without --force, and no input ever is. A
+    warning on standard error says if the servers cannot read what is published.
+    """
+    started = time.monotonic()
+    if as_json:
+        need_stdout()
+    _check_place(out, [source, *code_files(codes_dir), *([expect] if expect else [])], force=force)
+    expected = read_expected(expect) if expect else None
+    limits = Limits(expected, max_change, allow_less_coverage, max_codeless_rise)
+    read, compiled = _compile(source, codes_dir)
+    outcome = publish_build(out, compiled, _facts(source, read, compiled), limits, force=force)
+    summary = _summary(compiled, read.facts["records"], with_codes=codes_dir is not None)
+    summary |= _outcome(outcome)
+    summary |= {"output": str(out), "seconds": round(time.monotonic() - started, 2)}
+    _report(out, outcome, summary, as_json=as_json)
+
+
+def _check_place(out: Path, inputs: list[Path], *, force: bool) -> None:
+    """Refuse, before any work, an output that may not be put in its place."""
+    names = names_beside(out)
+    keep_inputs(names, inputs)
+    if not force:
+        refuse_foreign(names)
+    rehearse_build(names, force=force)
+
+
+def _compile(source: Path, codes_dir: Path | None) -> tuple[Source, Compiled]:
+    codes = codes_in(codes_dir)
+    with _progress(source) as report:
+        report("read")
+        read = read_dat(source)
+        return read, compile_blob(read, codes, report)
+
+
+@contextmanager
+def _progress(source: Path) -> Iterator[Callable[[str], None]]:
+    """Yield a function to call before each step; it draws a bar where that is worth it."""
+    if not sys.stderr.isatty() or source.stat().st_size < LONG_WORK:
+        yield lambda _step: None
+        return
+    steps = 1 + len(STEPS)
+    with click.progressbar(length=steps, file=sys.stderr, item_show_func=_step_name) as bar:
+        yield lambda step: bar.update(1, step)
+
+
+def _step_name(step: str | None) -> str | None:
+    return step
+
+
+def _facts(source: Path, read: Source, compiled: Compiled) -> dict[str, Any]:
+    """Return what the manifest says beyond what the blob says of itself."""
+    blob = compiled.blob
+    first, *codes = blob.meta["sources"]
+    return {
+        "inputs": [
+            {"name": source.name, **first},
+            *({"name": facts["format"], **facts} for facts in codes),
+        ],
+        "counts": {
+            "bytes": blob.size,
+            "records": read.facts["records"],
+            "runs": blob.runs,
+            "locations": blob.locations,
+            "names_without_code": len(compiled.without_code),
+        },
+        "proof": {"result": "equal to the source", "addresses": ADDRESS_COUNT},
+    }
+
+
+def _summary(compiled: Compiled, records: int | str, *, with_codes: bool) -> dict[str, Any]:
+    blob, missing = compiled.blob, compiled.without_code
+    top = [
+        {"names": list(names), "addresses": addresses}
+        for names, addresses in missing.most_common(TOP_NAMES)
+    ]
+    return {
+        "records": records,
+        "runs": blob.runs,
+        "locations": blob.locations,
+        "bytes": blob.size,
+        "build_id": blob.build_id,
+        "sample": blob.meta["sample"],
+        "proven_addresses": ADDRESS_COUNT,
+        "codes": with_codes,
+        "without_code": {"count": len(missing), "top": top},
+    }
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "status": outcome.status,
+        "gates": [verdict.as_dict() for verdict in outcome.verdicts],
+        "change": as_dict(outcome.change) if outcome.change else None,
+        "note": outcome.note,
+    }
+
+
+def _report(out: Path, outcome: Outcome, summary: dict[str, Any], *, as_json: bool) -> None:
+    """Print how a build has ended. Raises Refusal, and OSError if the output takes nothing."""
+    with telling(out, outcome.status):
+        if not outcome.failed:
+            summary |= readers(out, outcome.warnings, first=outcome.uncompared == NO_CURRENT)
+            warn(*summary["warnings"])
+        if as_json:
+            print_json(summary)
+        elif not outcome.failed:
+            click.echo(build_text(summary, outcome_lines(outcome)))
+    if outcome.failed:
+        raise Refusal(refusal_text(out, outcome))

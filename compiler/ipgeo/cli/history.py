@@ -1,0 +1,48 @@
+"""Commands about the builds before this one: ``diff`` and ``rollback``."""
+
+from pathlib import Path
+
+import click
+
+from ipgeo.blob.reader import read_blob
+from ipgeo.cli.errors import telling
+from ipgeo.cli.paths import BlobPath, InputPath
+from ipgeo.cli.present import need_stdout, print_json, warn
+from ipgeo.cli.readers import readers
+from ipgeo.release.diff import as_dict, as_lines, diff
+from ipgeo.release.publish import rollback
+
+
+@click.command("diff")
+@click.argument("old", type=InputPath)
+@click.argument("new", type=InputPath)
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def diff_command(old: Path, new: Path, as_json: bool) -> None:
+    """Print which addresses answer otherwise in the blob NEW than in OLD."""
+    need_stdout()
+    before, after = read_blob(old), read_blob(new)
+    found = diff(before, after)
+    if as_json:
+        print_json({"old": before.build_id, "new": after.build_id} | as_dict(found))
+        return
+    for name, blob in (("old", before), ("new", after)):
+        click.echo(f"{name}  build id {blob.build_id}, {blob.runs} runs")
+    click.echo("\n".join(as_lines(found)))
+
+
+@click.command("rollback")
+@click.argument("blob", type=BlobPath)
+def rollback_command(blob: Path) -> None:
+    """Publish BLOB.previous as BLOB, and what BLOB was as BLOB.previous.
+
+    The build that is taken back is remembered: build refuses it from now on without --force.
+    """
+    done = rollback(blob)
+    with telling(blob, "rolled back"):
+        warn(*readers(blob, done.warnings)["warnings"])
+        if done.before:
+            click.echo(f"{blob}: rolled back from build id {done.before} to {done.build_id}")
+            click.echo(f"build refuses {done.before} from now on, unless with --force")
+        else:
+            click.echo(f"{blob}: rolled back to build id {done.build_id}")
+            click.echo(f"{done.problem}: nothing of it is kept or remembered")

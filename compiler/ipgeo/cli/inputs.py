@@ -1,0 +1,27 @@
+"""The input files of commands: the code files, and that no output takes an input's place."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from ipgeo.places.codes import FILES, Codes, read_codes
+from ipgeo.release.targets import same_file
+
+
+def keep_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Refuse an output that is an input, by whatever names."""
+    same = same_file(outputs, inputs)
+    if same:
+        output, path = same
+        raise click.UsageError(f"the output {output} is the input {path}: it would be replaced")
+
+
+def code_files(folder: Path | None) -> list[Path]:
+    """Return the code files of a folder, none without one."""
+    return [folder / name for name in FILES] if folder else []
+
+
+def codes_in(folder: Path | None) -> Codes:
+    """Return the codes of a folder, none without one."""
+    return read_codes(folder) if folder else Codes()

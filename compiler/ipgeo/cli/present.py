@@ -1,0 +1,100 @@
+"""What commands print: lines for people, JSON for programs."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ipgeo.release.diff import largest_lines
+from ipgeo.release.gates import State, verdict_lines
+from ipgeo.release.publish import Outcome, Status
+from ipgeo.text import printable
+
+
+def need_stdout() -> None:
+    """Refuse a command whose purpose is its output, if nothing takes that."""
+    if sys.stdout is None:
+        raise click.UsageError("standard output is closed")
+
+
+def print_json(value: object) -> None:
+    """Print a value as one line of JSON, without what steers a terminal."""
+    click.echo(printable(json.dumps(value, ensure_ascii=False)))
+
+
+def warn(*warnings: str) -> None:
+    """Print warnings on standard error."""
+    for warning in warnings:
+        click.echo(f"Warning: {printable(warning)}", err=True)
+
+
+def build_text(summary: dict[str, Any], outcome: list[str]) -> str:
+    """Return the summary of a build that published, and the lines of its ``outcome``."""
+    lines = [
+        f"{summary['output']}: {summary['bytes']} bytes, build id {summary['build_id']}",
+        f"{summary['records']} records, {summary['runs']} runs, {summary['locations']} locations",
+        f"proven equal to the source at all {summary['proven_addresses']} addresses",
+    ]
+    if summary["sample"]:
+        lines.append("this is the project's sample, not real data")
+    if summary["codes"]:
+        lines += _without_code_lines(summary["without_code"])
+    else:
+        lines.append("no --codes: no answer has a country, province or city code")
+    return "\n".join([*lines, *outcome, f"{summary['seconds']:.2f} s"])
+
+
+def _without_code_lines(missing: dict[str, Any]) -> list[str]:
+    lines = [f"{missing['count']} names without a code"]
+    if missing["top"]:
+        lines[0] += "; those with the most addresses:"
+    lines += [
+        f"  {row['addresses']:>13,}  {printable(' '.join(row['names']))}" for row in missing["top"]
+    ]
+    return lines
+
+
+def outcome_lines(outcome: Outcome) -> list[str]:
+    """Return what the gates said, what force overrode, and whether nothing is new."""
+    lines = verdict_lines(outcome.verdicts, outcome.uncompared)
+    if outcome.note:
+        lines.append(outcome.note)
+    by_force = [verdict.gate for verdict in outcome.verdicts if verdict.state == State.FORCED]
+    if by_force:
+        lines.append(f"--force overrode {', '.join(by_force)}")
+        lines += largest_lines(outcome.change) if outcome.change else []
+    if outcome.status == Status.UNCHANGED:
+        lines.append("nothing new is published, the previous file stays")
+    return lines
+
+
+def refusal_text(out: Path, outcome: Outcome) -> str:
+    """Return which gates refuse a build, and why."""
+    lines = [f"{out}: left as it is, the new blob is refused by {_names(outcome)}"]
+    lines += [verdict.line() for verdict in outcome.failed]
+    lines += largest_lines(outcome.change) if outcome.change else []
+    return "\n".join([*lines, "--force publishes it all the same"])
+
+
+def _names(outcome: Outcome) -> str:
+    return ", ".join(verdict.gate for verdict in outcome.failed)
+
+
+def inspect_text(facts: dict[str, Any]) -> str:
+    """Return what a blob says of itself."""
+    lines = [f"{key:<10} {facts[key]}" for key in ("build_id", "bytes", "runs", "locations")]
+    meta = dict(facts["meta"])
+    for source in meta.pop("sources", []):
+        described = ", ".join(f"{key} {_plain(value)}" for key, value in source.items())
+        lines.append(f"{'source':<10} {described}")
+    lines += [f"{key:<10} {json.dumps(value)}" for key, value in meta.items()]
+    lines.append(f"{'section':<10} {'offset':>10} {'length':>10}")
+    lines += [f"{s['tag']:<10} {s['offset']:>10} {s['length']:>10}" for s in facts["sections"]]
+    return "\n".join(map(printable, lines))
+
+
+def _plain(value: object) -> str:
+    """Return a string itself, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,102 @@
+"""Commands that ask a blob: ``verify``, ``lookup`` and ``inspect``."""
+
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from ipgeo.blob.reader import Blob, read_blob
+from ipgeo.cli import streams
+from ipgeo.cli.inputs import codes_in
+from ipgeo.cli.paths import InputPath
+from ipgeo.cli.present import inspect_text, need_stdout, print_json
+from ipgeo.compiling.prove import prove
+from ipgeo.ranges.address import ADDRESS_COUNT, parse_ipv4
+from ipgeo.sources.dat import read_dat
+
+
+@click.command()
+@click.argument("blob", type=InputPath)
+@click.option("--against", type=InputPath, help="Prove the blob equal to this source.")
+@click.option(
+    "--codes", "codes_dir", type=InputPath, help="Folder of the code files it was built with."
+)
+def verify(blob: Path, against: Path | None, codes_dir: Path | None) -> None:
+    """Check the structure, checksum and build id of BLOB; with --against, every answer too."""
+    if codes_dir and not against:
+        raise click.UsageError("--codes goes with --against")
+    codes = codes_in(codes_dir)
+    checked = read_blob(blob)
+    click.echo(f"{blob}: sound, build id {checked.build_id}, {checked.runs} runs")
+    if against:
+        prove(checked, read_dat(against).runs, codes)
+        click.echo(f"equal to {against} at all {ADDRESS_COUNT} addresses")
+
+
+@click.command()
+@click.argument("blob", type=InputPath)
+@click.argument("ip", nargs=-1)
+@click.option("--format", "form", type=click.Choice(["array", "object"]), default="array")
+def lookup(blob: Path, ip: tuple[str, ...], form: str) -> None:
+    """Print each IP (or each line of standard input but blank ones), a tab and its answer as JSON.
+
+    An address without data answers null. One that is not an address is reported on standard error,
+    the others are still answered, and the exit status is 1.
+    """
+    need_stdout()
+    checked = read_blob(blob)
+    refused = 0
+    for number, text in enumerate(ip, start=1) if ip else _input_lines():
+        address = parse_ipv4(text)
+        if address is None:
+            refused += 1
+            click.echo(f"input {number}: {text!r} is not an IPv4 address", err=True)
+        else:
+            click.echo(f"{text}\t{_answer(checked, text, address, form)}")
+        if streams.reader_has_left():
+            break
+    if refused:
+        sys.exit(1)
+
+
+def _input_lines() -> Iterator[tuple[int, str]]:
+    """Yield the lines of standard input that are not blank, with their numbers."""
+    if sys.stdin is None:
+        raise click.UsageError("standard input is closed and no IP is given")
+    if isinstance(sys.stdin, io.TextIOWrapper):  # what is not UTF-8 is to be reported, not to raise
+        sys.stdin.reconfigure(encoding="utf-8", errors="backslashreplace")
+    lines = enumerate(map(str.strip, sys.stdin), start=1)
+    return ((number, line) for number, line in lines if line)
+
+
+def _answer(blob: Blob, text: str, address: int, form: str) -> str:
+    location = blob.find(address)
+    if location is None:
+        return "null"
+    answer = blob.answer(location)
+    if form == "array":
+        return answer.array.decode()
+    return f'{{"ip":"{text}",{answer.members.decode()}'
+
+
+@click.command()
+@click.argument("blob", type=InputPath)
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def inspect(blob: Path, as_json: bool) -> None:
+    """Print what BLOB says of itself: metadata, sections and sizes."""
+    need_stdout()
+    checked = read_blob(blob)
+    facts = {
+        "build_id": checked.build_id,
+        "bytes": checked.size,
+        "runs": checked.runs,
+        "locations": checked.locations,
+        "meta": checked.meta,
+        "sections": [section._asdict() for section in checked.sections],
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        click.echo(inspect_text(facts))
