@@ -46,7 +46,7 @@ suspicious() { # open|closed PATH...
                 printf '%s is writable by a foreign group (%s)\n' "$path" "$group"
             fi
         fi
-    done <<<"$(stat -c '%u:%g:%a:%F:%n' -- "${@:2}" 2>/dev/null)"
+    done <<<"$(LC_ALL=C stat -c '%u:%g:%a:%F:%n' -- "${@:2}" 2>/dev/null)"
 }
 
 links() { # PATH...; prints those that are one

@@ -95,6 +95,15 @@ def test_a_place_that_others_can_prepare(
 
 
 @as_root
+def test_the_callers_language_opens_no_place(var: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its messages are installed stat has another word for a folder."""
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    monkeypatch.setenv("LANGUAGE", "zh_CN:de")
+    (var / "nginx").chmod(0o777)
+    assert "nginx is writable by everybody" in refused([START], var)
+
+
+@as_root
 @pytest.mark.parametrize("name", [*STARTS, "nginx/.gen-http.conf.tmp", "log/error.log"])
 def test_a_link_of_another_user_is_not_followed(folder: Path, var: Path, name: str) -> None:
     precious = folder / "precious"
