@@ -49,7 +49,7 @@ local HEAD, TAIL = '{"results":[', "]}"
 local IP_HEAD, IP_TAIL = '{"ip":"', '",'
 local IPS, ARRAY_BEGINS = '"ips"', "^[ \t\r\n]*:[ \t\r\n]*%["
 -- As much as there is around the array of a plain batch.
-local LONGEST_SKELETON = 256
+local MAX_SKELETON = 256
 
 
 local _M = {}
@@ -277,7 +277,7 @@ function _M.read_plain(body, wanted)
     local _, name = find_text(body, IPS, 1, true)
     local _, bracket = find_text(body, ARRAY_BEGINS, (name or #body) + 1)
     local closing = bracket and find_text(body, "]", bracket, true)
-    if not closing or bracket + #body - closing > LONGEST_SKELETON then
+    if not closing or bracket + #body - closing > MAX_SKELETON then
         return nil
     end
     local members = {}

@@ -21,7 +21,7 @@ local max = math.max
 
 local bytes_t = ffi.typeof("const uint8_t *")
 
-local DEEPEST = 8
+local MAX_DEPTH = 8
 
 local TAB, LINE_FEED, RETURN, SPACE = 0x09, 0x0a, 0x0d, 0x20
 local QUOTE, BACKSLASH, OPEN_BRACKET = 0x22, 0x5c, 0x5b
@@ -194,7 +194,7 @@ on(COLON, ":", VALUE)
 
 -- What is open around a position: a bit for each, 1 for an object, behind a leading 1.
 local NOTHING, OUTERMOST = 1, 3
-local TOO_DEEP = 2 ^ (DEEPEST + 1)
+local TOO_DEEP = 2 ^ (MAX_DEPTH + 1)
 
 
 -- Every way in which `name`, of ASCII letters, can be written as a key: each letter may be escaped.
