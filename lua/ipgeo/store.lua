@@ -6,9 +6,11 @@
 
 local ffi = require "ffi"
 local arena = require "ipgeo.memory.arena"
+local check = require "ipgeo.blob.check"
 local blob = require "ipgeo.blob.view"
 local crc32 = require "ipgeo.blob.crc32"
 local file = require "ipgeo.file"
+local header = require "ipgeo.blob.header"
 
 
 local C = ffi.C
@@ -131,7 +133,7 @@ local function load_copy(found, identity, tick)
         return nil, err, "unreadable"
     end
     local view
-    view, err = blob.check(buffer, found.size, tick)
+    view, err = check.whole(buffer, found.size, tick)
     if not view then
         return nil, err, "refused"
     end
@@ -141,7 +143,7 @@ local function load_copy(found, identity, tick)
         seq = 0,
         length = found.size,
         mtime = found.mtime,
-        build_id = blob.build_id(buffer),
+        build_id = header.build_id(buffer),
         view = view,
         identity = identity,
         anchor = buffer, -- the view points into it
@@ -261,7 +263,7 @@ local function load(found, identity, tick)
     ngx.update_time()
     local started, before = ngx.now(), current()
     local generation, kind
-    local ok, err = blob.check_head(found.head, found.size)
+    local ok, err = check.head(found.head, found.size)
     if ok then
         local load_file = shared and load_shared or load_copy
         generation, err, kind = load_file(found, identity, tick)

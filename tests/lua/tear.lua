@@ -1,9 +1,10 @@
--- init_worker_by_lua of tests/lua/test_torn.py. While an answer is copied out of a slot, two loads go
--- by, of which the second one writes into that slot. Writes the answer, what the blob that is
--- served now answers, and what was copied each time.
+-- init_worker_by_lua of test_torn.py. While an answer is copied out of a slot, two loads go by, of
+-- which the second one writes into that slot. Writes the answer, what the blob that is served now
+-- answers, and what was copied each time.
 
 local ffi = require "ffi"
 local blob = require "ipgeo.blob.view"
+local check = require "ipgeo.blob.check"
 local store = require "ipgeo.store"
 
 
@@ -26,7 +27,7 @@ local function answer_of_file(name)
     local handle = assert(io.open(PREFIX .. name, "rb"))
     local content = handle:read("*a")
     handle:close()
-    return answer_of(assert(blob.check(ffi.cast("const uint8_t *", content), #content)))
+    return answer_of(assert(check.whole(ffi.cast("const uint8_t *", content), #content)))
 end
 
 

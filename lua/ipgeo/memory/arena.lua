@@ -16,6 +16,8 @@
 local ffi = require "ffi"
 local bit = require "bit"
 local blob = require "ipgeo.blob.view"
+local check = require "ipgeo.blob.check"
+local header = require "ipgeo.blob.header"
 
 
 local band, bor = bit.band, bit.bor
@@ -278,7 +280,7 @@ end
 
 
 -- Loads the next generation. Only under the lock. `fill(base)` writes the `length` bytes to `base`
--- and returns true, or nil and why not; both it and `tick` (see blob.check) may yield or raise:
+-- and returns true, or nil and why not; both it and `tick` (see check.whole) may yield or raise:
 -- the slot is then left odd, which is simply not current. Returns the new generation, or nil and
 -- what is wrong.
 function _M:load(length, identity, mtime, fill, tick)
@@ -296,13 +298,13 @@ function _M:load(length, identity, mtime, fill, tick)
     barrier()
     local ok, err = fill(base)
     if ok then
-        ok, err = blob.check(base, length, tick)
+        ok, err = check.whole(base, length, tick)
     end
     if not ok then
         return nil, err
     end
     slot.length, slot.mtime = length, mtime
-    put(slot.build_id, blob.build_id(base), 32)
+    put(slot.build_id, header.build_id(base), 32)
     put(slot.identity, identity, IDENTITY)
     self:forgive()
     barrier()
