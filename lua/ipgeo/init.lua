@@ -6,6 +6,7 @@
 
 local ipv4 = require "ipgeo.address"
 local store = require "ipgeo.store"
+local watch = require "ipgeo.watch"
 
 
 local error = error
@@ -40,7 +41,7 @@ end
 
 -- To be called in init_worker_by_lua: from then on a changed file is loaded.
 function _M.init_worker()
-    store.watch(interval)
+    watch.start(interval)
 end
 
 

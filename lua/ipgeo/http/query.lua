@@ -2,6 +2,7 @@
 
 local arguments = require "ipgeo.http.arguments"
 local batch = require "ipgeo.http.batch"
+local chunks = require "ipgeo.http.chunks"
 local errors = require "ipgeo.http.errors"
 local ipv4 = require "ipgeo.address"
 local json = require "ipgeo.http.strict_json"
@@ -97,18 +98,18 @@ end
 -- whether the batch was within the limit.
 local function send_batch(opened, complete, media_type)
     if not opened then
-        batch.discard()
+        chunks.discard()
         return ask_fallback()
     end
     if not complete then
-        batch.discard()
+        chunks.discard()
         return send_error("too_many_ips")
     end
     if media_type then
         header["Content-Type"] = media_type
     end
-    header["Content-Length"] = batch.length()
-    return batch.drain(print)
+    header["Content-Length"] = chunks.length()
+    return chunks.drain(print)
 end
 
 
@@ -140,7 +141,7 @@ local function answer_plain_batch(body)
     local opened, complete =
         read(batch.answer_plain_array, body, values.ips, max_ips, as_object, BODIES)
     if opened and not complete then
-        batch.discard()
+        chunks.discard()
         return false
     end
     send_batch(opened, complete)

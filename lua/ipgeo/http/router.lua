@@ -1,6 +1,6 @@
 -- What nginx.conf calls: who answers a request, this worker or a fallback.
 
-local batch = require "ipgeo.http.batch"
+local chunks = require "ipgeo.http.chunks"
 local errors = require "ipgeo.http.errors"
 local fast = require "ipgeo.http.fast"
 local headers = require "ipgeo.http.headers"
@@ -114,7 +114,7 @@ end
 
 -- Answers /api/ip_query when `query` or `fast_get` has failed.
 function _M.handle_after_error()
-    batch.discard()
+    chunks.discard()
     if not has_rejected() then
         ask_fallback()
     end
