@@ -5,7 +5,7 @@
 local ffi = require "ffi"
 local blob = require "ipgeo.blob.view"
 local check = require "ipgeo.blob.check"
-local store = require "ipgeo.store"
+local store = require("ipgeo.store").default
 
 
 local PREFIX = ngx.config.prefix() .. "torn/"
@@ -14,7 +14,7 @@ local HIGH, LOW = 0x0808, 0x0808
 
 local function load_next(name)
     assert(os.rename(PREFIX .. name, PREFIX .. "served.blob"))
-    assert(store.refresh())
+    assert(store:refresh())
 end
 
 
@@ -33,7 +33,7 @@ end
 
 local function tear()
     local copied = {}
-    local _, answer = store.read(function(view)
+    local _, answer = store:read(function(view)
         if #copied == 0 then
             load_next("next.blob")
             load_next("last.blob")

@@ -5,7 +5,7 @@ local ffi = require "ffi"
 local blob = require "ipgeo.blob.view"
 local headers = require "ipgeo.http.headers"
 local ipv4 = require "ipgeo.address"
-local store = require "ipgeo.store"
+local store = require("ipgeo.store").default
 
 
 local byte, find = string.byte, string.find
@@ -68,7 +68,7 @@ local function object_answer(ip, length)
         return nil
     end
     copy(scratch + used, IP_TAIL, #IP_TAIL)
-    return read(finish_object, high, low, used + #IP_TAIL)
+    return read(store, finish_object, high, low, used + #IP_TAIL)
 end
 
 
@@ -83,7 +83,7 @@ local function answer_plain_query(query)
     local ip = cast(text_t, query) + IP_LENGTH
     local high, low = parse_at(ip)
     if high then
-        return lookup(high, low, false)
+        return lookup(store, high, low, false)
     end
     local behind = find(query, OBJECT_SUFFIX, IP_LENGTH + 1, true)
     if not behind or #query ~= behind + #OBJECT_SUFFIX - 1 then

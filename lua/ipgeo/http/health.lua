@@ -3,7 +3,7 @@
 local cjson = require "cjson.safe"
 local relay = require "ipgeo.http.relay"
 local respond = require "ipgeo.http.respond"
-local store = require "ipgeo.store"
+local store = require("ipgeo.store").default
 
 
 local encode = cjson.encode
@@ -37,7 +37,7 @@ end
 
 -- Whether a changed file would be served: two members more while something is wrong with it.
 local function refresh_members()
-    local kind, reason = store.trouble()
+    local kind, reason = store:trouble()
     if not kind then
         return '"refresh":"ok"'
     end
@@ -51,7 +51,7 @@ function _M.readyz()
     if not is_get() then
         return reject_method(METHODS)
     end
-    local opened = store.open()
+    local opened = store:open()
     if not opened then
         return send_error("unavailable")
     end

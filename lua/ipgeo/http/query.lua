@@ -7,7 +7,7 @@ local errors = require "ipgeo.http.errors"
 local ipv4 = require "ipgeo.address"
 local json = require "ipgeo.http.strict_json"
 local respond = require "ipgeo.http.respond"
-local store = require "ipgeo.store"
+local store = require("ipgeo.store").default
 
 
 local ask_fallback = respond.ask_fallback
@@ -43,7 +43,7 @@ end
 -- Sends what `lookup` has found for `ip`. Only GET and HEAD carry an ETag: with one, nginx would
 -- turn POST + If-None-Match into 304.
 local function send_answer(ip, high, low, as_object, with_etag)
-    local opened, answer = lookup(high, low, as_object)
+    local opened, answer = lookup(store, high, low, as_object)
     if not opened then
         return ask_fallback()
     end
@@ -122,7 +122,7 @@ local function answer_lines(body)
     if as_object == nil then
         return send_error("invalid_format")
     end
-    local opened, complete = read(batch.answer_lines, body, max_ips, as_object, BODIES)
+    local opened, complete = read(store, batch.answer_lines, body, max_ips, as_object, BODIES)
     return send_batch(opened, complete, NDJSON)
 end
 
@@ -139,7 +139,7 @@ local function answer_plain_batch(body)
         return false
     end
     local opened, complete =
-        read(batch.answer_plain_array, body, values.ips, max_ips, as_object, BODIES)
+        read(store, batch.answer_plain_array, body, values.ips, max_ips, as_object, BODIES)
     if opened and not complete then
         chunks.discard()
         return false
@@ -161,7 +161,7 @@ local function answer_batch(body, values)
         return send_error("invalid_ips")
     end
     local opened, complete =
-        read(batch.answer_array, body, values.ips, max_ips, as_object, BODIES)
+        read(store, batch.answer_array, body, values.ips, max_ips, as_object, BODIES)
     return send_batch(opened, complete)
 end
 

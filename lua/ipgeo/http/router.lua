@@ -8,7 +8,7 @@ local health = require "ipgeo.http.health"
 local query = require "ipgeo.http.query"
 local relay = require "ipgeo.http.relay"
 local respond = require "ipgeo.http.respond"
-local store = require "ipgeo.store"
+local store = require("ipgeo.store").default
 
 
 local ask_fallback = respond.ask_fallback
@@ -81,7 +81,7 @@ end
 local function answer_query()
     if has_rejected() then
         return
-    elseif not store.open() then
+    elseif not store:open() then
         return ask_fallback()
     elseif get_method() == "POST" then
         return query.answer_post()
@@ -94,7 +94,7 @@ end
 local function answer_by_proxy()
     if has_rejected() then
         return
-    elseif not store.open() then
+    elseif not store:open() then
         return ask_fallback()
     end
     local answer = relay.ask()
