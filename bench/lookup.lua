@@ -14,6 +14,7 @@ local bit = require "bit"
 local ffi = require "ffi"
 local arena = require "ipgeo.memory.arena"
 local blob = require "ipgeo.blob.view"
+local check = require "ipgeo.blob.check"
 local common = dofile(folder .. "wrk/common.lua")
 
 
@@ -182,7 +183,7 @@ local function main(rounds, paths)
     for _, path in ipairs(paths) do
         local content = read_file(path)
         local base = ffi.cast("const uint8_t *", content)
-        local subject = { view = assert(blob.check(base, #content)), anchor = content }
+        local subject = { view = assert(check.whole(base, #content)), anchor = content }
         subject.shared, subject.memory = load_arena(content)
         opened = nil
         local name = path:match("[^/]*$")

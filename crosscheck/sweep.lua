@@ -23,6 +23,8 @@ package.path = arg[1] .. "/?.lua;" .. arg[1] .. "/?/init.lua"
 package.cpath = ""
 
 local blob = require "ipgeo.blob.view"
+local check = require "ipgeo.blob.check"
+local header = require "ipgeo.blob.header"
 
 
 ffi.cdef "void (*signal(int number, void (*handler)(int)))(int);"
@@ -38,11 +40,11 @@ local function read_file(path)
     end
     local size = handle:seek("end")
     local content
-    if size and size <= blob.LARGEST then
+    if size and size <= header.MAX_BLOB then
         handle:seek("set")
         content, err = handle:read("*a")
     elseif size then
-        err = ("%.0f bytes, a blob has at most %d"):format(size, blob.LARGEST)
+        err = ("%.0f bytes, a blob has at most %d"):format(size, header.MAX_BLOB)
     end
     handle:close()
     return content, err or "cannot be read"
@@ -71,7 +73,7 @@ local function main(path)
     local content, err = read_file(path)
     local view
     if content then
-        view, err = blob.check(ffi.cast("const uint8_t *", content), #content)
+        view, err = check.whole(ffi.cast("const uint8_t *", content), #content)
     end
     if not view then
         io.stderr:write(path, ": ", err, "\n")

@@ -17,7 +17,7 @@ local parsed = ffi.new("uint8_t[4]")
 
 local AF_INET = 2
 local ZERO, DOT = 0x30, 0x2e
-local LONGEST = #"255.255.255.255"
+local MAX_LENGTH = #"255.255.255.255"
 local BROKEN = 4
 
 
@@ -36,7 +36,7 @@ end
 
 -- Parses a Lua string. What is not a string, or has a NUL inside, gives nil too.
 function _M.parse(text)
-    if type(text) ~= "string" or #text > LONGEST or find(text, "\0", 1, true) then
+    if type(text) ~= "string" or #text > MAX_LENGTH or find(text, "\0", 1, true) then
         return nil
     end
     return _M.parse_at(cast(text_t, text))

@@ -3,58 +3,117 @@
 --     init_by_lua_block { require("ipgeo").setup{ blob = "/var/lib/ipgeo/ipgeo.blob" } }
 --     init_worker_by_lua_block { require("ipgeo").init_worker() }
 --     content_by_lua_block { ngx.say(require("ipgeo").lookup("1.2.3.4")) }
+--
+-- For several blobs in one nginx `new` takes what `setup` takes, and returns an object with the
+-- methods `init_worker` and `lookup`. Each has to have a dict of its own:
+--
+--     init_by_lua_block { towns = require("ipgeo").new{ blob = "towns.blob", dict = "towns" } }
+--     init_worker_by_lua_block { towns:init_worker() }
+--     content_by_lua_block { ngx.say(towns:lookup("1.2.3.4")) }
 
 local ipv4 = require "ipgeo.address"
-local store = require "ipgeo.store"
+local stores = require "ipgeo.store"
+local watch = require "ipgeo.watch"
 
 
 local error = error
+local format = string.format
 local match = string.match
-local type = type
+local pairs, setmetatable, tostring, type = pairs, setmetatable, tostring, type
 
 -- The name carries the layout's version: an upgrade of the format never meets the workers of the
 -- edge before it.
 local DICT = "ipgeo_blob_1"
+local INTERVAL = 1
+
+local OPTIONS = { blob = "string", dict = "string", interval = "number" }
 
 -- How nginx writes the address of an IPv4 client of a listener for both families.
 local MAPPED = "^::[Ff][Ff][Ff][Ff]:(.*)$"
 
-local interval = 1
-
 
 local _M = { _VERSION = "0.1.0" }
+
+local Ipgeo = {}
+local mt = { __index = Ipgeo }
+
+local default = setmetatable({ store = stores.default, interval = INTERVAL }, mt)
+
+
+-- What is wrong with the options; nil if nothing is.
+local function mistake_in(options)
+    if type(options) ~= "table" or type(options.blob) ~= "string" then
+        return "{ blob = PATH } expected"
+    end
+    for name, value in pairs(options) do
+        if not OPTIONS[name] then
+            return format("there is no option %s", tostring(name))
+        elseif type(value) ~= OPTIONS[name] then
+            return format("the option %s is not a %s", name, OPTIONS[name])
+        end
+    end
+    if options.interval and options.interval <= 0 then
+        return "the option interval is not above 0"
+    end
+end
+
+
+-- Raises, as `name` and in the place of its caller, if the options are wrong.
+local function check(name, options)
+    local mistake = mistake_in(options)
+    if mistake then
+        error(format("ipgeo.%s: %s", name, mistake), 3)
+    end
+end
+
+
+local function start(self, options)
+    self.interval = options.interval or self.interval
+    self.store:setup(options.blob, options.dict or DICT)
+end
 
 
 -- To be called in init_by_lua. `options.blob` is the path of the blob; `options.dict` the name of
 -- the lua_shared_dict that is to hold it (default "ipgeo_blob_1"); `options.interval` how often to
 -- look whether the file has changed, in seconds (default 1). A missing or bad blob is logged and
 -- does not raise; a caller's mistake does.
+function _M.new(options)
+    check("new", options)
+    local self = setmetatable({ store = stores.new(), interval = INTERVAL }, mt)
+    start(self, options)
+    return self
+end
+
+
+-- The same for the one that the functions below ask, and HTTP.
 function _M.setup(options)
-    if type(options) ~= "table" or type(options.blob) ~= "string" then
-        error("ipgeo.setup: { blob = PATH } expected", 2)
-    end
-    interval = options.interval or interval
-    store.setup(options.blob, options.dict or DICT)
+    check("setup", options)
+    start(default, options)
 end
 
 
 -- To be called in init_worker_by_lua: from then on a changed file is loaded.
+function Ipgeo:init_worker()
+    watch.start(self.store, self.interval)
+end
+
+
 function _M.init_worker()
-    store.watch(interval)
+    default:init_worker()
 end
 
 
 -- Looks up an address in strict dotted decimal, also where it is mapped into IPv6 (::ffff:1.2.3.4).
--- Returns its answer as JSON text: an array of eight, or an object, which repeats `ip`, if `format`
+-- Returns its answer as JSON text: an array of eight, or an object, which repeats `ip`, if `shape`
 -- is "object". Returns nil and "invalid_ip", "no_data" (the database has nothing for it) or
 -- "unavailable" (no blob is loaded).
-function _M.lookup(ip, format)
+function Ipgeo:lookup(ip, shape)
     local high, low = ipv4.parse(type(ip) == "string" and match(ip, MAPPED) or ip)
     if not high then
         return nil, "invalid_ip"
     end
-    local as_object = format == "object"
-    local opened, answer = store.lookup(high, low, as_object)
+    local as_object = shape == "object"
+    local opened, answer = self.store:lookup(high, low, as_object)
     if not opened then
         return nil, "unavailable"
     end
@@ -62,6 +121,11 @@ function _M.lookup(ip, format)
         return nil, "no_data"
     end
     return as_object and '{"ip":"' .. ip .. '",' .. answer or answer
+end
+
+
+function _M.lookup(ip, shape)
+    return default:lookup(ip, shape)
 end
 
 

@@ -14,7 +14,7 @@ local close, open_at, read_link = system.close, system.open_at, system.read_link
 local remove = table.remove
 
 local HERE, HOLD, NO_FOLLOW = system.AT_FDCWD, system.HOLD, system.NO_FOLLOW
-local MOST_LINKS = 40 -- as Linux has it
+local MAX_LINKS = 40 -- as Linux has it
 
 
 
@@ -58,7 +58,7 @@ end
 -- symbolic links on the way into `links`, held. Returns the last folder, or nil if this process
 -- cannot go there or may not enter it.
 local function walk(at, pending, links)
-    while at and #pending > 0 and #links <= MOST_LINKS do
+    while at and #pending > 0 and #links <= MAX_LINKS do
         local found = open_at(at.number, remove(pending), HOLD + NO_FOLLOW)
         local target = found and read_link(found.number, "")
         if target then

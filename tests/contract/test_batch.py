@@ -650,7 +650,7 @@ def test_what_configure_writes(folder: Path, given: dict[str, str], batch: str, 
     done = configure(folder, **given)
     assert done.returncode == 0, done.stderr
     written = (folder / "nginx" / "gen-http.conf").read_text()
-    assert f'require("ipgeo.http.api").set_batch_limit({batch})\n' in written
+    assert f'require("ipgeo.http.router").set_batch_limit({batch})\n' in written
     assert f"client_max_body_size {size};\n" in written
     assert f"client_body_buffer_size {size};\n" in written
 

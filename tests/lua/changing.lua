@@ -7,6 +7,7 @@
 local ffi = require "ffi"
 local arena = require "ipgeo.memory.arena"
 local blob = require "ipgeo.blob.view"
+local check = require "ipgeo.blob.check"
 local guarded = require "guarded"
 
 
@@ -33,7 +34,7 @@ local function check_changing(content)
     local outside = (ffi.cast("intptr_t", base + #content) - ffi.cast("intptr_t", view.low)) / 2
     local slices = math.ceil((#content - SKIPPED) / SLICE)
     local ticks = 0
-    local checked, err = blob.check(base, #content, function()
+    local checked, err = check.whole(base, #content, function()
         ticks = ticks + 1
         if ticks == slices + 1 then
             for bucket = 1, BUCKETS do

@@ -3,16 +3,17 @@
 -- usage: luajit check.lua BLOB
 
 local ffi = require "ffi"
-local blob = require "ipgeo.blob.view"
+local check = require "ipgeo.blob.check"
+local header = require "ipgeo.blob.header"
 
 
 local handle = assert(io.open(arg[1], "rb"))
 local content = handle:read("*a")
 handle:close()
 local base = ffi.cast("const uint8_t *", content)
-local view, err = blob.check(base, #content)
+local view, err = check.whole(base, #content)
 if view then
-    print(("sound: build id %s, %d runs"):format(blob.build_id(base), view.runs))
+    print(("sound: build id %s, %d runs"):format(header.build_id(base), view.runs))
 else
     print("refused: " .. err)
 end

@@ -5,6 +5,7 @@
 
 local ffi = require "ffi"
 local blob = require "ipgeo.blob.view"
+local check = require "ipgeo.blob.check"
 local crc32 = require "ipgeo.blob.crc32"
 local guarded = require "guarded"
 
@@ -96,7 +97,7 @@ local function main(path, seed, count, kind)
     local refused, accepted = 0, 0
     for _ = 1, count do
         local base, length = MUTATE[kind](place, original)
-        local view, err = blob.check(base, length)
+        local view, err = check.whole(base, length)
         if view then
             accepted = accepted + 1
             look_everywhere(view)

@@ -1,10 +1,11 @@
--- init_worker_by_lua of tests/lua/test_torn.py. While an answer is copied out of a slot, two loads go
--- by, of which the second one writes into that slot. Writes the answer, what the blob that is
--- served now answers, and what was copied each time.
+-- init_worker_by_lua of test_torn.py. While an answer is copied out of a slot, two loads go by, of
+-- which the second one writes into that slot. Writes the answer, what the blob that is served now
+-- answers, and what was copied each time.
 
 local ffi = require "ffi"
 local blob = require "ipgeo.blob.view"
-local store = require "ipgeo.store"
+local check = require "ipgeo.blob.check"
+local store = require("ipgeo.store").default
 
 
 local PREFIX = ngx.config.prefix() .. "torn/"
@@ -13,7 +14,7 @@ local HIGH, LOW = 0x0808, 0x0808
 
 local function load_next(name)
     assert(os.rename(PREFIX .. name, PREFIX .. "served.blob"))
-    assert(store.refresh())
+    assert(store:refresh())
 end
 
 
@@ -26,13 +27,13 @@ local function answer_of_file(name)
     local handle = assert(io.open(PREFIX .. name, "rb"))
     local content = handle:read("*a")
     handle:close()
-    return answer_of(assert(blob.check(ffi.cast("const uint8_t *", content), #content)))
+    return answer_of(assert(check.whole(ffi.cast("const uint8_t *", content), #content)))
 end
 
 
 local function tear()
     local copied = {}
-    local _, answer = store.read(function(view)
+    local _, answer = store:read(function(view)
         if #copied == 0 then
             load_next("next.blob")
             load_next("last.blob")

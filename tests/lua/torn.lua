@@ -1,4 +1,4 @@
--- init_worker_by_lua of tests/lua/test_torn.py. Worker 0 loads three blobs in turn, back to back (with
+-- init_worker_by_lua of test_torn.py. Worker 0 loads three blobs in turn, back to back (with
 -- two, each slot would always get the same one); worker 1 looks up at random and compares each
 -- answer with the one that its generation's blob owes. Worker 1 ends after `torn.lookups` lookups
 -- and writes how many there were, how many were wrong and how many generations it met.
@@ -6,7 +6,9 @@
 local bit = require "bit"
 local ffi = require "ffi"
 local blob = require "ipgeo.blob.view"
-local store = require "ipgeo.store"
+local check = require "ipgeo.blob.check"
+local header = require "ipgeo.blob.header"
+local store = require("ipgeo.store").default
 
 
 local PREFIX = ngx.config.prefix() .. "torn/"
@@ -34,7 +36,7 @@ local function load_on()
         rename("next.blob", "served.blob")
         rename("last.blob", "next.blob")
         rename("aside.blob", "last.blob")
-        store.refresh()
+        store:refresh()
         ngx.sleep(0) -- requests of the harness may wait here
     end
 end
@@ -46,7 +48,8 @@ local function copies()
     for _, name in ipairs { "a.blob", "b.blob", "c.blob" } do
         local content = read_file(name)
         local base = ffi.cast("const uint8_t *", content)
-        by_id[blob.build_id(base)] = { view = assert(blob.check(base, #content)), anchor = content }
+        local view = assert(check.whole(base, #content))
+        by_id[header.build_id(base)] = { view = view, anchor = content }
     end
     return by_id
 end
@@ -68,7 +71,7 @@ local function look_up(count, by_id, met)
     for _ = 1, count do
         local word = random_word()
         local high, low = bit.rshift(word, 16), bit.band(word, 0xffff)
-        local opened, answer = store.lookup(high, low)
+        local opened, answer = store:lookup(high, low)
         local view = by_id[opened.build_id].view
         if answer ~= blob.answer(view, blob.find(view, high, low)) then
             wrong = wrong + 1

@@ -310,8 +310,8 @@ def test_a_test_of_the_configuration_disturbs_nothing(
 
 FAILURES = {
     "at once": (
-        "http/api.lua",
-        '_M.query = function() error("provoked") end _M.plain_answer = _M.query',
+        "http/router.lua",
+        '_M.query = function() error("provoked") end _M.fast_get = _M.query',
     ),
     "behind the body": ("store.lua", '_M.read = function() error("provoked") end'),
 }
@@ -378,14 +378,14 @@ http {{
     init_by_lua_block {{
         {before}
         require("ipgeo").setup{{ blob = "{blob}" }}
-        require("ipgeo.http.api")
+        require("ipgeo.http.router")
     }}
     init_worker_by_lua_block {{ require("ipgeo").init_worker() }}
     server {{
         include gen-listen.conf;
-        location = {path} {{ content_by_lua_block {{ require("ipgeo.http.api").query() }} }}
-        location = /healthz {{ content_by_lua_block {{ require("ipgeo.http.api").healthz() }} }}
-        location = /readyz {{ content_by_lua_block {{ require("ipgeo.http.api").readyz() }} }}
+        location = {path} {{ content_by_lua_block {{ require("ipgeo.http.router").query() }} }}
+        location = /healthz {{ content_by_lua_block {{ require("ipgeo.http.router").healthz() }} }}
+        location = /readyz {{ content_by_lua_block {{ require("ipgeo.http.router").readyz() }} }}
     }}
 }}
 """

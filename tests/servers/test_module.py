@@ -223,6 +223,115 @@ def test_unavailable_until_there_is_a_blob(folder: Path, content: bytes | None) 
         assert where(edge, f"ip={GAP_IP}") == (200, UTOPIA_ARRAY)
 
 
+# Several blobs in one nginx
+
+TWO = """
+include gen-modules.conf;
+include gen-main.conf;
+error_log log/error.log notice;
+pid nginx.pid;
+
+http {{
+    access_log off;
+    lua_shared_dict one 16m;
+    lua_shared_dict two 16m;
+    lua_package_path "{lua}/?.lua;{lua}/?/init.lua;;";
+
+    init_by_lua_block {{
+        local ipgeo = require "ipgeo"
+        loaded = {{
+            one = ipgeo.new{{ blob = "{one}", dict = "one", interval = 0.1 }},
+            two = ipgeo.new{{ blob = "{two}", dict = "two", interval = 0.1 }},
+        }}
+    }}
+    init_worker_by_lua_block {{
+        loaded.one:init_worker()
+        loaded.two:init_worker()
+    }}
+
+    server {{
+        include gen-listen.conf;
+
+        location = /healthz {{ return 200; }}
+
+        location = /where {{
+            content_by_lua_block {{
+                for _, object in ipairs{{ loaded.one, loaded.two, require("ipgeo") }} do
+                    local answer, err
+                    if object.new then
+                        answer, err = object.lookup(ngx.var.arg_ip)
+                    else
+                        answer, err = object:lookup(ngx.var.arg_ip)
+                    end
+                    ngx.say(answer or err)
+                end
+            }}
+        }}
+
+        location = /mistakes {{
+            content_by_lua_block {{
+                local function tell(change)
+                    local options = {{ blob = "{one}", dict = "one", interval = 1 }}
+                    for name, value in pairs(change) do
+                        options[name] = value
+                    end
+                    for _, name in ipairs{{ "new", "setup" }} do
+                        ngx.say((select(2, pcall(require("ipgeo")[name], options))))
+                    end
+                end
+                tell{{ blob = 1 }}
+                tell{{ dict = 5 }}
+                tell{{ interval = "often" }}
+                tell{{ interval = 0 }}
+                tell{{ period = 1 }}
+            }}
+        }}
+    }}
+}}
+"""
+
+
+@pytest.fixture
+def two(folder: Path, blob: Path) -> Iterator[Edge]:
+    """Two objects: of ``test.blob``, which has a gap, and of ``two.blob``, which has none."""
+    other = folder / "two.blob"
+    other.write_bytes(blobs.fictional())
+    with Edge(folder, blob, conf=TWO.format(lua=ROOT / "lua", one=blob, two=other)) as edge:
+        yield edge
+
+
+def everywhere(edge: Edge) -> list[bytes]:
+    """What both objects and the module itself, which has nothing, answer for the gap."""
+    return body_of(get(edge.address, f"/where?ip={GAP_IP}")).splitlines()
+
+
+def test_two_objects_are_refreshed_independently(folder: Path, two: Edge) -> None:
+    assert everywhere(two) == [b"no_data", UTOPIA_ARRAY, b"unavailable"]
+    publish(folder / "two.blob", blobs.fictional(gap=True))
+    wait.until(lambda: everywhere(two)[1] == b"no_data", "the second one is loaded")
+    assert everywhere(two) == [b"no_data", b"no_data", b"unavailable"]
+    publish(folder / "test.blob", blobs.fictional())
+    wait.until(lambda: everywhere(two)[0] == UTOPIA_ARRAY, "the first one is loaded")
+    assert everywhere(two) == [UTOPIA_ARRAY, b"no_data", b"unavailable"]
+    assert "every worker keeps a copy" not in two.error_log.text()
+
+
+def test_a_wrong_option_is_named(two: Edge) -> None:
+    told = body_of(get(two.address, "/mistakes")).decode().splitlines()
+    assert told == [
+        f"ipgeo.{name}: {mistake}"
+        for mistake in (
+            "{ blob = PATH } expected",
+            "the option dict is not a string",
+            "the option interval is not a number",
+            "the option interval is not above 0",
+            "there is no option period",
+        )
+        for name in ("new", "setup")
+    ]
+    assert everywhere(two) == [b"no_data", UTOPIA_ARRAY, b"unavailable"]
+
+
 # The README
 
 

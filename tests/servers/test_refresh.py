@@ -339,11 +339,11 @@ def slow_lua(folder: Path) -> Path:
     """A copy of the edge's Lua code that takes its time between the slices of a load."""
     lua = folder / "lua"
     shutil.copytree(ROOT / "lua", lua)
-    store = lua / "ipgeo" / "store.lua"
-    code = store.read_text()
+    watch = lua / "ipgeo" / "watch.lua"
+    code = watch.read_text()
     assert code.count("ngx.sleep(0.001)") == 1
-    store.write_text(
-        code.replace("ngx.sleep(0.001)", f'log(NOTICE, "{SLICE}")\n    ngx.sleep(0.02)')
+    watch.write_text(
+        code.replace("ngx.sleep(0.001)", f'log(ngx.NOTICE, "{SLICE}")\n    ngx.sleep(0.02)')
     )
     return lua
 

@@ -50,7 +50,7 @@ def blob(folder: Path) -> Path:
     [
         (["-t"], "test is successful"),
         (["-t", "-q"], ""),
-        (["-T", "-q"], "ipgeo.http.api"),
+        (["-T", "-q"], "ipgeo.http.router"),
         (["-s", "reload"], ""),
         (["-v"], "nginx version"),
         (["-V"], "configure arguments"),

@@ -12,6 +12,7 @@ LUA = ROOT / "lua" / "ipgeo"
 FLOORS = [
     {"http"},
     {"init"},
+    {"watch"},
     {"store"},
     {"memory"},
     {"blob"},

@@ -1,47 +1,26 @@
--- The blob: check, open, find. The layout is in docs/blob-format.md; compiler/ipgeo/blob/ writes
--- and reads the same bytes. Knows no nginx: runs under plain luajit too.
+-- The blob: open, find. The layout is in docs/blob-format.md; compiler/ipgeo/blob/ writes and reads
+-- the same bytes. Knows no nginx: runs under plain luajit too.
 --
 -- The bytes may lie in memory that another process is overwriting. So every access is clamped to
 -- the sizes in the view: the caller believes what was read only after a look at its sequence lock,
--- but until then, too, nothing is read from outside the blob. `check` keeps to this as well: what
--- it has found in bounds may be another value when it is read again.
+-- but until then, too, nothing is read from outside the blob.
 
 local ffi = require "ffi"
 local bit = require "bit"
-local crc32 = require "ipgeo.blob.crc32"
+local headers = require "ipgeo.blob.header"
 
 
 local arshift, band, rshift = bit.arshift, bit.band, bit.rshift
 local cast, ffi_string = ffi.cast, ffi.string
 local format = string.format
-local min = math.min
 local tonumber = tonumber
 
-local MAGIC = "\137IPGEO\r\n"
-local LAYOUT = 1
 local BUCKETS = 65536
-local MOST_SECTIONS = 64
-local LARGEST = 0x7fffffff
-local CRC_AT = 24
--- How many bytes or elements a check looks at between two calls of `tick`.
-local SLICE = 65536
+local MAX_SECTIONS = 64
 
-local OPEN_BRACKET, CLOSE_BRACKET, QUOTE, CLOSE_BRACE = 0x5b, 0x5d, 0x22, 0x7d
-
-local header_t = ffi.typeof([[
-    const struct {
-        char magic[8];
-        uint32_t layout;
-        uint32_t sections;
-        uint64_t size;
-        int32_t crc;
-        uint32_t reserved;
-        uint8_t build_id[16];
-        uint8_t reserved2[16];
-    } *]])
 local section_t = ffi.typeof([[
     const struct { char tag[8]; uint64_t offset; uint64_t length; } *]])
-local HEADER_SIZE, SECTION_SIZE = 64, 24
+local HEADER_SIZE, SECTION_SIZE = headers.SIZE, 24
 
 -- Signed where the format says unsigned: `open` refuses blobs over 2 GiB, and LuaJIT computes with
 -- int32 in integer registers, with uint32 in doubles.
@@ -61,61 +40,21 @@ local view_t = ffi.typeof([[
 local i32_t = ffi.typeof("const int32_t *")
 local u16_t = ffi.typeof("const uint16_t *")
 local u8_t = ffi.typeof("const uint8_t *")
-local heap_t = ffi.typeof("const uint8_t *")
 
 
-local _M = { LARGEST = LARGEST }
-
-
-local function no_tick() end
-
-
-local function copy_bytes(source, length)
-    return ffi_string(cast(heap_t, source), length)
-end
-
-
--- Returns the header, or nil and what is wrong with it.
-local function read_header(base, length)
-    if length < HEADER_SIZE then
-        return nil, format("%d bytes, shorter than a blob's header", length)
-    end
-    local header = cast(header_t, base)
-    if copy_bytes(header.magic, #MAGIC) ~= MAGIC then
-        return nil, "not an ipgeo blob: wrong magic"
-    end
-    if header.layout ~= LAYOUT then
-        return nil, format("blob layout %d, this edge reads %d", tonumber(header.layout), LAYOUT)
-    end
-    local size = tonumber(header.size)
-    if size ~= length then
-        return nil, format("the header says %.0f bytes, there are %d", size, length)
-    end
-    return header
-end
-
-
--- Looks at the first bytes of what is to be `length` bytes; there must be a header's 64 of them, or
--- all. Returns whether they could be a blob's, or nil and what is wrong.
-function _M.check_head(base, length)
-    if length > LARGEST then
-        return nil, format("%.0f bytes, this edge reads at most %d", length, LARGEST)
-    end
-    local header, err = read_header(base, length)
-    return header ~= nil, err
-end
+local _M = { BUCKETS = BUCKETS }
 
 
 -- Returns the sections by tag, each with its offset and length, or nil and what is wrong.
 local function read_sections(base, length, count)
     local start = HEADER_SIZE + count * SECTION_SIZE
-    if count > MOST_SECTIONS or start > length then
+    if count > MAX_SECTIONS or start > length then
         return nil, format("%d sections", count)
     end
     local rows = cast(section_t, base + HEADER_SIZE)
     local sections = {}
     for i = 0, count - 1 do
-        local tag = copy_bytes(rows[i].tag, 8):gsub("%z+$", "")
+        local tag = headers.copy_bytes(rows[i].tag, 8):gsub("%z+$", "")
         local offset, size = tonumber(rows[i].offset), tonumber(rows[i].length)
         if offset ~= start or size > length - offset or sections[tag] then
             return nil, format("section %d is not where it belongs", i)
@@ -157,12 +96,12 @@ local function measure(sections)
 end
 
 
--- Opens `length` bytes, at most LARGEST, at `base` (any pointer; the caller keeps the memory
--- alive): looks at the header and the section table only. Returns the view, or nil and what is
--- wrong.
+-- Opens `length` bytes, at most header.MAX_BLOB, at `base` (any pointer; the caller keeps the
+-- memory alive): looks at the header and the section table only. Returns the view, or nil and what
+-- is wrong.
 function _M.open(base, length)
     base = cast(u8_t, base)
-    local header, err = read_header(base, length)
+    local header, err = headers.read(base, length)
     if not header then
         return nil, err
     end
@@ -182,26 +121,21 @@ function _M.open(base, length)
     view.record32 = cast(i32_t, base + sections.v4record.offset)
     view.wide = width == 4 and 1 or 0
     view.offset = cast(i32_t, base + sections.offset.offset)
-    view.heap = cast(heap_t, base + sections.heap.offset)
+    view.heap = cast(u8_t, base + sections.heap.offset)
     view.heap_size = sections.heap.length
     view.runs, view.locations = runs, locations
     return view
 end
 
 
--- The build id of an opened blob, 32 hexadecimal digits.
-function _M.build_id(base)
-    local raw = copy_bytes(cast(header_t, base).build_id, 16)
-    return (raw:gsub(".", function(byte) return format("%02x", byte:byte()) end))
-end
-
-
+-- `value`, or the nearest bound if it is not within 0 and `most`.
 local function clamp(value, most)
     if value < 0 then
         return 0
     end
     return value > most and most or value
 end
+_M.clamp = clamp
 
 
 -- One step of a bisection for the last of `left` runs from `from` on that starts at or before
@@ -290,143 +224,6 @@ end
 -- The same entry as a Lua string.
 function _M.answer(view, entry)
     return ffi_string(_M.locate(view, entry))
-end
-
-
--- The checksum of the blob with the checksum's own four bytes taken as zero.
-local function checksum(base, length, tick)
-    local crc = crc32.update(0, base, CRC_AT)
-    crc = crc32.update(crc, "\0\0\0\0", 4)
-    local at = CRC_AT + 4
-    while at < length do
-        local size = min(SLICE, length - at)
-        crc = crc32.update(crc, base + at, size)
-        at = at + size
-        tick()
-    end
-    return crc
-end
-
-
-local function check_index(view)
-    local index, low = view.index, view.low
-    if index[0] ~= 0 or index[BUCKETS] ~= view.runs then
-        return nil, "v4index does not span the runs"
-    end
-    for bucket = 0, BUCKETS - 1 do
-        if index[bucket] > index[bucket + 1] then
-            return nil, "v4index descends"
-        end
-    end
-    if index[1] < 1 or low[0] ~= 0 then
-        return nil, "the first run does not start at 0.0.0.0"
-    end
-    return true
-end
-
-
--- Within every bucket the runs' starts ascend.
-local function check_low(view, tick)
-    local index, low, runs = view.index, view.low, view.runs
-    for bucket = 0, BUCKETS - 1 do
-        local first, behind = clamp(index[bucket], runs), clamp(index[bucket + 1], runs)
-        for run = first + 1, behind - 1 do
-            if low[run] <= low[run - 1] then
-                return nil, format("run %d does not start after run %d", run, run - 1)
-            end
-        end
-        if band(bucket, 0xfff) == 0 then
-            tick()
-        end
-    end
-    return true
-end
-
-
-local function check_records(view, tick)
-    local most = view.locations
-    local record = view.wide == 0 and view.record16 or view.record32
-    for run = 0, view.runs - 1 do
-        if record[run] < 0 or record[run] > most then
-            return nil, format("run %d names a location that is not there", run)
-        end
-        if band(run, SLICE - 1) == 0 then
-            tick()
-        end
-    end
-    return true
-end
-
-
--- A line feed in an answer would break the answers of a batch of lines apart.
-local function check_heap(view, tick)
-    local heap = view.heap
-    for at = 0, view.heap_size - 1 do
-        if heap[at] < 0x20 then
-            return nil, format("byte %d of the heap is a control character", at)
-        end
-        if band(at, SLICE - 1) == 0 then
-            tick()
-        end
-    end
-    return true
-end
-
-
-local function check_answers(view, tick)
-    local offset, heap, locations = view.offset, view.heap, view.locations
-    if offset[0] ~= 0 or offset[2 * locations] ~= view.heap_size then
-        return nil, "offset does not span the heap"
-    end
-    for entry = 0, 2 * locations - 1 do
-        local from, to = offset[entry], offset[entry + 1]
-        if from < 0 or to > view.heap_size or to - from < 2 then
-            return nil, format("answer %d is not inside the heap", entry)
-        end
-        local is_array = entry < locations
-        if heap[from] ~= (is_array and OPEN_BRACKET or QUOTE)
-            or heap[to - 1] ~= (is_array and CLOSE_BRACKET or CLOSE_BRACE)
-        then
-            return nil, format("answer %d is not JSON", entry)
-        end
-        if band(entry, SLICE - 1) == 0 then
-            tick()
-        end
-    end
-    return true
-end
-
-
--- Checks the whole blob: checksum, and every offset, number and bound that a lookup relies on.
--- `tick`, if given, is called after each slice of work and may yield or raise. Returns the view, or
--- nil and what is wrong.
-function _M.check(base, length, tick)
-    tick = tick or no_tick
-    local view, err = _M.open(base, length)
-    if not view then
-        return nil, err
-    end
-    if checksum(cast(heap_t, base), length, tick) ~= cast(header_t, base).crc then
-        return nil, "the checksum does not match: the blob is damaged"
-    end
-    local ok
-    ok, err = check_index(view)
-    if ok then
-        ok, err = check_low(view, tick)
-    end
-    if ok then
-        ok, err = check_records(view, tick)
-    end
-    if ok then
-        ok, err = check_answers(view, tick)
-    end
-    if ok then
-        ok, err = check_heap(view, tick)
-    end
-    if not ok then
-        return nil, err
-    end
-    return view
 end
 
 

@@ -5,7 +5,7 @@ local char, find, gmatch = string.char, string.find, string.gmatch
 local gsub, match = string.gsub, string.match
 local tonumber = tonumber
 
-local MOST = 8
+local MAX_ARGUMENTS = 8
 
 
 local _M = {}
@@ -24,7 +24,7 @@ end
 -- name, or nil and the error's code.
 function _M.read(query, wanted)
     local _, separators = gsub(query, "&", "")
-    if separators >= MOST then
+    if separators >= MAX_ARGUMENTS then
         return nil, "too_many_arguments"
     end
     local values, repeated = {}, false

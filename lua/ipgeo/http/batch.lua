@@ -1,31 +1,25 @@
--- Many addresses in one request: they are read from the body and answered into one buffer, without
+-- Many addresses in one request: they are read from the body and answered into chunks.lua, without
 -- a string or a table for each. All answers come from one generation. No address behind the limit
 -- is answered.
 
 local ffi = require "ffi"
 local bit = require "bit"
 local blob = require "ipgeo.blob.view"
+local chunks = require "ipgeo.http.chunks"
 local ipv4 = require "ipgeo.address"
 local json = require "ipgeo.http.strict_json"
 
 
-local cast, copy, C, ffi_string = ffi.cast, ffi.copy, ffi.C, ffi.string
-local error = error
+local cast = ffi.cast
 local ipairs = ipairs
 local band, rshift = bit.band, bit.rshift
 local find, locate = blob.find, blob.locate
-local max = math.max
+local put, put_byte = chunks.put, chunks.put_byte
 local step, finish = ipv4.step, ipv4.finish
 local find_text, format, sub = string.find, string.format, string.sub
 local read_object = json.read_object
 
-ffi.cdef [[
-    void *malloc(size_t size);
-    void free(void *memory);
-]]
-
 local bytes_t = ffi.typeof("const uint8_t *")
-local memory_t = ffi.typeof("uint8_t *")
 
 local TAB, LINE_FEED, RETURN, SPACE, NINE = 0x09, 0x0a, 0x0d, 0x20, 0x39
 local QUOTE, BACKSLASH, COMMA, LOWER_U = 0x22, 0x5c, 0x2c, 0x75
@@ -49,99 +43,16 @@ local HEAD, TAIL = '{"results":[', "]}"
 local IP_HEAD, IP_TAIL = '{"ip":"', '",'
 local IPS, ARRAY_BEGINS = '"ips"', "^[ \t\r\n]*:[ \t\r\n]*%["
 -- As much as there is around the array of a plain batch.
-local LONGEST_SKELETON = 256
+local MAX_SKELETON = 256
 
 
 local _M = {}
 
 
--- What is being written: chunks that are used by all requests of this worker, for none of them
--- yields meanwhile. The first one stays; the others are given back, by free() and not by a garbage
--- collector, when they have been sent.
-local CHUNK = 524288
-local first -- allocated by the first batch
-local full = {} -- those before `buffer`, each with its `memory` and its `length`
-local buffer, capacity, used = nil, 0, 0
-
-
-local function allocate(size)
-    local memory = C.malloc(size)
-    if memory == nil then
-        error("no memory for the answers of a batch")
-    end
-    return cast(memory_t, memory)
-end
-
-
-local function next_chunk(length)
-    local size = max(CHUNK, length)
-    local memory = allocate(size)
-    full[#full + 1] = { memory = buffer, length = used }
-    buffer, capacity, used = memory, size, 0
-end
-
-
--- Gives back what has been written and is not to be sent.
-function _M.discard()
-    first = first or allocate(CHUNK)
-    for i = 2, #full do
-        C.free(full[i].memory)
-    end
-    if #full > 0 then
-        C.free(buffer)
-        full = {}
-    end
-    buffer, capacity, used = first, CHUNK, 0
-end
-
-
--- How many bytes have been written.
-function _M.length()
-    local length = used
-    for i = 1, #full do
-        length = length + full[i].length
-    end
-    return length
-end
-
-
--- Calls `send(text)` for each piece of what has been written, and gives its memory back.
-function _M.drain(send)
-    local pieces = full
-    pieces[#pieces + 1] = { memory = buffer, length = used }
-    full, buffer, capacity, used = {}, first, CHUNK, 0
-    for i = 1, #pieces do
-        local piece = pieces[i]
-        send(ffi_string(piece.memory, piece.length))
-        if piece.memory ~= first then
-            C.free(piece.memory)
-        end
-    end
-end
-
-
-local function put(source, length)
-    if used + length > capacity then
-        next_chunk(length)
-    end
-    copy(buffer + used, source, length)
-    used = used + length
-end
-
-
-local function put_byte(byte)
-    if used == capacity then
-        next_chunk(1)
-    end
-    buffer[used] = byte
-    used = used + 1
-end
-
-
 -- Begins a response: `view` is where to look up, `errors` has the bodies for `invalid_ip` and
--- `no_data`. What is written goes through the functions above.
+-- `no_data`.
 local function start(view, as_object, errors)
-    _M.discard()
+    chunks.discard()
     return { view = view, as_object = as_object, errors = errors }
 end
 
@@ -277,7 +188,7 @@ function _M.read_plain(body, wanted)
     local _, name = find_text(body, IPS, 1, true)
     local _, bracket = find_text(body, ARRAY_BEGINS, (name or #body) + 1)
     local closing = bracket and find_text(body, "]", bracket, true)
-    if not closing or bracket + #body - closing > LONGEST_SKELETON then
+    if not closing or bracket + #body - closing > MAX_SKELETON then
         return nil
     end
     local members = {}

@@ -35,15 +35,15 @@ local CONDITIONS = { "If-Match", "If-None-Match", "If-Unmodified-Since" }
 
 local NONE = { status = BAD_GATEWAY }
 
-local patience = 7
+local timeout = 7
 
 
 local _M = {}
 
 
 -- After so many seconds no further node is asked; nginx keeps to the same within each try.
-function _M.set_patience(seconds)
-    patience = seconds
+function _M.set_timeout(seconds)
+    timeout = seconds
 end
 
 
@@ -90,7 +90,7 @@ local function ask_nodes(locations, eager)
         return nil
     end
     read_body()
-    local asked, deadline = {}, now() + patience
+    local asked, deadline = {}, now() + timeout
     local answer, was_foreign = ask(locations.living, asked, deadline, MAX_FOREIGN)
     local left_out = eager and find(concat(asked), UPSTREAM, 1, true)
     if has_failed(answer) and (was_foreign or left_out) and now() < deadline then

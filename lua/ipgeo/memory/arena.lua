@@ -1,25 +1,25 @@
 -- A stretch of shared memory with two slots for blobs and a control block. Knows no nginx: any
 -- mapping that several processes share will do.
 --
--- One process at a time loads, under a lock; all others read without one. A load fills the slot
--- that is not current, and makes it current by one store. The slot's `seq` is odd while it is being
--- written. A reader that copied something out of a slot believes it only if `seq` is still what it
--- was when the reader opened the slot (a sequence lock).
---
--- The lock is a robust POSIX mutex: the kernel hands it on when its owner dies, at once, and never
--- takes it from an owner that lives. A lock with an expiry would: an owner that was only stopped
--- would then go on writing into a slot that another has made current.
+-- One process at a time loads, under a lock (mutex.lua); all others read without one. A load fills
+-- the slot that is not current, and makes it current by one store. The slot's `seq` is odd while it
+-- is being written. A reader that copied something out of a slot believes it only if `seq` is still
+-- what it was when the reader opened the slot (a sequence lock).
 --
 -- x86-64 only: there, loads and stores of one process reach memory in the order in which it made
--- them. That LuaJIT keeps that order too is what `barrier` is for.
+-- them. That LuaJIT keeps that order too is what barrier.lua is for.
 
 local ffi = require "ffi"
 local bit = require "bit"
+local barrier = require "ipgeo.memory.barrier"
 local blob = require "ipgeo.blob.view"
+local check = require "ipgeo.blob.check"
+local header = require "ipgeo.blob.header"
+local mutex = require "ipgeo.memory.mutex"
 
 
 local band, bor = bit.band, bit.bor
-local cast, ffi_fill, C = ffi.cast, ffi.fill, ffi.C
+local cast = ffi.cast
 local floor, min = math.floor, math.min
 local format = string.format
 
@@ -27,21 +27,9 @@ local PAGE = 4096
 -- nginx's slab allocator keeps its descriptors (24 bytes a page) and what it hands out at the front
 -- of a zone: leave it 1/128 of the zone and 64 KiB.
 local FRONT_SHARE, FRONT = 128, 65536
-local SMALLEST = 8 * FRONT
+local MIN_SIZE = 8 * FRONT
 local MAGIC = "ipgeo\1\0\0"
-local OWNER_DIED = 130 -- EOWNERDEAD of Linux
-local PROCESS_SHARED, ROBUST = 1, 1
 local OPEN_TRIES = 1000
-
-ffi.cdef [[
-    int pthread_mutexattr_init(void *attribute);
-    int pthread_mutexattr_setpshared(void *attribute, int shared);
-    int pthread_mutexattr_setrobust(void *attribute, int robust);
-    int pthread_mutex_init(void *mutex, const void *attribute);
-    int pthread_mutex_trylock(void *mutex);
-    int pthread_mutex_consistent(void *mutex);
-    int pthread_mutex_unlock(void *mutex);
-]]
 
 local control_t = ffi.typeof([[
     struct {
@@ -63,24 +51,11 @@ local control_t = ffi.typeof([[
         char trouble_reason[128];
     } *]])
 local bytes_t = ffi.typeof("uint8_t *")
-local attribute_t = ffi.typeof("int64_t[8]")
 local IDENTITY, REASON = 128, 128
 
 
-local _M = {}
+local _M = { is_shared = true }
 local mt = { __index = _M }
-
-local scratch = ffi.new("int32_t[1]")
-
-
--- Keeps LuaJIT from taking a value that it has loaded before this for one that is to be loaded
--- behind it, and from dropping or moving stores across it. `volatile` does not: LuaJIT 2.1 parses
--- it and merges the loads all the same (seen in its IR: even the generation was loaded once for a
--- whole loop). A fill ends what its optimiser knows of memory, for a nanosecond.
-local function barrier()
-    ffi_fill(scratch, 4)
-end
-
 
 local function text(field, length)
     return ffi.string(cast("const char *", field), length)
@@ -93,10 +68,20 @@ local function padded_text(field, length)
 end
 
 
--- An identity is padded to its field's length, so that a plain copy compares.
+-- Padded with NULs to its field's length, so that a plain copy compares.
+local function pad(value, length)
+    return (value .. ("\0"):rep(length)):sub(1, length)
+end
+
+
 local function put(field, value, length)
-    local padded = value:sub(1, length) .. ("\0"):rep(length - #value)
-    ffi.copy(cast("char *", field), padded, length)
+    ffi.copy(cast("char *", field), pad(value, length), length)
+end
+
+
+-- An identity in the form in which `identities` returns it.
+function _M.identity(value)
+    return pad(value, IDENTITY)
 end
 
 
@@ -106,8 +91,8 @@ function _M.attach(address, size)
     if jit.arch ~= "x64" then
         return nil, "the order of stores is only known for x86-64, not for " .. jit.arch
     end
-    if size < SMALLEST then
-        return nil, format("%d bytes of shared memory, at least %d are needed", size, SMALLEST)
+    if size < MIN_SIZE then
+        return nil, format("%d bytes of shared memory, at least %d are needed", size, MIN_SIZE)
     end
     address = cast(bytes_t, address)
     local control_at = floor(size / PAGE) * PAGE - PAGE
@@ -130,13 +115,7 @@ end
 
 
 function _M:format()
-    local attribute = attribute_t()
-    local mutex = cast("void *", self.control.mutex)
-    if C.pthread_mutexattr_init(attribute) ~= 0
-        or C.pthread_mutexattr_setpshared(attribute, PROCESS_SHARED) ~= 0
-        or C.pthread_mutexattr_setrobust(attribute, ROBUST) ~= 0
-        or C.pthread_mutex_init(mutex, attribute) ~= 0
-    then
+    if not mutex.init(self.control.mutex) then
         return nil, "no robust mutex to be had"
     end
     put(self.control.magic, MAGIC, #MAGIC)
@@ -146,17 +125,12 @@ end
 
 -- Takes the lock if it is free or its owner has died; never waits. Returns whether it did.
 function _M:try_lock()
-    local mutex = cast("void *", self.control.mutex)
-    local result = C.pthread_mutex_trylock(mutex)
-    if result == OWNER_DIED then
-        result = C.pthread_mutex_consistent(mutex)
-    end
-    return result == 0
+    return mutex.try_lock(self.control.mutex)
 end
 
 
 function _M:unlock()
-    C.pthread_mutex_unlock(cast("void *", self.control.mutex))
+    mutex.unlock(self.control.mutex)
 end
 
 
@@ -221,12 +195,6 @@ function _M:identities()
 end
 
 
--- An identity in the form in which `identities` returns it.
-function _M.identity(value)
-    return (value .. ("\0"):rep(IDENTITY)):sub(1, IDENTITY)
-end
-
-
 -- Forgets the refused file: it is to be reported anew should it come back. Only under the lock.
 function _M:forgive()
     self.control.refused_set = 0
@@ -278,7 +246,7 @@ end
 
 
 -- Loads the next generation. Only under the lock. `fill(base)` writes the `length` bytes to `base`
--- and returns true, or nil and why not; both it and `tick` (see blob.check) may yield or raise:
+-- and returns true, or nil and why not; both it and `tick` (see check.whole) may yield or raise:
 -- the slot is then left odd, which is simply not current. Returns the new generation, or nil and
 -- what is wrong.
 function _M:load(length, identity, mtime, fill, tick)
@@ -296,13 +264,13 @@ function _M:load(length, identity, mtime, fill, tick)
     barrier()
     local ok, err = fill(base)
     if ok then
-        ok, err = blob.check(base, length, tick)
+        ok, err = check.whole(base, length, tick)
     end
     if not ok then
         return nil, err
     end
     slot.length, slot.mtime = length, mtime
-    put(slot.build_id, blob.build_id(base), 32)
+    put(slot.build_id, header.build_id(base), 32)
     put(slot.identity, identity, IDENTITY)
     self:forgive()
     barrier()

@@ -1,0 +1,103 @@
+-- The answers of a batch while they are being written: in chunks that are used by all requests of
+-- this worker, for none of them yields meanwhile. The first one stays; the others are given back,
+-- by free() and not by a garbage collector, when they have been sent.
+
+local ffi = require "ffi"
+
+
+local cast, copy, C, ffi_string = ffi.cast, ffi.copy, ffi.C, ffi.string
+local error = error
+local max = math.max
+
+ffi.cdef [[
+    void *malloc(size_t size);
+    void free(void *memory);
+]]
+
+local memory_t = ffi.typeof("uint8_t *")
+
+local CHUNK = 524288
+local first -- allocated by the first batch
+local full = {} -- those before `buffer`, each with its `memory` and its `length`
+local buffer, capacity, used = nil, 0, 0
+
+
+local _M = {}
+
+
+local function allocate(size)
+    local memory = C.malloc(size)
+    if memory == nil then
+        error("no memory for the answers of a batch")
+    end
+    return cast(memory_t, memory)
+end
+
+
+local function next_chunk(length)
+    local size = max(CHUNK, length)
+    local memory = allocate(size)
+    full[#full + 1] = { memory = buffer, length = used }
+    buffer, capacity, used = memory, size, 0
+end
+
+
+-- Gives back what has been written and is not to be sent.
+function _M.discard()
+    first = first or allocate(CHUNK)
+    for i = 2, #full do
+        C.free(full[i].memory)
+    end
+    if #full > 0 then
+        C.free(buffer)
+        full = {}
+    end
+    buffer, capacity, used = first, CHUNK, 0
+end
+
+
+-- How many bytes have been written.
+function _M.length()
+    local length = used
+    for i = 1, #full do
+        length = length + full[i].length
+    end
+    return length
+end
+
+
+-- Calls `send(text)` for each piece of what has been written, and gives its memory back.
+function _M.drain(send)
+    local pieces = full
+    pieces[#pieces + 1] = { memory = buffer, length = used }
+    full, buffer, capacity, used = {}, first, CHUNK, 0
+    for i = 1, #pieces do
+        local piece = pieces[i]
+        send(ffi_string(piece.memory, piece.length))
+        if piece.memory ~= first then
+            C.free(piece.memory)
+        end
+    end
+end
+
+
+-- Writes the `length` bytes at `source`.
+function _M.put(source, length)
+    if used + length > capacity then
+        next_chunk(length)
+    end
+    copy(buffer + used, source, length)
+    used = used + length
+end
+
+
+function _M.put_byte(byte)
+    if used == capacity then
+        next_chunk(1)
+    end
+    buffer[used] = byte
+    used = used + 1
+end
+
+
+return _M

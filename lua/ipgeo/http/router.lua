@@ -1,0 +1,132 @@
+-- What nginx.conf calls: who answers a request, this worker or a fallback.
+
+local chunks = require "ipgeo.http.chunks"
+local errors = require "ipgeo.http.errors"
+local fast = require "ipgeo.http.fast"
+local headers = require "ipgeo.http.headers"
+local health = require "ipgeo.http.health"
+local query = require "ipgeo.http.query"
+local relay = require "ipgeo.http.relay"
+local respond = require "ipgeo.http.respond"
+local store = require("ipgeo.store").default
+
+
+local ask_fallback = respond.ask_fallback
+local collectgarbage = collectgarbage
+local count = headers.count
+local exit, var = ngx.exit, ngx.var
+local find, gsub = string.find, string.gsub
+local get_method = ngx.req.get_method
+local max, min = math.max, math.min
+
+local METHODS = "GET, HEAD, POST"
+local CONTENT_TYPE = headers.names { "Content-Type" }
+local UNAVAILABLE = errors.STATUSES.unavailable
+
+-- KiB of Lua's heap, several times what it has between requests.
+local MAX_HEAP = 2048
+-- KiB that were left when it was last collected, or less by now.
+local heap_in_use = 0
+
+
+local _M = {
+    fast_get = fast.fast_get,
+    healthz = health.healthz,
+    proxy_readyz = health.proxy_readyz,
+    readyz = health.readyz,
+    set_batch_limit = query.set_batch_limit,
+}
+
+
+-- Whether there are two: nginx takes the first one, or, from 1.23 on, joins them by a comma.
+local function is_ambiguous(media_type)
+    if not media_type then
+        return false
+    end
+    local joined = find(media_type, ",", 1, true)
+        and find(gsub(media_type, '"[^"]*"', ""), ",", 1, true)
+    return joined or count(CONTENT_TYPE) > 1
+end
+
+
+-- Rejects what no server of ours answers at /api/ip_query; tells whether it has.
+local function has_rejected()
+    local method = get_method()
+    if method == "POST" then
+        return is_ambiguous(var.content_type) and exit(400)
+    end
+    respond.drop_body()
+    if method == "GET" or method == "HEAD" then
+        return false
+    end
+    respond.ignore_validators()
+    respond.reject_method(METHODS)
+    return true
+end
+
+
+-- What a large request has left is given back now: Lua by itself would wait until as much again is
+-- in use. But what many requests at once have in use is no garbage, and looking at it costs time.
+local function collect_garbage()
+    local used = collectgarbage("count")
+    heap_in_use = min(heap_in_use, used)
+    if used > max(MAX_HEAP, 2 * heap_in_use) then
+        collectgarbage()
+        heap_in_use = collectgarbage("count")
+    end
+end
+
+
+-- While nothing is loaded a fallback answers.
+local function answer_query()
+    if has_rejected() then
+        return
+    elseif not store:open() then
+        return ask_fallback()
+    elseif get_method() == "POST" then
+        return query.answer_post()
+    end
+    return query.answer_get()
+end
+
+
+-- Only if no fallback can answer, this worker does.
+local function answer_by_proxy()
+    if has_rejected() then
+        return
+    elseif not store:open() then
+        return ask_fallback()
+    end
+    local answer = relay.ask()
+    if answer and answer.status ~= UNAVAILABLE then
+        return relay.send(answer)
+    end
+    return answer_query()
+end
+
+
+-- Answers /api/ip_query.
+function _M.query()
+    answer_query()
+    collect_garbage()
+end
+
+
+-- Answers /api/ip_query when `query` or `fast_get` has failed.
+function _M.handle_after_error()
+    chunks.discard()
+    if not has_rejected() then
+        ask_fallback()
+    end
+    collect_garbage()
+end
+
+
+-- Answers /api/ip_query by a fallback.
+function _M.proxy()
+    answer_by_proxy()
+    collect_garbage()
+end
+
+
+return _M

@@ -1,0 +1,48 @@
+-- The memory of a lua_shared_dict as an arena. The dict must hold nothing else.
+
+local ffi = require "ffi"
+local arena = require "ipgeo.memory.arena"
+
+
+local cast, C = ffi.cast, ffi.C
+local ngx = ngx
+local pcall, tonumber = pcall, tonumber
+
+pcall(ffi.cdef, "void *ngx_http_lua_ffi_shdict_udata_to_zone(void *zone_udata);")
+ffi.cdef "struct ipgeo_zone { void *data; uint8_t *address; size_t size; };"
+local zone_t = ffi.typeof("struct ipgeo_zone *")
+
+
+local _M = {}
+
+
+-- nginx's shared memory zone behind a dict: its second member is the address, its third the size.
+local function zone_of(dict)
+    local ok, zone = pcall(function()
+        return cast(zone_t, C.ngx_http_lua_ffi_shdict_udata_to_zone(dict[1]))
+    end)
+    if not ok or zone == nil or zone.address == nil then
+        return nil, "this nginx does not tell where the memory of a dict is"
+    end
+    return zone
+end
+
+
+-- Takes the dict of this name into use as an arena. Returns it, or nil and why it cannot be had.
+function _M.attach(name)
+    local dict = ngx.shared[name]
+    if not dict then
+        return nil, "there is no lua_shared_dict " .. name
+    end
+    if #dict:get_keys(1) > 0 then
+        return nil, "lua_shared_dict " .. name .. " holds keys of somebody else"
+    end
+    local zone, err = zone_of(dict)
+    if not zone then
+        return nil, err
+    end
+    return arena.attach(zone.address, tonumber(zone.size))
+end
+
+
+return _M
