@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import time
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -41,6 +42,9 @@ class View(NamedTuple):
     def data_age(self) -> int:
         """The file's age in whole seconds."""
         return max(0, int(time.time() - self.mtime))
+
+
+_NUMBER = re.compile(r"[0-9]+")
 
 
 class Trouble(NamedTuple):
@@ -127,12 +131,15 @@ class Holder:
         _log.info("loaded blob %s, %d runs", blob.build_id, blob.runs)
 
     def _complain(self, trouble: Trouble) -> None:
-        """Log why the file is not loaded: once for each reason, not at every look."""
-        if trouble != self.trouble:
+        """Log why the file is not loaded: once for each reason, not at every look.
+
+        The numbers in it may differ from look to look, as while the file grows in its place.
+        """
+        if self.trouble is None or _gist(trouble) != _gist(self.trouble):
             state = "the loaded blob stays" if self._view else "no blob is loaded"
             place = f"{self._path}: " if self._path else ""
             _log.warning("%s: %s%s", state, place, trouble.reason)
-            self.trouble = trouble
+        self.trouble = trouble
 
     def _open(self) -> BinaryIO:
         """Open the blob's file; one that is being replaced just now, once more."""
@@ -143,6 +150,10 @@ class Holder:
             return file
         file.close()
         return self._way.open()
+
+
+def _gist(trouble: Trouble) -> Trouble:
+    return Trouble(trouble.kind, _NUMBER.sub("", trouble.reason))
 
 
 def _trouble_of(error: Exception) -> Trouble:

@@ -307,10 +307,10 @@ def everywhere(edge: Edge) -> list[bytes]:
 
 def test_two_objects_are_refreshed_independently(folder: Path, two: Edge) -> None:
     assert everywhere(two) == [b"no_data", UTOPIA_ARRAY, b"unavailable"]
-    publish(folder / "two.blob", blobs.fictional(gap=True))
+    write_atomically(folder / "two.blob", blobs.fictional(gap=True))
     wait.until(lambda: everywhere(two)[1] == b"no_data", "the second one is loaded")
     assert everywhere(two) == [b"no_data", b"no_data", b"unavailable"]
-    publish(folder / "test.blob", blobs.fictional())
+    write_atomically(folder / "test.blob", blobs.fictional())
     wait.until(lambda: everywhere(two)[0] == UTOPIA_ARRAY, "the first one is loaded")
     assert everywhere(two) == [UTOPIA_ARRAY, b"no_data", b"unavailable"]
     assert "every worker keeps a copy" not in two.error_log.text()

@@ -15,6 +15,7 @@ from harness.client import Address, exchange, get, post, request
 from harness.edge import Edge
 from harness.places import free_port
 from test_edge import MARKED, PATH, QUERY, QUESTION, Upstream, by_fallback, code_of
+from test_memory import highest
 from test_upstreams import Node, assert_edge_answers, assert_fallback_answers, in_front, running
 
 MARK = "x-ipgeo-served-by"
@@ -118,9 +119,13 @@ class Chatter:
         with suppress(OSError):  # the end
             while True:
                 connection, _ = self._socket.accept()
-                with connection:
+                with connection, suppress(OSError):
                     connection.recv(1 << 16)
-                    connection.sendall(b"220 mail.example ESMTP\r\n" + bytes(range(256)))
+                    self.speak(connection)
+
+    def speak(self, connection: socket.socket) -> None:
+        """What it says to one who asks."""
+        connection.sendall(b"220 mail.example ESMTP\r\n" + bytes(range(256)))
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -140,6 +145,24 @@ def test_garbage_is_no_answer(folder: Path, mode: str) -> None:
         in_front(folder, folder / "none.blob", [chatter.bind], IPGEO_MODE=mode) as edge,
     ):
         assert_nobody_answers(edge.address)
+
+
+class Flood(Chatter):
+    """What answers by a hundred megabytes, and is no ipgeo."""
+
+    def speak(self, connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+        for _ in range(100):
+            connection.sendall(bytes(1 << 20))
+
+
+def test_a_foreign_answer_takes_no_memory(folder: Path) -> None:
+    settings = {"IPGEO_WORKERS": 1}
+    with Flood() as flood, in_front(folder, folder / "none.blob", [flood.bind], **settings) as edge:
+        (worker,) = edge.worker_pids()
+        before = highest(worker)
+        assert get(edge.address, QUERY).status == 503
+        assert highest(worker) - before < 16 << 20
 
 
 @pytest.mark.parametrize("header", ["Redirect: /healthz", "Limit-Rate: 1", "Charset: x"])

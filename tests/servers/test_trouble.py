@@ -6,6 +6,7 @@ What could not be read is read again at the next look; bytes that are no good ar
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,9 @@ import pytest
 from harness import blobs, wait
 from harness.client import get
 from harness.edge import Edge
+from harness.gunicorn import Gunicorn
 from harness.rights import as_root
+from harness.stack import Stack
 from ipgeo.blob.reader import Blob
 from ipgeo.files.atomic import write_atomically
 from test_edge import lines, patched_lua
@@ -218,6 +221,23 @@ def test_a_failed_read_is_tried_again(folder: Path, path: Path, first: bool) -> 
         wait.until(lambda: serves(edge, OLD if first else NEW), "it is read at the next look")
         says(edge, None)
         assert len(lines(edge, failed)) == 1
+
+
+def test_a_file_that_grows_in_its_place_is_told_once(folder: Path, path: Path) -> None:
+    settings = {"IPGEO_REFRESH_INTERVAL": INTERVAL, "IPGEO_WORKERS": 1}
+    with Stack(folder, path, **settings) as stack:
+        for length in range(200, 1000, 200):
+            path.write_bytes(NEW[:length])
+            wait.until(lambda: told_of(stack.edge) and told_of(stack.fallback), "it is refused")
+            time.sleep(4 * INTERVAL)
+        path.write_bytes(NEW)
+        wait.until(lambda: serves(stack.edge, NEW), "it is whole")
+        assert len(lines(stack.edge, "the header says")) == 1
+        assert stack.fallback.output.text().count("the header says") == 1
+
+
+def told_of(server: Edge | Gunicorn) -> bool:
+    return "the header says" in get(server.address, "/readyz").body.decode()
 
 
 REPLACING = """

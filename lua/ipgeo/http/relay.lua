@@ -120,6 +120,14 @@ function _M.note()
 end
 
 
+-- For body_filter_by_lua of the same: what is no ipgeo's is not wanted, however long it is.
+function _M.drop_foreign()
+    if not MARKS[header[SERVED_BY]] then
+        ngx.arg[1] = nil
+    end
+end
+
+
 -- Sends what `ask` or `ask_readiness` has returned.
 function _M.send(answer)
     for _, name in ipairs(CONDITIONS) do
