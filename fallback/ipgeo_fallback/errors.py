@@ -1,7 +1,7 @@
 """What the service refuses: one table of codes, statuses and messages.
 
-The messages are the edge's to the letter: lua/ipgeo/http/errors.lua has those of its own refusals, and
-nginx/json-errors.conf those of nginx (bad_request, not_found, body_too_large, uri_too_long,
+The messages are the edge's to the letter: lua/ipgeo/http/errors.lua has those of its own refusals,
+and nginx/json-errors.conf those of nginx (bad_request, not_found, body_too_large, uri_too_long,
 internal, not_implemented, http_version_not_supported).
 """
 
