@@ -65,7 +65,7 @@ def is_told(edge: Edge, kind: str | None) -> bool:
 
 
 def says(edge: Edge, kind: str | None) -> None:
-    wait.until(partial(is_told, edge, kind), f"/readyz says {kind}", seconds=5)
+    wait.until(partial(is_told, edge, kind), f"/readyz says {kind}")
 
 
 def serves(edge: Edge | Gunicorn, data: bytes) -> bool:
