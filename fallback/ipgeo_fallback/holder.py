@@ -28,6 +28,14 @@ class _Identity(NamedTuple):
     head: bytes
 
 
+class _Refusal(NamedTuple):
+    """A file that is no good. A write that keeps the mtime changes the ctime."""
+
+    identity: _Identity
+    ctime_ns: int
+    reason: str
+
+
 class View(NamedTuple):
     """A checked blob with what is known of its file; never changed, only replaced as a whole.
 
@@ -75,7 +83,7 @@ class Holder:
         self._view: View | None = None
         self._next_look = float("-inf")
         self._loaded: _Identity | None = None
-        self._refused: tuple[_Identity, str] | None = None
+        self._refused: _Refusal | None = None
         self.trouble: Trouble | None = None
 
     def view(self) -> View | None:
@@ -111,19 +119,20 @@ class Holder:
     def _load_if_new(self) -> None:
         with self._open() as file:
             seen = _identity(file)
-            if self._refused and seen == self._refused[0]:
-                raise BlobError(self._refused[1])
+            ctime_ns = os.fstat(file.fileno()).st_ctime_ns
+            if self._refused and (seen, ctime_ns) == self._refused[:2]:
+                raise BlobError(self._refused.reason)
             if seen != self._loaded:
-                self._load(file, seen)
+                self._load(file, seen, ctime_ns)
             if not os.fstat(file.fileno()).st_nlink:
                 raise FileNotFoundError(errno.ENOENT, "the file was deleted while it is served")
 
-    def _load(self, file: BinaryIO, identity: _Identity) -> None:
+    def _load(self, file: BinaryIO, identity: _Identity, ctime_ns: int) -> None:
         """Take up the file. Only bad bytes are remembered: what cannot be read may be a whim."""
         try:
             blob = Blob(read_content(file))
         except BlobError as error:
-            self._refused = identity, str(error)
+            self._refused = _Refusal(identity, ctime_ns, str(error))
             raise
         self._loaded, self._refused = identity, None
         generation = self._view.generation + 1 if self._view else 1

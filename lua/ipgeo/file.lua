@@ -112,9 +112,10 @@ end
 
 -- What tells this state of the file from every other: device, inode, size, mtime in nanoseconds and
 -- a digest of the first 4 KiB (`digest(pointer, length)` returns a number). Returns a table with
--- that as `identity`, `size` (bytes), `mtime` (seconds), `links` (how many names the file has) and
--- `head`, its first bytes; or nil, what is wrong, and its kind. To be called right after `open`: it
--- reads.
+-- that as `identity`; `state`, the same with the ctime, which a write that keeps the mtime changes,
+-- but a further name too; `size` (bytes), `mtime` (seconds), `links` (how many names the file has)
+-- and `head`, its first bytes; or nil, what is wrong, and its kind. To be called right after
+-- `open`, for it reads.
 function _M:identify(digest)
     local stat, err = status(self.descriptor)
     if not stat then
@@ -137,6 +138,7 @@ function _M:identify(digest)
         tostring(stat.inode), stat.size, stat.mtime, stat.mtime_nanoseconds, digest(head, got))
     return {
         identity = identity,
+        state = format("%s:%.0f.%09d", identity, stat.ctime, stat.ctime_nanoseconds),
         size = stat.size,
         mtime = stat.mtime,
         links = stat.links,

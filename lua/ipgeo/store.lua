@@ -129,7 +129,7 @@ end
 
 -- Loads a file that is neither the loaded nor the refused one. Returns nothing, or a kind and a
 -- reason. Only bytes that are no good are remembered: what could not be read is tried again.
-local function load(self, found, identity, tick)
+local function load(self, found, identity, state, tick)
     ngx.update_time()
     local started, before = ngx.now(), self.memory:open()
     local generation, kind
@@ -140,7 +140,7 @@ local function load(self, found, identity, tick)
     if not generation then
         kind, err = kind or "refused", arena.reason(err)
         if kind == "refused" then
-            self.memory:refuse(identity, err)
+            self.memory:refuse(state, err)
         end
         return kind, err
     end
@@ -156,17 +156,17 @@ local function look(self, tick)
     if not found then
         return kind, reason
     end
-    local identity = arena.identity(found.identity)
+    local identity, state = arena.identity(found.identity), arena.identity(found.state)
     local loaded, refused, why = self.memory:identities()
     if identity == loaded then
         -- Only by the watching worker: the master may be able to read what the workers may not.
         if refused and tick then
             self.memory:forgive()
         end
-    elseif identity == refused then
+    elseif state == refused then
         return "refused", why
     else
-        kind, reason = load(self, found, identity, tick)
+        kind, reason = load(self, found, identity, state, tick)
     end
     if not kind and found.links == 0 then
         kind, reason = "unlinked", "the file at this path has been deleted"

@@ -103,6 +103,8 @@ function _M.status(descriptor)
         size = tonumber(stat.size), -- bytes
         mtime = tonumber(stat.mtime.seconds),
         mtime_nanoseconds = stat.mtime.nanoseconds,
+        ctime = tonumber(stat.ctime.seconds),
+        ctime_nanoseconds = stat.ctime.nanoseconds,
     }
 end
 

@@ -65,10 +65,10 @@ def is_told(edge: Edge, kind: str | None) -> bool:
 
 
 def says(edge: Edge, kind: str | None) -> None:
-    wait.until(partial(is_told, edge, kind), f"/readyz says {kind}", seconds=5)
+    wait.until(partial(is_told, edge, kind), f"/readyz says {kind}")
 
 
-def serves(edge: Edge, data: bytes) -> bool:
+def serves(edge: Edge | Gunicorn, data: bytes) -> bool:
     reply = get(edge.address, "/readyz")
     return reply.status == 200 and json.loads(reply.body)["build_id"] == Blob(data).build_id
 
@@ -221,6 +221,20 @@ def test_a_failed_read_is_tried_again(folder: Path, path: Path, first: bool) -> 
         wait.until(lambda: serves(edge, OLD if first else NEW), "it is read at the next look")
         says(edge, None)
         assert len(lines(edge, failed)) == 1
+
+
+def test_a_refused_file_that_is_made_good_in_its_place(folder: Path, path: Path) -> None:
+    """With its old time, as copies that preserve it leave it."""
+    path.write_bytes(NEW[:-1] + b"\xff")
+    before = path.stat()
+    with Stack(folder, path, IPGEO_REFRESH_INTERVAL=INTERVAL) as stack:
+        assert get(stack.edge.address, "/readyz").status == 503
+        assert get(stack.fallback.address, "/readyz").status == 503
+        with path.open("r+b") as file:
+            file.write(NEW)
+            os.utime(file.fileno(), ns=(before.st_atime_ns, before.st_mtime_ns))
+        wait.until(lambda: serves(stack.edge, NEW), "the edge serves it", seconds=5)
+        wait.until(lambda: serves(stack.fallback, NEW), "the fallback serves it", seconds=5)
 
 
 def test_a_file_that_grows_in_its_place_is_told_once(folder: Path, path: Path) -> None:
