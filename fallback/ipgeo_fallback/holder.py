@@ -140,10 +140,7 @@ class Holder:
         _log.info("loaded blob %s, %d runs", blob.build_id, blob.runs)
 
     def _complain(self, trouble: Trouble) -> None:
-        """Log why the file is not loaded: once for each reason, not at every look.
-
-        The numbers in it may differ from look to look, as while the file grows in its place.
-        """
+        """Log why the file is not loaded: once for each reason, not at every look."""
         if self.trouble is None or _gist(trouble) != _gist(self.trouble):
             state = "the loaded blob stays" if self._view else "no blob is loaded"
             place = f"{self._path}: " if self._path else ""
@@ -162,7 +159,10 @@ class Holder:
 
 
 def _gist(trouble: Trouble) -> Trouble:
-    return Trouble(trouble.kind, _NUMBER.sub("", trouble.reason))
+    """Return what is compared: of a file that cannot be read the numbers may differ."""
+    if trouble.kind == "unreadable":
+        return Trouble(trouble.kind, _NUMBER.sub("", trouble.reason))
+    return trouble
 
 
 def _trouble_of(error: Exception) -> Trouble:

@@ -6,7 +6,6 @@ What could not be read is read again at the next look; bytes that are no good ar
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -235,23 +234,6 @@ def test_a_refused_file_that_is_made_good_in_its_place(folder: Path, path: Path)
             os.utime(file.fileno(), ns=(before.st_atime_ns, before.st_mtime_ns))
         wait.until(lambda: serves(stack.edge, NEW), "the edge serves it", seconds=5)
         wait.until(lambda: serves(stack.fallback, NEW), "the fallback serves it", seconds=5)
-
-
-def test_a_file_that_grows_in_its_place_is_told_once(folder: Path, path: Path) -> None:
-    settings = {"IPGEO_REFRESH_INTERVAL": INTERVAL, "IPGEO_WORKERS": 1}
-    with Stack(folder, path, **settings) as stack:
-        for length in range(200, 1000, 200):
-            path.write_bytes(NEW[:length])
-            wait.until(lambda: told_of(stack.edge) and told_of(stack.fallback), "it is refused")
-            time.sleep(4 * INTERVAL)
-        path.write_bytes(NEW)
-        wait.until(lambda: serves(stack.edge, NEW), "it is whole")
-        assert len(lines(stack.edge, "the header says")) == 1
-        assert stack.fallback.output.text().count("the header says") == 1
-
-
-def told_of(server: Edge | Gunicorn) -> bool:
-    return "the header says" in get(server.address, "/readyz").body.decode()
 
 
 REPLACING = """

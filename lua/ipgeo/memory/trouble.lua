@@ -18,9 +18,9 @@ function _M.read(memory)
 end
 
 
--- What is compared: the numbers may differ from look to look, as while a file grows in its place.
-local function gist(reason)
-    return (gsub(reason, "%d+", ""))
+-- What is compared: of a file that cannot be read the numbers may differ from look to look.
+local function gist(kind, reason)
+    return kind == "unreadable" and gsub(reason, "%d+", "") or reason
 end
 
 
@@ -40,7 +40,7 @@ function _M.remember(memory, kind, reason, tell)
     local kept = kind and arena.reason(reason) or ""
     local known_kind, known_reason = _M.read(memory)
     local is_known = kind == known_kind
-        and (not kind or gist(kept) == gist(known_reason))
+        and (not kind or gist(kind, kept) == gist(kind, known_reason))
     if tell and not is_known then
         tell(kind, reason)
     end
