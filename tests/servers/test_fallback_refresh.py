@@ -276,6 +276,7 @@ def test_a_large_file_at_the_start(limited: Limited, blob: Path) -> None:
         assert get(server.address, QUERY).status == 503
         (worker,) = server.worker_pids()
         publish(blob, blobs.fictional())
+        wait.until(lambda: get(server.address, "/readyz").status == 200, "it is loaded")
         wait_for_ok(server, 1)
         assert server.worker_pids() == [worker]
 
