@@ -140,11 +140,20 @@ def test_killed(nodes: Project, truth: SourceTruth) -> None:
     assert_all_by_fallbacks(pressure.tally)
 
 
+def pause(container: str) -> None:
+    """Pause it; the engine gives up where a process does not stop within its own moment."""
+
+    def is_paused() -> bool:
+        return engine.call(["docker", "pause", container]).status == 0
+
+    wait.until(is_paused, "it is paused")
+
+
 def test_hung(nodes: Project, truth: SourceTruth) -> None:
     """Paused for longer than a try may take, and then there again."""
     with under_load(nodes.address, [truth], case(nodes, "one paused")) as pressure:
         pressure.go_on(1)
-        docker("pause", nodes.container("fallback2"))
+        pause(nodes.container("fallback2"))
         pressure.go_on(8)
         docker("unpause", nodes.container("fallback2"))
         pressure.go_on(3)
