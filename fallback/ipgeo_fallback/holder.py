@@ -16,6 +16,7 @@ from ipgeo_fallback.way import MovedError, Way
 _log = logging.getLogger(__name__)
 
 _HEAD = 4096
+_NUMBER = re.compile(r"[0-9]+")
 
 
 class _Identity(NamedTuple):
@@ -50,9 +51,6 @@ class View(NamedTuple):
     def data_age(self) -> int:
         """The file's age in whole seconds."""
         return max(0, int(time.time() - self.mtime))
-
-
-_NUMBER = re.compile(r"[0-9]+")
 
 
 class Trouble(NamedTuple):
@@ -118,8 +116,7 @@ class Holder:
 
     def _load_if_new(self) -> None:
         with self._open() as file:
-            seen = _identity(file)
-            ctime_ns = os.fstat(file.fileno()).st_ctime_ns
+            seen, ctime_ns = _identity(file)
             if self._refused and (seen, ctime_ns) == self._refused[:2]:
                 raise BlobError(self._refused.reason)
             if seen != self._loaded:
@@ -182,7 +179,9 @@ def _trouble_of(error: Exception) -> Trouble:
     return Trouble(kind, getattr(error, "strerror", None) or type(error).__name__)
 
 
-def _identity(file: BinaryIO) -> _Identity:
+def _identity(file: BinaryIO) -> tuple[_Identity, int]:
+    """Return what tells the file's state, and its ctime in nanoseconds, of one moment."""
     status = os.fstat(file.fileno())
     head = os.pread(file.fileno(), _HEAD, 0)
-    return _Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, head)
+    identity = _Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, head)
+    return identity, status.st_ctime_ns

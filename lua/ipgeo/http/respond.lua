@@ -9,15 +9,15 @@ local clear_header, discard_body = ngx.req.clear_header, ngx.req.discard_body
 local count = headers.count
 local exit = ngx.exit
 local header = ngx.header
-local ipairs, pcall = ipairs, pcall
+local pairs, pcall = pairs, pcall
 local ngx = ngx
 local print = ngx.print
 
 local BODIES, STATUSES = errors.BODIES, errors.STATUSES
-local PRECONDITIONS = { "If-Match", "If-Modified-Since", "If-Unmodified-Since" }
-local ANY_PRECONDITION = headers.names(PRECONDITIONS)
-local VALIDATORS = { "If-Match", "If-Modified-Since", "If-Unmodified-Since", "If-None-Match" }
-local ANY_VALIDATOR = headers.names(VALIDATORS)
+local PRECONDITIONS = headers.names { "If-Match", "If-Modified-Since", "If-Unmodified-Since" }
+local VALIDATORS = headers.names {
+    "If-Match", "If-Modified-Since", "If-Unmodified-Since", "If-None-Match",
+}
 
 
 local _M = {}
@@ -61,9 +61,9 @@ end
 
 
 -- To look for headers is cheaper than to clear those that are not there.
-local function clear(names, set)
-    if count(set) > 0 then
-        for _, name in ipairs(names) do
+local function clear(names)
+    if count(names) > 0 then
+        for _, name in pairs(names) do
             clear_header(name)
         end
     end
@@ -73,13 +73,13 @@ end
 -- nginx's own filter looks at these whatever the answer is. It would answer 412 in the middle of
 -- Lua's output, by which a worker may die, and take a date to outdo If-None-Match.
 function _M.ignore_preconditions()
-    clear(PRECONDITIONS, ANY_PRECONDITION)
+    clear(PRECONDITIONS)
 end
 
 
 -- It would also take `If-None-Match: *` to mean every answer, those without an ETag too.
 function _M.ignore_validators()
-    clear(VALIDATORS, ANY_VALIDATOR)
+    clear(VALIDATORS)
 end
 
 
