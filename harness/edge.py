@@ -55,6 +55,7 @@ class Edge(Server):
             (self.folder / "nginx" / "nginx.conf").write_text(conf)
             self._spawn([self.folder / "nginx" / "run", "-g", "daemon off;"], variables)
         self._wait_until_alive()
+        wait.until(self._has_all_workers, "every worker runs")
 
     def worker_pids(self) -> list[int]:
         """Return the process ids of the workers; nginx/follow-names is another child."""
@@ -70,10 +71,19 @@ class Edge(Server):
         os.kill(self.pid, signal.SIGHUP)
 
         def replaced() -> bool:
-            now = set(self.worker_pids())
-            return bool(now) and not now & old
+            return self._has_all_workers() and not old & set(self.worker_pids())
 
         wait.until(replaced, "new workers after HUP", seconds)
+
+    def _has_all_workers(self) -> bool:
+        """Whether nginx has forked all of them: the first one answers before the last one is there.
+
+        With "auto", or with a configuration of a test's own, any number counts as all.
+        """
+        workers, expected = len(self.worker_pids()), self._settings["IPGEO_WORKERS"]
+        if self._conf is None and isinstance(expected, int):
+            return workers == expected
+        return workers > 0
 
     def _ready(self) -> bool:
         return get(self.address, "/readyz").status == 200
