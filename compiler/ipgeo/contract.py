@@ -1,0 +1,177 @@
+"""Generated from contract/ by script/generate: change it there."""
+
+from typing import NamedTuple
+
+VERSION = "0.1.0"
+
+MAX_ARGUMENTS = 8
+MAX_JSON_DEPTH = 8
+MAX_ADDRESS_BYTES = 15
+BODY_BYTES_PER_ADDRESS = 20
+BODY_BYTES_OVERHEAD = 1024
+MIN_BODY_LIMIT = 65536
+MAX_RELAY_HOPS = 3
+CLIENT_TIMEOUT = 10
+MAX_SOCKET_PATH = 107
+
+ERRORS: dict[str, tuple[int, str]] = {
+    "missing_ip": (400, "the argument ip is missing"),
+    "invalid_ip": (400, "ip is not an IPv4 address in dotted decimal"),
+    "invalid_ips": (400, "ips is not an array"),
+    "ip_and_ips": (400, "ip and ips exclude each other"),
+    "too_many_ips": (400, "more addresses than this server takes in one request"),
+    "invalid_format": (400, "format is neither array nor object"),
+    "repeated_argument": (400, "ip, ips or format occurs more than once"),
+    "too_many_arguments": (400, "more than 8 arguments"),
+    "invalid_json": (400, "the body is not one JSON object in UTF-8, nested at most 8 deep"),
+    "bad_request": (400, "the request is not valid HTTP, or a header is too large"),
+    "not_found": (404, "there is nothing at this path"),
+    "method_not_allowed": (405, "this path does not take this method"),
+    "request_timeout": (408, "the request took too long to arrive"),
+    "length_required": (411, "the request needs a Content-Length"),
+    "body_too_large": (413, "the request body is too large"),
+    "uri_too_long": (414, "the request line is too long"),
+    "unsupported_media_type": (415, "this media type is not supported"),
+    "internal": (500, "internal error"),
+    "no_data": (501, "the database has nothing for this address"),
+    "not_implemented": (501, "this transfer encoding is not implemented"),
+    "unavailable": (503, "no database is loaded"),
+    "http_version_not_supported": (505, "this version of HTTP is not supported"),
+}
+"""Status and message by code."""
+
+CODE_BY_STATUS = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    411: "length_required",
+    413: "body_too_large",
+    414: "uri_too_long",
+    415: "unsupported_media_type",
+    500: "internal",
+    501: "not_implemented",
+    503: "unavailable",
+    505: "http_version_not_supported",
+}
+"""What a server's own errors are answered with."""
+
+ARRAY_FIELDS = (
+    "country",
+    "country_code",
+    "province",
+    "province_code",
+    "city",
+    "city_code",
+    "organization",
+    "isp",
+)
+"""The array form's elements, in their order."""
+
+NUMERIC_FIELDS = (
+    "latitude",
+    "longitude",
+)
+
+
+class Setting(NamedTuple):
+    """A setting; of sizes and seconds ``min`` and ``max`` are as an operator writes them.
+
+    ``default`` may refer to {ROOT}, the checkout, and to other settings; ``by`` says who reads it.
+    """
+
+    name: str
+    type: str
+    default: str
+    by: tuple[str, ...]
+    min: str = ""
+    max: str = ""
+    values: tuple[str, ...] = ()
+
+
+SETTINGS = (
+    Setting("IPGEO_BLOB", "path", "{IPGEO_VAR}/ipgeo.blob", ("edge", "fallback")),
+    Setting("IPGEO_VAR", "path", "{ROOT}/var", ("edge", "fallback")),
+    Setting("IPGEO_BIND", "address", "127.0.0.1", ("edge", "compose")),
+    Setting("IPGEO_PORT", "integer", "8080", ("edge", "compose"), min="1", max="65535"),
+    Setting("IPGEO_MODE", "choice", "edge", ("edge", "compose"), values=("edge", "proxy")),
+    Setting(
+        "IPGEO_WORKERS",
+        "integer",
+        "auto",
+        ("edge", "compose"),
+        min="1",
+        max="1024",
+        values=("auto",),
+    ),
+    Setting("IPGEO_FALLBACK_WORKERS", "integer", "2", ("fallback", "compose"), min="1", max="999"),
+    Setting("IPGEO_DICT_SIZE", "size", "64m", ("edge", "compose"), min="64k", max="16384m"),
+    Setting(
+        "IPGEO_REFRESH_INTERVAL",
+        "seconds",
+        "1",
+        ("edge", "fallback", "compose"),
+        min="0.001",
+        max="99999",
+    ),
+    Setting(
+        "IPGEO_BATCH_LIMIT",
+        "integer",
+        "1000",
+        ("edge", "fallback", "compose"),
+        min="1",
+        max="100000",
+    ),
+    Setting(
+        "IPGEO_BODY_LIMIT",
+        "size",
+        "{BODY_LIMIT}",
+        ("edge", "fallback", "compose"),
+        min="1k",
+        max="1024m",
+    ),
+    Setting("IPGEO_LOG_QUERY", "choice", "off", ("edge", "compose"), values=("off", "on")),
+    Setting(
+        "IPGEO_ACCESS_LOG",
+        "choice",
+        "on",
+        ("edge", "compose"),
+        values=("on", "errors", "off"),
+    ),
+    Setting("IPGEO_FALLBACK_ACCESS_LOG", "log", "", ("fallback", "compose")),
+    Setting("IPGEO_FALLBACK_ERROR_LOG", "log", "-", ("fallback",)),
+    Setting("IPGEO_LOG_SIZE", "size", "10m", ("server", "compose"), min="100k", max="1024m"),
+    Setting("IPGEO_LOG_FILES", "integer", "4", ("server", "compose"), min="1", max="999"),
+    Setting("IPGEO_TRUSTED_PROXIES", "networks", "", ("edge", "fallback", "compose")),
+    Setting("IPGEO_USER", "user", "www-data", ("edge", "fallback")),
+    Setting("IPGEO_NGINX", "program", "{NGINX}", ("edge",)),
+    Setting("IPGEO_LUA", "path", "{ROOT}/lua", ("edge",)),
+    Setting("IPGEO_FALLBACK_BIND", "binds", "unix:{IPGEO_VAR}/fallback.sock", ("fallback",)),
+    Setting("IPGEO_UPSTREAMS", "upstreams", "unix:{IPGEO_VAR}/fallback.sock", ("edge", "compose")),
+    Setting("IPGEO_UPSTREAM_TIMEOUT", "integer", "3", ("edge", "compose"), min="1", max="60"),
+    Setting(
+        "IPGEO_RESOLVE_INTERVAL",
+        "seconds",
+        "10",
+        ("edge", "compose"),
+        min="0.001",
+        max="99999",
+    ),
+    Setting("IPGEO_EDGE_MEMORY", "memory", "512m", ("compose",), min="6m", max="1024g"),
+    Setting("IPGEO_FALLBACK_MEMORY", "memory", "512m", ("compose",), min="6m", max="1024g"),
+    Setting("IPGEO_COMPILER_MEMORY", "memory", "1g", ("compose",), min="6m", max="1024g"),
+    Setting("IPGEO_INNER_NET", "prefix", "172.31.57", ("compose",)),
+    Setting("IPGEO_OUTER_NET", "prefix", "172.31.58", ("compose",)),
+    Setting("IPGEO_TAG", "tag", "latest", ("compose",)),
+    Setting("IPGEO_REAL_DATA", "path", "{ROOT}/../shared/data", ("tests",)),
+    Setting("IPGEO_REQUIRE_REAL_DATA", "choice", "0", ("tests",), values=("0", "1")),
+    Setting("IPGEO_REQUIRE_DOCKER", "choice", "0", ("tests",), values=("0", "1")),
+)
+
+INTERNAL_SETTINGS = (
+    "IPGEO_UPSTREAMS_DEFAULT",
+    "IPGEO_SUPERVISOR_UID",
+    "IPGEO_LOG_BYTES",
+    "IPGEO_INSTANCE",
+)
+"""What programs of the project hand to one another; no operator sets it."""
