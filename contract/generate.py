@@ -8,6 +8,7 @@ import json
 import re
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +109,11 @@ class Setting(NamedTuple):
     values: tuple[str, ...] = ()'''
 
 
-def _python_dict(name: str, items: Any) -> list[str]:
+def _python_dict(name: str, items: Iterable[tuple[object, str]]) -> list[str]:
     return [f"{name} = {{", *(f"    {key}: {value}," for key, value in items), "}"]
 
 
-def _python_tuple(name: str, items: Any) -> list[str]:
+def _python_tuple(name: str, items: Iterable[str]) -> list[str]:
     return [f"{name} = (", *(f"    {item}," for item in items), ")"]
 
 
@@ -180,7 +181,7 @@ def _lua_setting(setting: Contract) -> str:
     return _lua({key: setting[key] for key in kept if key in setting})
 
 
-def _lua(value: Any) -> str:
+def _lua(value: object) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_lua(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list):
@@ -210,12 +211,11 @@ _DEFAULTS = {
 def settings_table(contract: Contract, by: tuple[str, ...]) -> list[str]:
     """Return the Markdown table of the settings that one of ``by`` reads."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
-    for setting in _settings(contract):
-        if set(by) & set(setting["by"]):
-            rows.append(
-                f"| `{setting['name']}` | {_default(setting['default'])} | {_help(setting)} |"
-            )
-    return rows
+    return rows + [
+        f"| `{setting['name']}` | {_default(setting['default'])} | {_help(setting)} |"
+        for setting in _settings(contract)
+        if set(by) & set(setting["by"])
+    ]
 
 
 def _default(text: str) -> str:
@@ -244,8 +244,8 @@ def env_example(contract: Contract) -> str:
     """Return .env.example: the settings of docker-compose.yml."""
     lines = [
         f"# {DO_NOT_EDIT}",
-        "# The settings of docker-compose.yml with their defaults: copy this file to .env and change",
-        "# it there.",
+        "# The settings of docker-compose.yml with their defaults: copy this file to .env and",
+        "# change it there.",
     ]
     for setting in _settings(contract):
         if "compose" in setting["by"]:
