@@ -4,6 +4,7 @@ import re
 import tomllib
 
 from contract import generate
+from contract.data import read_contract
 from harness import ROOT
 
 
@@ -12,7 +13,7 @@ def test_no_generated_file_is_stale() -> None:
 
 
 def test_a_setting_more_appears_everywhere() -> None:
-    contract = generate.read_contract()
+    contract = read_contract()
     name = "IPGEO_EXAMPLE"
     contract["settings"].append(
         {
@@ -39,7 +40,7 @@ def test_a_setting_more_appears_everywhere() -> None:
 
 
 def test_the_settings_are_those_that_are_documented() -> None:
-    settings = generate.read_contract()["settings"]
+    settings = read_contract()["settings"]
     names = [setting["name"] for setting in settings]
     internal = {setting["name"] for setting in settings if setting.get("internal")}
     documented = {
@@ -53,7 +54,7 @@ def test_the_settings_are_those_that_are_documented() -> None:
 
 def test_compose_has_the_contracts_defaults() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
-    contract = generate.read_contract()
+    contract = read_contract()
     given = dict(re.findall(r"\$\{(IPGEO_[A-Z_]+):?-([^}]*)\}", text))
     for setting in contract["settings"]:
         if "compose" in setting.get("by", ()) and given[setting["name"]]:
