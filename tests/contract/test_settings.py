@@ -164,13 +164,12 @@ def by_lua() -> dict[tuple[str, str], tuple[str, str]]:
         check=True,
         text=True,
     )
-    answers = [
-        bytes.fromhex(line.split()[1]).decode("utf-8", "surrogateescape")
-        for line in done.stdout.splitlines()
-    ]
-    verdicts = [line.split()[0] for line in done.stdout.splitlines()]
+    answers = []
+    for line in done.stdout.splitlines():
+        verdict, _, digits = line.partition(" ")
+        answers.append((verdict, bytes.fromhex(digits).decode("utf-8", "surrogateescape")))
     keys = [(name, text) for name, text, _ in CASES]
-    return dict(zip(keys, zip(verdicts, answers, strict=True), strict=True))
+    return dict(zip(keys, answers, strict=True))
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
