@@ -3,6 +3,7 @@
 
 local ffi = require "ffi"
 local bit = require "bit"
+local LIMITS = require("ipgeo.contract").LIMITS
 
 
 local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
@@ -17,7 +18,7 @@ local parsed = ffi.new("uint8_t[4]")
 
 local AF_INET = 2
 local ZERO, DOT = 0x30, 0x2e
-local MAX_LENGTH = #"255.255.255.255"
+local MAX_LENGTH = LIMITS.max_address_bytes
 local BROKEN = 4
 
 

@@ -11,6 +11,7 @@
 --     init_worker_by_lua_block { towns:init_worker() }
 --     content_by_lua_block { ngx.say(towns:lookup("1.2.3.4")) }
 
+local contract = require "ipgeo.contract"
 local ipv4 = require "ipgeo.address"
 local stores = require "ipgeo.store"
 local watch = require "ipgeo.watch"
@@ -32,7 +33,7 @@ local OPTIONS = { blob = "string", dict = "string", interval = "number" }
 local MAPPED = "^::[Ff][Ff][Ff][Ff]:(.*)$"
 
 
-local _M = { _VERSION = "0.1.0" }
+local _M = { _VERSION = contract.VERSION }
 
 local Ipgeo = {}
 local mt = { __index = Ipgeo }

@@ -19,6 +19,7 @@ FLOORS = [
     {"file"},
     {"way"},
     {"system", "address"},
+    {"contract"},
 ]
 """From above: a module requires those of the floors below its own, or of its own folder."""
 

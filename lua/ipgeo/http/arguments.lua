@@ -1,11 +1,14 @@
 -- The arguments of a raw query string. ngx.req.get_uri_args is not enough: it mends what is not
 -- valid percent-encoding, by which a wrong address can become a right one.
 
+local LIMITS = require("ipgeo.contract").LIMITS
+
+
 local char, find, gmatch = string.char, string.find, string.gmatch
 local gsub, match = string.gsub, string.match
 local tonumber = tonumber
 
-local MAX_ARGUMENTS = 8
+local MAX_ARGUMENTS = LIMITS.max_arguments
 
 
 local _M = {}

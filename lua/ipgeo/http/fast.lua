@@ -2,6 +2,7 @@
 -- What it does not answer is no error: query.lua takes it.
 
 local ffi = require "ffi"
+local LIMITS = require("ipgeo.contract").LIMITS
 local blob = require "ipgeo.blob.view"
 local headers = require "ipgeo.http.headers"
 local ipv4 = require "ipgeo.address"
@@ -24,7 +25,7 @@ local SPECIAL = headers.names {
 -- "ip=", with which the usual query string begins.
 local LOWER_I, LOWER_P, EQUALS, IP_LENGTH = 0x69, 0x70, 0x3d, 3
 local OBJECT_SUFFIX = "&format=object"
-local MAX_IP, MAX_ANSWER = #"255.255.255.255", 8192
+local MAX_IP, MAX_ANSWER = LIMITS.max_address_bytes, 8192
 
 local text_t = ffi.typeof("const char *")
 

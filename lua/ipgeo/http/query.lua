@@ -3,6 +3,7 @@
 local arguments = require "ipgeo.http.arguments"
 local batch = require "ipgeo.http.batch"
 local chunks = require "ipgeo.http.chunks"
+local contract = require "ipgeo.contract"
 local errors = require "ipgeo.http.errors"
 local ipv4 = require "ipgeo.address"
 local json = require "ipgeo.http.strict_json"
@@ -14,6 +15,7 @@ local ask_fallback = respond.ask_fallback
 local get_body_data, get_body_file = ngx.req.get_body_data, ngx.req.get_body_file
 local header, var = ngx.header, ngx.var
 local lookup, read = store.lookup, store.read
+local ipairs, tonumber = ipairs, tonumber
 local match = string.match
 local parse = ipv4.parse
 local print = ngx.print
@@ -26,9 +28,9 @@ local ARGUMENTS = { ip = true, format = true }
 local MEMBERS = json.members { "ip", "ips", "format" }
 -- The usual body, as client libraries write it: it needs no parser.
 local PLAIN_BODY = '^{"ip": ?"([%d.]+)"}$'
-local MAX_PLAIN_BODY = #'{"ip": "255.255.255.255"}'
+local MAX_PLAIN_BODY = #'{"ip": ""}' + contract.LIMITS.max_address_bytes
 
-local max_ips = 1000
+local max_ips
 
 
 local _M = {}
@@ -37,7 +39,20 @@ local _M = {}
 -- The most addresses that one request may ask for.
 function _M.set_batch_limit(limit)
     max_ips = limit
+    errors.set_limit("batch_limit", limit)
 end
+
+
+local function default_of(name)
+    for _, setting in ipairs(contract.SETTINGS) do
+        if setting.name == name then
+            return tonumber(setting.default)
+        end
+    end
+end
+
+
+_M.set_batch_limit(default_of("IPGEO_BATCH_LIMIT"))
 
 
 -- Sends what `lookup` has found for `ip`. Only GET and HEAD carry an ETag: with one, nginx would

@@ -2,6 +2,9 @@
 -- itself sends an answer's head on at once: a node that dies behind it would leave the client with
 -- half an answer, and whatever listens at a wrong address would answer the clients.
 
+local LIMITS = require("ipgeo.contract").LIMITS
+
+
 local ngx = ngx
 local capture, print = ngx.location.capture, ngx.print
 local clear_header, get_method = ngx.req.clear_header, ngx.req.get_method
@@ -10,6 +13,7 @@ local header, var = ngx.header, ngx.var
 local ipairs = ipairs
 local now = ngx.now
 local read_body = ngx.req.read_body
+local tostring = tostring
 
 -- Where nginx asks the nodes that it believes to be there, and where it asks all of them.
 local QUERY = { living = "/ipgeo-relay", all = "/ipgeo-relay-all" }
@@ -20,7 +24,7 @@ local UPSTREAM = "ipgeo_fallback"
 -- each is asked in its turn.
 local MAX_CUT_SHORT, MAX_FOREIGN, MAX_FOREIGN_OF_ALL = 3, 3, 30
 -- A request that has come this way through as many edges goes no further: they may ask one another.
-local LAST_HOP = "3"
+local LAST_HOP = tostring(LIMITS.max_relay_hops)
 -- nginx's, when no node answers.
 local BAD_GATEWAY, GATEWAY_TIMEOUT = 502, 504
 

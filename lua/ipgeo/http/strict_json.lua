@@ -11,6 +11,7 @@
 local ffi = require "ffi"
 local bit = require "bit"
 local cjson = require "cjson.safe"
+local LIMITS = require("ipgeo.contract").LIMITS
 local states = require "ipgeo.http.json_states"
 
 
@@ -22,7 +23,7 @@ local max = math.max
 
 local bytes_t = ffi.typeof("const uint8_t *")
 
-local MAX_DEPTH = 8
+local MAX_DEPTH = LIMITS.max_json_depth
 -- What is open around a position: a bit for each, 1 for an object, behind a leading 1.
 local NOTHING, OUTERMOST = 1, 3
 local TOO_DEEP = 2 ^ (MAX_DEPTH + 1)
