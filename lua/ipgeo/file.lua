@@ -6,7 +6,7 @@
 
 local ffi = require "ffi"
 local system = require "ipgeo.system"
-local way = require "ipgeo.way"
+local resolved_path = require "ipgeo.resolved_path"
 
 
 local cast = ffi.cast
@@ -36,7 +36,7 @@ function _M.new(path)
         path = path,
         name = name or path,
         folder = folder,
-        way = way.new(folder),
+        way = resolved_path.new(folder),
     }, mt)
 end
 
@@ -44,7 +44,7 @@ end
 -- Whether the way that is held is the path's. It is walked once more if it has changed.
 function _M:knows_way()
     if not self.way or not self.way:is_intact() then
-        local new = way.new(self.folder)
+        local new = resolved_path.new(self.folder)
         if not new then
             return false
         elseif self.way then

@@ -8,11 +8,11 @@ local ffi = require "ffi"
 local arena = require "ipgeo.memory.arena"
 local blob = require "ipgeo.blob.view"
 local check = require "ipgeo.blob.check"
-local copy = require "ipgeo.memory.copy"
+local private = require "ipgeo.memory.private"
 local crc32 = require "ipgeo.blob.crc32"
 local dict = require "ipgeo.memory.dict"
 local file = require "ipgeo.file"
-local trouble = require "ipgeo.memory.trouble"
+local refresh_error = require "ipgeo.memory.refresh_error"
 
 
 local C = ffi.C
@@ -48,7 +48,7 @@ local mt = { __index = _M }
 function _M.new()
     -- Also in it, later: `source`, the operator's file; `opened`, this worker's view, which is what
     -- arena:open returns and its `etag`.
-    return setmetatable({ memory = copy.new() }, mt) -- an arena, or what this process has by itself
+    return setmetatable({ memory = private.new() }, mt) -- an arena or private
 end
 
 
@@ -81,7 +81,7 @@ end
 -- What is wrong with the file, as the watching process has found at its last look: "unreadable",
 -- "refused", "moved" or "unlinked", and the reason. Nil if nothing is.
 function _M:trouble()
-    return trouble.read(self.memory)
+    return refresh_error.read(self.memory)
 end
 
 
@@ -98,7 +98,7 @@ end
 
 -- Keeps what is wrong with the file, and says it if it is new.
 local function complain(self, kind, reason)
-    trouble.remember(self.memory, kind, reason, function()
+    refresh_error.remember(self.memory, kind, reason, function()
         log(WARN, "ipgeo: ", self.source.path, VERBS[kind], reason)
     end)
 end
@@ -144,7 +144,7 @@ local function load(self, found, identity, state, tick)
         end
         return kind, err
     end
-    trouble.remember(self.memory)
+    refresh_error.remember(self.memory)
     report(self, before, started)
 end
 
@@ -197,7 +197,7 @@ function _M:refresh(tick)
     elseif kind then
         complain(self, kind, reason)
     elseif tick then
-        trouble.remember(memory)
+        refresh_error.remember(memory)
     end
     memory:unlock()
     return true
@@ -209,7 +209,7 @@ end
 function _M:setup(path, dict_name)
     self.source = file.new(path)
     local shared, err = dict.attach(dict_name)
-    self.memory, self.opened = shared or copy.new(), nil
+    self.memory, self.opened = shared or private.new(), nil
     if not shared then
         log(WARN, "ipgeo: every worker keeps a copy of its own: ", err)
     end
@@ -233,7 +233,7 @@ function _M:say_if_closed()
     end
     log(WARN, "ipgeo: this worker cannot open ", source.path, ": ", err)
     if memory:try_lock() then
-        trouble.remember(memory, kind, err)
+        refresh_error.remember(memory, kind, err)
         memory:unlock()
     end
 end

@@ -17,7 +17,7 @@ FLOORS = [
     {"memory"},
     {"blob"},
     {"file"},
-    {"way"},
+    {"resolved_path"},
     {"system", "address"},
     {"contract"},
 ]
