@@ -1,5 +1,5 @@
--- The arguments of a raw query string. ngx.req.get_uri_args is not enough: it mends what is not
--- valid percent-encoding, by which a wrong address can become a right one.
+-- The arguments of a raw query string. ngx.req.get_uri_args does not suffice: it repairs invalid
+-- percent-encoding, which can turn an invalid address into a valid one.
 
 local LIMITS = require("ipgeo.contract").LIMITS
 
@@ -23,8 +23,8 @@ local function unescape(text)
 end
 
 
--- Reads the arguments whose names `wanted` has; a bare one has the value false. Returns them by
--- name, or nil and the error's code.
+-- Reads the arguments whose names are in `wanted`; one without "=" has the value false. Returns the
+-- values by name, or nil and the error's code.
 function _M.read(query, wanted)
     local _, separators = gsub(query, "&", "")
     if separators >= MAX_ARGUMENTS then
