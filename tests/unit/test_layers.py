@@ -15,6 +15,7 @@ FLOORS = [
     {"watch"},
     {"store"},
     {"memory"},
+    {"answer"},
     {"blob"},
     {"file"},
     {"resolved_path"},

@@ -1,12 +1,12 @@
--- What a process keeps for itself where no arena can be had. It has the methods of an arena; nobody
--- else sees it, so that there is nothing to lock.
+-- Private memory, for a process that has no arena. It has the methods of an arena; no other process
+-- sees it, so there is nothing to lock.
 
 local ffi = require "ffi"
 local check = require "ipgeo.blob.check"
 local header = require "ipgeo.blob.header"
 
 
-local C = ffi.C
+local cast, C = ffi.cast, ffi.C
 local format = string.format
 local setmetatable = setmetatable
 
@@ -22,7 +22,7 @@ local mt = { __index = _M }
 
 
 function _M.new()
-    return setmetatable({ trouble_number = 0, trouble_reason = "" }, mt)
+    return setmetatable({ error_kind = 0, error_message = "" }, mt)
 end
 
 
@@ -35,56 +35,61 @@ function _M.unlock() end
 
 
 function _M:generation()
-    return self.opened and self.opened.generation or 0
+    return self.current and self.current.generation or 0
 end
 
 
-function _M:open()
-    return self.opened
+function _M:snapshot()
+    return self.current
 end
 
 
-function _M:identities()
-    return self.opened and self.opened.identity, self.refused, self.refused_reason
+function _M:fingerprints()
+    return self.current and self.current.fingerprint, self.refused, self.refused_reason
 end
 
 
-function _M:forgive()
+function _M:clear_refused()
     self.refused, self.refused_reason = nil, nil
 end
 
 
-function _M:refuse(identity, reason)
-    self.refused, self.refused_reason = identity, reason
+function _M:remember_refused(fingerprint, reason)
+    self.refused, self.refused_reason = fingerprint, reason
 end
 
 
-function _M:set_trouble(number, reason)
-    self.trouble_number, self.trouble_reason = number, reason
+function _M:set_refresh_error(kind, message)
+    self.error_kind, self.error_message = kind, message
 end
 
 
-function _M:trouble()
-    return self.trouble_number, self.trouble_reason
+function _M:refresh_error()
+    return self.error_kind, self.error_message
 end
 
 
--- As arena.load. The kind of what is wrong is told where it is not the blob.
-function _M:load(length, identity, mtime, fill, tick)
+local function allocate(length)
     local buffer = C.malloc(length)
-    if buffer == nil then
+    return buffer ~= nil and ffi.gc(cast(bytes_t, buffer), C.free) or nil
+end
+
+
+-- As arena.load. Returns the kind of the error, too, where it is not the blob's.
+function _M:load(length, fingerprint, mtime, fill, on_slice)
+    local buffer = allocate(length)
+    if not buffer then
         return nil, format("no memory for %.0f bytes", length), "unreadable"
     end
-    buffer = ffi.gc(ffi.cast(bytes_t, buffer), C.free)
     local view
     local ok, err = fill(buffer)
     if ok then
-        view, err = check.whole(buffer, length, tick)
+        view, err = check.whole(buffer, length, on_slice)
     end
     if not view then
         return nil, err
     end
-    self.opened = {
+    self.current = {
         generation = self:generation() + 1,
         slot = { seq = 0 },
         seq = 0,
@@ -92,10 +97,10 @@ function _M:load(length, identity, mtime, fill, tick)
         mtime = mtime,
         build_id = header.build_id(buffer),
         view = view,
-        identity = identity,
+        fingerprint = fingerprint,
         anchor = buffer, -- the view points into it
     }
-    return self.opened.generation
+    return self.current.generation
 end
 
 

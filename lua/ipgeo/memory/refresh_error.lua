@@ -1,4 +1,4 @@
--- What is wrong with the operator's file, kept for all who share the memory.
+-- Why the file cannot be refreshed, kept for all processes that share the memory.
 
 local arena = require "ipgeo.memory.arena"
 
@@ -6,21 +6,16 @@ local arena = require "ipgeo.memory.arena"
 local gsub = string.gsub
 
 local KINDS = { "unreadable", "refused", "moved", "unlinked" } -- by their numbers in memory
+local NONE = 0
 
 
 local _M = {}
 
 
--- The kind and the reason that `remember` has kept last. No kind if nothing is wrong.
-function _M.read(memory)
-    local number, reason = memory:trouble()
-    return KINDS[number], reason
-end
-
-
--- What is compared: of a file that cannot be read the numbers may differ from look to look.
-local function gist(kind, reason)
-    return kind == "unreadable" and gsub(reason, "%d+", "") or reason
+-- The kind and the message that `set` has kept last; no kind if there is no error.
+function _M.get(memory)
+    local number, message = memory:refresh_error()
+    return KINDS[number], message
 end
 
 
@@ -30,22 +25,32 @@ local function number_of(kind)
             return i
         end
     end
-    return 0
+    return NONE
 end
 
 
--- Keeps what a look has found, for all workers; no kind if nothing is wrong. `tell` gets what is
--- new before that: whoever hears of it from a worker finds it in the log. Under the lock.
-function _M.remember(memory, kind, reason, tell)
-    local kept = kind and arena.reason(reason) or ""
-    local known_kind, known_reason = _M.read(memory)
-    local is_known = kind == known_kind
-        and (not kind or gist(kind, kept) == gist(kind, known_reason))
-    if tell and not is_known then
-        tell(kind, reason)
+-- The part of a message that is compared: each failed read of the same file may name other numbers.
+local function stable_part(kind, message)
+    return kind == "unreadable" and gsub(message, "%d+", "") or message
+end
+
+
+local function is_same(kind, message, known_kind, known_message)
+    return kind == known_kind
+        and (not kind or stable_part(kind, message) == stable_part(kind, known_message))
+end
+
+
+-- Keeps the error that was found; no kind if there is none. Calls `log(kind, message)` for a new
+-- one, and does so first: what a worker reports can be found in the log. Needs the lock.
+function _M.set(memory, kind, message, log)
+    local kept = kind and arena.message(message) or ""
+    local known_kind, known_message = _M.get(memory)
+    if log and not is_same(kind, kept, known_kind, known_message) then
+        log(kind, message)
     end
-    if kind ~= known_kind or kept ~= known_reason then
-        memory:set_trouble(number_of(kind), kept)
+    if kind ~= known_kind or kept ~= known_message then
+        memory:set_refresh_error(number_of(kind), kept)
     end
 end
 
