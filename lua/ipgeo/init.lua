@@ -39,6 +39,7 @@ local Ipgeo = {}
 local mt = { __index = Ipgeo }
 
 local default = setmetatable({ store = stores.default, interval = INTERVAL }, mt)
+local users = {} -- the object of each dict, by name
 
 
 -- What is wrong with the options; nil if nothing is.
@@ -59,19 +60,29 @@ local function mistake_in(options)
 end
 
 
+-- Two objects would overwrite each other's blob in one dict.
+local function conflict_of(self, dict)
+    if users[dict] and users[dict] ~= self then
+        return format("lua_shared_dict %s is already in use by another object of ipgeo", dict)
+    end
+end
+
+
 -- Raises an error of the function `name` at the line that called it, if the options are wrong.
 local function start(name, self, options)
-    local mistake = mistake_in(options)
+    local mistake = mistake_in(options) or conflict_of(self, options.dict or DICT)
     if mistake then
         error(format("ipgeo.%s: %s", name, mistake), 3)
     end
+    local dict = options.dict or DICT
+    users[dict] = self
     self.interval = options.interval or self.interval
-    self.store:setup(options.blob, options.dict or DICT)
+    self.store:setup(options.blob, dict)
 end
 
 
 -- To be called in init_by_lua. `options.blob` is the path of the blob; `options.dict` the name of
--- the lua_shared_dict that is to hold it (default "ipgeo_blob_1");
+-- the lua_shared_dict that is to hold it (default "ipgeo_blob_1"), which no other object may use;
 -- `options.interval` how often to check the file for changes, in seconds (default 1). A missing or
 -- bad blob is logged and does not raise; wrong options do.
 function _M.new(options)
