@@ -7,10 +7,10 @@ local ffi = require "ffi"
 local answers = require "ipgeo.answer"
 local arena = require "ipgeo.memory.arena"
 local check = require "ipgeo.blob.check"
-local private = require "ipgeo.memory.private"
 local crc32 = require "ipgeo.blob.crc32"
 local dict = require "ipgeo.memory.dict"
 local file = require "ipgeo.file"
+local private = require "ipgeo.memory.private"
 local refresh_error = require "ipgeo.memory.refresh_error"
 
 

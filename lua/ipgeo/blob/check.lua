@@ -147,6 +147,9 @@ local function check_answers(view, on_slice)
 end
 
 
+local CHECKS = { check_index, check_low, check_records, check_answers, check_heap }
+
+
 -- Checks the whole blob: checksum, and every offset, number and bound that a lookup relies on.
 -- `on_slice`, if given, is called after each slice of work and may yield or raise. Returns the
 -- view, or nil and what is wrong.
@@ -159,22 +162,12 @@ function _M.whole(base, length, on_slice)
     if checksum(cast(bytes_t, base), length, on_slice) ~= headers.crc(base) then
         return nil, "the checksum does not match: the blob is damaged"
     end
-    local ok
-    ok, err = check_index(view)
-    if ok then
-        ok, err = check_low(view, on_slice)
-    end
-    if ok then
-        ok, err = check_records(view, on_slice)
-    end
-    if ok then
-        ok, err = check_answers(view, on_slice)
-    end
-    if ok then
-        ok, err = check_heap(view, on_slice)
-    end
-    if not ok then
-        return nil, err
+    for i = 1, #CHECKS do
+        local ok
+        ok, err = CHECKS[i](view, on_slice)
+        if not ok then
+            return nil, err
+        end
     end
     return view
 end
