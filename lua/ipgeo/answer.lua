@@ -28,39 +28,51 @@ function _M.is_object(name)
 end
 
 
--- Puts an object together. Returns where it is and its length in bytes.
-local function build_object(view, location, ip, ip_length)
+local function reserve_scratch(length)
+    return length <= SCRATCH and scratch or buffer_t(length)
+end
+
+
+-- Writes an object to where `reserve(length)` has room for it. Returns that place and the length.
+local function write_object(reserve, view, location, ip, ip_length)
     local tail, tail_length = locate(view, view.locations + location)
     local ip_end = #HEAD + ip_length
     local length = ip_end + #IP_END + tail_length
-    local buffer = length <= SCRATCH and scratch or buffer_t(length)
-    copy(buffer, HEAD, #HEAD)
-    copy(buffer + #HEAD, ip, ip_length)
-    copy(buffer + ip_end, IP_END, #IP_END)
-    copy(buffer + ip_end + #IP_END, tail, tail_length)
-    return buffer, length
+    local target = reserve(length)
+    copy(target, HEAD, #HEAD)
+    copy(target + #HEAD, ip, ip_length)
+    copy(target + ip_end, IP_END, #IP_END)
+    copy(target + ip_end + #IP_END, tail, tail_length)
+    return target, length
 end
 
 
--- Finds the answer for an address given by its high and low 16 bits. An object repeats the address
--- as the `ip_length` bytes at `ip`. Returns where the answer is until the next call, and its length
--- in bytes; nil if the database has none.
-function _M.locate(view, high, low, as_object, ip, ip_length)
+-- Copies the answer for an address given by its high and low 16 bits into a Lua string. An object
+-- repeats the address as the `ip_length` bytes at `ip`. Returns nil if the database has no answer.
+function _M.copy(view, high, low, as_object, ip, ip_length)
     local location = find(view, high, low)
     if not location then
         return nil
+    elseif as_object then
+        return ffi_string(write_object(reserve_scratch, view, location, ip, ip_length))
     end
-    if as_object then
-        return build_object(view, location, ip, ip_length)
-    end
-    return locate(view, location)
+    return ffi_string(locate(view, location))
 end
 
 
--- The same answer as a Lua string, or nil.
-function _M.copy(view, high, low, as_object, ip, ip_length)
-    local start, length = _M.locate(view, high, low, as_object, ip, ip_length)
-    return start and ffi_string(start, length)
+-- Writes the same answer to where `reserve(length)` has room for it. Returns whether the database
+-- has one.
+function _M.write(reserve, view, high, low, as_object, ip, ip_length)
+    local location = find(view, high, low)
+    if not location then
+        return false
+    elseif as_object then
+        write_object(reserve, view, location, ip, ip_length)
+    else
+        local source, length = locate(view, location)
+        copy(reserve(length), source, length)
+    end
+    return true
 end
 
 

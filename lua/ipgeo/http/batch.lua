@@ -20,8 +20,9 @@ local band, rshift = bit.band, bit.rshift
 local discard, put, put_byte = chunks.discard, chunks.put, chunks.put_byte
 local step, finish = ipv4.step, ipv4.finish
 local find, format, sub = string.find, string.format, string.sub
-local locate = answers.locate
 local read_object = json.read_object
+local reserve = chunks.reserve
+local write_answer = answers.write
 
 local BODIES = errors.BODIES
 local bytes_t = ffi.typeof("const uint8_t *")
@@ -59,11 +60,9 @@ local function put_answer(view, as_object, high, low, ip, length)
     if not high then
         return put(BODIES.invalid_ip, #BODIES.invalid_ip)
     end
-    local start, size = locate(view, high, low, as_object, ip, length)
-    if not start then
-        return put(BODIES.no_data, #BODIES.no_data)
+    if not write_answer(reserve, view, high, low, as_object, ip, length) then
+        put(BODIES.no_data, #BODIES.no_data)
     end
-    put(start, size)
 end
 
 

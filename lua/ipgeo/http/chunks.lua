@@ -81,13 +81,21 @@ function _M.drain(send)
 end
 
 
--- Writes the `length` bytes at `source`.
-function _M.put(source, length)
+-- Returns where the caller is to write the next `length` bytes.
+local function reserve(length)
     if used + length > capacity then
         next_chunk(length)
     end
-    copy(buffer + used, source, length)
+    local target = buffer + used
     used = used + length
+    return target
+end
+_M.reserve = reserve
+
+
+-- Writes the `length` bytes at `source`.
+function _M.put(source, length)
+    copy(reserve(length), source, length)
 end
 
 
