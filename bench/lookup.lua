@@ -104,16 +104,16 @@ local function find_and_answer(subject, addresses)
 end
 
 
-local opened
+local snapshot
 
 
 -- As store.lookup.
 local function read_shared(shared, high, low)
     for _ = 1, READ_TRIES do
-        if not opened or opened.generation ~= shared:generation() then
-            opened = shared:open()
+        if not snapshot or snapshot.generation ~= shared:generation() then
+            snapshot = shared:snapshot()
         end
-        local now = opened
+        local now = snapshot
         local location = find(now.view, high, low)
         local text = location and answer(now.view, location)
         if is_intact(now) then
@@ -185,7 +185,7 @@ local function main(rounds, paths)
         local base = ffi.cast("const uint8_t *", content)
         local subject = { view = assert(check.whole(base, #content)), anchor = content }
         subject.shared, subject.memory = load_arena(content)
-        opened = nil
+        snapshot = nil
         local name = path:match("[^/]*$")
         measure(rounds, name, subject, "random", random)
         measure(rounds, name, subject, "sequential", sequential)

@@ -1,8 +1,9 @@
--- IPv4 addresses as text. An address is a pair here, its high and its low 16 bits: that is what a
--- lookup needs, and both stay small integers where a whole address would become a double.
+-- IPv4 addresses as text. An address is a pair: its high and its low 16 bits. A lookup needs them
+-- so, and both stay small integers, where a whole address would become a double.
 
 local ffi = require "ffi"
 local bit = require "bit"
+local LIMITS = require("ipgeo.contract").LIMITS
 
 
 local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
@@ -17,15 +18,15 @@ local parsed = ffi.new("uint8_t[4]")
 
 local AF_INET = 2
 local ZERO, DOT = 0x30, 0x2e
-local MAX_LENGTH = #"255.255.255.255"
+local MAX_LENGTH = LIMITS.max_address_bytes
 local BROKEN = 4
 
 
 local _M = {}
 
 
--- Parses what lies at `address` up to the next NUL: strict dotted decimal without leading zeros, or
--- nil.
+-- Parses the text at `address` up to the next NUL: strict dotted decimal without leading zeros.
+-- Returns the high and the low 16 bits, or nil.
 function _M.parse_at(address)
     if C.inet_pton(AF_INET, address, parsed) ~= 1 then
         return nil
@@ -34,7 +35,7 @@ function _M.parse_at(address)
 end
 
 
--- Parses a Lua string. What is not a string, or has a NUL inside, gives nil too.
+-- Parses a Lua string. Returns nil, too, for other types and for a string with a NUL.
 function _M.parse(text)
     if type(text) ~= "string" or #text > MAX_LENGTH or find(text, "\0", 1, true) then
         return nil
@@ -44,8 +45,8 @@ end
 
 
 -- Reads an address byte by byte, for loops over many: takes the next byte and the state so far
--- (address, octet, digits, dots; all 0 at first) and returns the next state. A straight line of
--- code: LuaJIT does not compile the call of a function with a short loop in it.
+-- (address, octet, digits, dots; all 0 at first) and returns the next state. Straight code: LuaJIT
+-- does not compile the call of a function that has a short loop.
 function _M.step(byte, address, octet, digits, dots)
     local digit = byte - ZERO
     if digit >= 0 and digit <= 9 then

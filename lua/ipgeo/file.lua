@@ -1,19 +1,19 @@
--- The operator's file: opened, identified, read in slices. Never mapped: a file that is truncated
--- in place would then kill the process that reads it.
+-- The operator's file: opened, inspected, read in slices. Never mapped: truncating a mapped file in
+-- place kills the process that reads it.
 --
--- What goes wrong has one of these kinds: "unreadable" and "moved" (see `open`), "unlinked" (there
--- is no such file), "refused" (what is there is none that could be a blob).
+-- An error has one of these kinds: "unreadable" and "moved" (see `open`), "unlinked" (there is no
+-- such file), "refused" (it cannot be a blob).
 
 local ffi = require "ffi"
+local resolved_path = require "ipgeo.resolved_path"
 local system = require "ipgeo.system"
-local way = require "ipgeo.way"
 
 
 local cast = ffi.cast
 local format = string.format
 local min = math.min
 local open_at, read, status = system.open_at, system.read, system.status
-local setmetatable = setmetatable
+local setmetatable, tostring = setmetatable, tostring
 
 local HERE, READ = system.AT_FDCWD, system.READ
 local EACCES, ENOENT = system.EACCES, system.ENOENT
@@ -28,7 +28,7 @@ local _M = {}
 local mt = { __index = _M }
 
 
--- Remembers `path` and holds the way to its folder, for a process that is to give up its rights.
+-- The file at `path`. Its folder is held open, for a process that is to give up its rights.
 function _M.new(path)
     local folder, name = path:match("^(.*)/([^/]*)$")
     folder = folder == "" and "/" or folder or "."
@@ -36,37 +36,37 @@ function _M.new(path)
         path = path,
         name = name or path,
         folder = folder,
-        way = way.new(folder),
+        resolved = resolved_path.new(folder),
     }, mt)
 end
 
 
--- Whether the way that is held is the path's. It is walked once more if it has changed.
-function _M:knows_way()
-    if not self.way or not self.way:is_intact() then
-        local new = way.new(self.folder)
+-- Resolves the path again if it has changed. Returns whether the folder that is held is the path's.
+function _M:resolve()
+    if not self.resolved or not self.resolved:is_current() then
+        local new = resolved_path.new(self.folder)
         if not new then
             return false
-        elseif self.way then
-            self.way:close()
+        elseif self.resolved then
+            self.resolved:close()
         end
-        self.way = new
+        self.resolved = new
     end
     return true
 end
 
 
--- Opens the file, by its path or, where this process may not pass, by the way that is held. Returns
--- true, or nil, why not, and the kind: "moved" if only the place where the path once led could be
--- reached.
+-- Opens the file: by its path or, where this process may not pass, in the folder that is held.
+-- Returns true, or nil, why not, and the kind: "moved" if the path now leads to another folder,
+-- which this process cannot reach.
 function _M:open()
     local descriptor, err, code = open_at(HERE, self.path, READ)
-    local knows_way = self:knows_way()
-    if not descriptor and code == EACCES and self.way then
-        if not knows_way then
+    local is_resolved = self:resolve()
+    if not descriptor and code == EACCES and self.resolved then
+        if not is_resolved then
             return nil, MOVED, "moved"
         end
-        descriptor, err, code = open_at(self.way.folder.number, self.name, READ)
+        descriptor, err, code = open_at(self.resolved.folder.number, self.name, READ)
     end
     self.descriptor = descriptor
     if not descriptor then
@@ -84,9 +84,9 @@ function _M:close()
 end
 
 
--- Reads up to `length` bytes to `base`, calling `tick` after each slice. Returns how many there
+-- Reads up to `length` bytes to `base`, calling `on_slice` after each slice. Returns how many there
 -- were, or nil and why it failed.
-function _M:read(base, length, tick)
+function _M:read(base, length, on_slice)
     base = cast(bytes_t, base)
     local at = 0
     while at < length do
@@ -97,8 +97,8 @@ function _M:read(base, length, tick)
             break
         end
         at = at + got
-        if tick then
-            tick()
+        if on_slice then
+            on_slice()
         end
     end
     return at
@@ -110,13 +110,33 @@ local function ended(after, length)
 end
 
 
--- What tells this state of the file from every other: device, inode, size, mtime in nanoseconds and
--- a digest of the first 4 KiB (`digest(pointer, length)` returns a number). Returns a table with
--- that as `identity`; `state`, the same with the ctime, which a write that keeps the mtime changes,
--- but a further name too; `size` (bytes), `mtime` (seconds), `links` (how many names the file has)
--- and `head`, its first bytes; or nil, what is wrong, and its kind. To be called right after
--- `open`, for it reads.
-function _M:identify(digest)
+-- Reads the first bytes of a file of `size` bytes. Returns them and how many there are, or nil and
+-- what is wrong.
+local function read_head(self, size)
+    local head = ffi.new("uint8_t[?]", HEAD)
+    local got, err = self:read(head, HEAD)
+    if not got then
+        return nil, err
+    elseif got < min(HEAD, size) then
+        return nil, ended(got, size)
+    end
+    return head, got
+end
+
+
+local function fingerprint_of(stat, digest)
+    return format("%d:%d:%s:%.0f:%.0f.%09d:%d", stat.device_major, stat.device_minor,
+        tostring(stat.inode), stat.size, stat.mtime, stat.mtime_nanoseconds, digest)
+end
+
+
+-- Describes the open file. Returns a table, or nil, what is wrong, and its kind. In the table:
+-- `fingerprint`: device, inode, size, mtime in nanoseconds and a digest of the first 4 KiB
+-- (`digest(pointer, length)` returns a number); `fingerprint_with_ctime`: a write that keeps the
+-- mtime changes the ctime, but so does a further name; `size` (bytes), `mtime` (seconds), `links`
+-- (how many names the file has) and `head`, its first bytes. Needs a file that was just opened, for
+-- it reads.
+function _M:inspect(digest)
     local stat, err = status(self.descriptor)
     if not stat then
         return nil, err, "unreadable"
@@ -124,21 +144,16 @@ function _M:identify(digest)
     if not stat.is_regular then
         return nil, "not a regular file", "refused"
     end
-    local head = ffi.new("uint8_t[?]", HEAD)
-    local got
-    got, err = self:read(head, HEAD)
-    if got and got < min(HEAD, stat.size) then
-        got, err = nil, ended(got, stat.size)
+    local head, length = read_head(self, stat.size)
+    if not head then
+        return nil, length, "unreadable"
     end
-    if not got then
-        return nil, err, "unreadable"
-    end
-    self.head, self.head_length = head, got
-    local identity = format("%d:%d:%s:%.0f:%.0f.%09d:%d", stat.device_major, stat.device_minor,
-        tostring(stat.inode), stat.size, stat.mtime, stat.mtime_nanoseconds, digest(head, got))
+    self.head, self.head_length = head, length
+    local fingerprint = fingerprint_of(stat, digest(head, length))
     return {
-        identity = identity,
-        state = format("%s:%.0f.%09d", identity, stat.ctime, stat.ctime_nanoseconds),
+        fingerprint = fingerprint,
+        fingerprint_with_ctime = format("%s:%.0f.%09d", fingerprint, stat.ctime,
+            stat.ctime_nanoseconds),
         size = stat.size,
         mtime = stat.mtime,
         links = stat.links,
@@ -147,12 +162,12 @@ function _M:identify(digest)
 end
 
 
--- Reads the whole file, of which `identify` has read the beginning, to `base`. Returns true, or nil
+-- Reads the whole file, of which `inspect` has read the beginning, to `base`. Returns true, or nil
 -- and what is wrong.
-function _M:read_all(base, length, tick)
+function _M:read_all(base, length, on_slice)
     local head = min(self.head_length, length)
     ffi.copy(base, self.head, head)
-    local got, err = self:read(cast(bytes_t, base) + head, length - head, tick)
+    local got, err = self:read(cast(bytes_t, base) + head, length - head, on_slice)
     if not got then
         return nil, err
     end

@@ -1,16 +1,18 @@
--- The face of ipgeo for any OpenResty application:
+-- The public module of ipgeo, for any OpenResty application:
 --
 --     init_by_lua_block { require("ipgeo").setup{ blob = "/var/lib/ipgeo/ipgeo.blob" } }
 --     init_worker_by_lua_block { require("ipgeo").init_worker() }
 --     content_by_lua_block { ngx.say(require("ipgeo").lookup("1.2.3.4")) }
 --
--- For several blobs in one nginx `new` takes what `setup` takes, and returns an object with the
--- methods `init_worker` and `lookup`. Each has to have a dict of its own:
+-- For several blobs in one nginx, `new` takes the same options as `setup` and returns an object
+-- with the methods `init_worker` and `lookup`. Each object needs a dict of its own:
 --
 --     init_by_lua_block { towns = require("ipgeo").new{ blob = "towns.blob", dict = "towns" } }
 --     init_worker_by_lua_block { towns:init_worker() }
 --     content_by_lua_block { ngx.say(towns:lookup("1.2.3.4")) }
 
+local answers = require "ipgeo.answer"
+local contract = require "ipgeo.contract"
 local ipv4 = require "ipgeo.address"
 local stores = require "ipgeo.store"
 local watch = require "ipgeo.watch"
@@ -21,23 +23,23 @@ local format = string.format
 local match = string.match
 local pairs, setmetatable, tostring, type = pairs, setmetatable, tostring, type
 
--- The name carries the layout's version: an upgrade of the format never meets the workers of the
--- edge before it.
+-- The name carries the layout's version: old workers never share the dict of another layout.
 local DICT = "ipgeo_blob_1"
 local INTERVAL = 1
 
 local OPTIONS = { blob = "string", dict = "string", interval = "number" }
 
--- How nginx writes the address of an IPv4 client of a listener for both families.
+-- nginx's notation of an IPv4 client's address, if its listener is for both families.
 local MAPPED = "^::[Ff][Ff][Ff][Ff]:(.*)$"
 
 
-local _M = { _VERSION = "0.1.0" }
+local _M = { _VERSION = contract.VERSION }
 
 local Ipgeo = {}
 local mt = { __index = Ipgeo }
 
 local default = setmetatable({ store = stores.default, interval = INTERVAL }, mt)
+local users = {} -- the object of each dict, by name
 
 
 -- What is wrong with the options; nil if nothing is.
@@ -58,37 +60,41 @@ local function mistake_in(options)
 end
 
 
--- Raises, as `name` and in the place of its caller, if the options are wrong.
-local function check(name, options)
-    local mistake = mistake_in(options)
-    if mistake then
-        error(format("ipgeo.%s: %s", name, mistake), 3)
+-- Two objects would overwrite each other's blob in one dict.
+local function conflict_of(self, dict)
+    if users[dict] and users[dict] ~= self then
+        return format("lua_shared_dict %s is already in use by another object of ipgeo", dict)
     end
 end
 
 
-local function start(self, options)
+-- Raises an error of the function `name` at the line that called it, if the options are wrong.
+local function start(name, self, options)
+    local mistake = mistake_in(options) or conflict_of(self, options.dict or DICT)
+    if mistake then
+        error(format("ipgeo.%s: %s", name, mistake), 3)
+    end
+    local dict = options.dict or DICT
+    users[dict] = self
     self.interval = options.interval or self.interval
-    self.store:setup(options.blob, options.dict or DICT)
+    self.store:setup(options.blob, dict)
 end
 
 
 -- To be called in init_by_lua. `options.blob` is the path of the blob; `options.dict` the name of
--- the lua_shared_dict that is to hold it (default "ipgeo_blob_1"); `options.interval` how often to
--- look whether the file has changed, in seconds (default 1). A missing or bad blob is logged and
--- does not raise; a caller's mistake does.
+-- the lua_shared_dict that is to hold it (default "ipgeo_blob_1"), which no other object may use;
+-- `options.interval` how often to check the file for changes, in seconds (default 1). A missing or
+-- bad blob is logged and does not raise; wrong options do.
 function _M.new(options)
-    check("new", options)
     local self = setmetatable({ store = stores.new(), interval = INTERVAL }, mt)
-    start(self, options)
+    start("new", self, options)
     return self
 end
 
 
--- The same for the one that the functions below ask, and HTTP.
+-- The same for the object that the functions below and HTTP use.
 function _M.setup(options)
-    check("setup", options)
-    start(default, options)
+    start("setup", default, options)
 end
 
 
@@ -103,24 +109,20 @@ function _M.init_worker()
 end
 
 
--- Looks up an address in strict dotted decimal, also where it is mapped into IPv6 (::ffff:1.2.3.4).
--- Returns its answer as JSON text: an array of eight, or an object, which repeats `ip`, if `shape`
--- is "object". Returns nil and "invalid_ip", "no_data" (the database has nothing for it) or
--- "unavailable" (no blob is loaded).
+-- Looks up an address in strict dotted decimal, also mapped into IPv6 (::ffff:1.2.3.4). Returns its
+-- answer as JSON text: an object, which repeats `ip`, if `shape` is "object", or else an array of
+-- eight. Returns nil and "invalid_ip", "no_data" (the database has nothing for it) or "unavailable"
+-- (no blob is loaded).
 function Ipgeo:lookup(ip, shape)
     local high, low = ipv4.parse(type(ip) == "string" and match(ip, MAPPED) or ip)
     if not high then
         return nil, "invalid_ip"
     end
-    local as_object = shape == "object"
-    local opened, answer = self.store:lookup(high, low, as_object)
-    if not opened then
-        return nil, "unavailable"
-    end
+    local answer, code = self.store:lookup(high, low, answers.is_object(shape), ip, #ip)
     if not answer then
-        return nil, "no_data"
+        return nil, code
     end
-    return as_object and '{"ip":"' .. ip .. '",' .. answer or answer
+    return answer
 end
 
 

@@ -44,9 +44,9 @@ local _M = {
     AT_FDCWD = -100,
     EACCES = 13,
     ENOENT = 2,
-    -- A FIFO in a file's place must not stop the process, hence O_NONBLOCK.
+    -- O_NONBLOCK: to open a FIFO must not block the process.
     READ = O_NONBLOCK + O_CLOEXEC,
-    -- Only to have it: this takes no right to read.
+    -- Only a reference: it takes no right to read.
     HOLD = O_PATH + O_CLOEXEC,
     NO_FOLLOW = O_NOFOLLOW,
 }
@@ -88,7 +88,7 @@ function _M.read_link(folder, path)
 end
 
 
--- What an open file is. Returns nil and why not.
+-- Describes an open file. Returns nil and why not if that fails.
 function _M.status(descriptor)
     local stat = statx_t()
     if C.statx(descriptor.number, "", AT_EMPTY_PATH, STATX_BASIC, stat) ~= 0 then

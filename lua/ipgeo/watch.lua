@@ -1,5 +1,5 @@
--- Looks at a file again and again. One worker does so for all, unless every worker has a copy of
--- its own.
+-- Checks a file for changes at intervals. One worker does so for all, unless every worker has a
+-- copy of its own.
 
 local stores = require "ipgeo.store"
 
@@ -12,9 +12,9 @@ local ngx = ngx
 local _M = {}
 
 
--- Lets the worker's requests in between two slices of a load, and ends the load of a worker that is
--- to go: the one that follows will do it.
-local function give_way()
+-- Lets the worker answer requests between two slices of a load. Cancels the load of a worker that
+-- is exiting: its successor loads the file.
+local function yield_to_requests()
     if ngx.worker.exiting() then
         error(stores.EXITING, 0)
     end
@@ -22,7 +22,7 @@ local function give_way()
 end
 
 
--- What a timer calls.
+-- Returns the timers' callback.
 local function refresher(store)
     local refreshing = false
     return function(premature)
@@ -31,18 +31,18 @@ local function refresher(store)
             return
         end
         refreshing = true
-        store:refresh(give_way)
+        store:refresh(yield_to_requests)
         refreshing = false
     end
 end
 
 
--- For init_worker_by_lua: looks at the file of `store` now and every `interval` seconds.
+-- For init_worker_by_lua: checks the file of `store` now and every `interval` seconds.
 function _M.start(store, interval)
     if store:is_shared() and ngx.worker.id() ~= 0 then
         return
     end
-    store:say_if_closed()
+    store:warn_if_unreadable()
     local refresh = refresher(store)
     local ok, err = ngx.timer.at(0, refresh)
     if ok then

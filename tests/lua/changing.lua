@@ -1,6 +1,6 @@
--- Checks a blob whose index another process overwrites after it has been looked at, and opens an
--- arena whose control block says that its blob is larger than its slot. A read from outside kills
--- the process. Prints what the check and the arena say.
+-- Checks a blob whose index another process overwrites after it has been checked, and takes a
+-- snapshot of an arena whose control block gives its blob more bytes than its slot has. A read from
+-- outside kills the process. Prints the results of the check and of the snapshot.
 --
 -- usage: luajit changing.lua BLOB MEMORY BYTES
 
@@ -13,7 +13,7 @@ local guarded = require "guarded"
 
 local BUCKETS = 65536
 local SIZE_AT, TABLE_AT, ROW, LENGTH_AT = 16, 64, 24, 16
--- Between two calls of `tick` the checksum takes as much.
+-- The checksum reads so many bytes between two calls of `on_slice`.
 local SLICE, SKIPPED = 65536, 28
 
 
@@ -25,24 +25,24 @@ local function read_file(path)
 end
 
 
--- At the first `tick` after the checksum and the look at the whole index, each bucket but the first
--- begins with the run that would lie in the inaccessible page behind the blob.
+-- At the first `on_slice` after the checksum and the check of the whole index, each bucket but the
+-- first begins with the run that would lie in the inaccessible page after the blob.
 local function check_changing(content)
     local base = guarded.new(#content)(content)
     local view = assert(blob.open(base, #content))
     local index = ffi.cast("int32_t *", view.index)
     local outside = (ffi.cast("intptr_t", base + #content) - ffi.cast("intptr_t", view.low)) / 2
     local slices = math.ceil((#content - SKIPPED) / SLICE)
-    local ticks = 0
+    local calls = 0
     local checked, err = check.whole(base, #content, function()
-        ticks = ticks + 1
-        if ticks == slices + 1 then
+        calls = calls + 1
+        if calls == slices + 1 then
             for bucket = 1, BUCKETS do
                 index[bucket] = tonumber(outside) + 16 * bucket
             end
         end
     end)
-    assert(ticks > slices, "the index was not changed")
+    assert(calls > slices, "the index was not changed")
     return checked and "sound" or err
 end
 
@@ -51,11 +51,11 @@ end
 local function open_enlarged(content, memory, bytes)
     local shared = assert(arena.attach(guarded.share(memory, bytes), bytes))
     assert(shared:try_lock())
-    assert(shared:load(#content, "identity", 0, function(base)
+    assert(shared:load(#content, "fingerprint", 0, function(base)
         ffi.copy(base, content, #content)
         return true
     end))
-    assert(shared:open(), "nothing is served")
+    assert(shared:snapshot(), "nothing is served")
     local base, more = shared[1], bytes
     local sections = ffi.cast("const uint32_t *", base)[3]
     local heap = TABLE_AT + (sections - 1) * ROW + LENGTH_AT
@@ -64,7 +64,7 @@ local function open_enlarged(content, memory, bytes)
         size[0] = size[0] + more
     end
     shared.control.slot[1].length = #content + more
-    return shared:open() and "opened" or "not opened"
+    return shared:snapshot() and "opened" or "not opened"
 end
 
 

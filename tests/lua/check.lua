@@ -1,4 +1,4 @@
--- Prints what the edge's `check` says of a blob.
+-- Prints the result of the edge's `check` of a blob.
 --
 -- usage: luajit check.lua BLOB
 

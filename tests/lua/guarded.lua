@@ -29,7 +29,7 @@ end
 
 
 -- Returns a function that puts a Lua string right before an inaccessible page and returns where.
--- Each call overwrites what the one before has put there.
+-- Each call overwrites the string of the call before.
 function _M.new(largest)
     local pages = math.ceil(largest / PAGE)
     local memory = map((pages + 1) * PAGE, MAP_PRIVATE + MAP_ANONYMOUS, -1)

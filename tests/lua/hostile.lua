@@ -1,7 +1,7 @@
 -- Feeds damaged blobs to the edge's `check`. Prints how many were refused and accepted; a read
--- behind the end of a blob kills the process.
+-- after the end of a blob kills the process.
 --
--- usage: luajit hostile.lua BLOB SEED COUNT raw|mended|cut
+-- usage: luajit hostile.lua BLOB SEED COUNT raw|sealed|cut
 
 local ffi = require "ffi"
 local blob = require "ipgeo.blob.view"
@@ -35,8 +35,8 @@ local function flip(base, length)
 end
 
 
--- Gives the bytes the size and the checksum that they ought to have.
-local function mend(base, length)
+-- Writes the size and the checksum that belong to the bytes.
+local function seal(base, length)
     ffi.cast("uint64_t *", base + SIZE_AT)[0] = length
     local crc = ffi.cast("int32_t *", base + CRC_AT)
     crc[0] = 0
@@ -45,9 +45,9 @@ end
 
 
 -- Looks up both sides of every edge there is: of the buckets and of the runs.
-local function look_everywhere(view)
+local function look_up_everywhere(view)
     local most = 0
-    local function look(high, low)
+    local function look_up(high, low)
         local location = blob.find(view, high, low)
         if location then
             most = math.max(most, #blob.answer(view, location),
@@ -55,12 +55,12 @@ local function look_everywhere(view)
         end
     end
     for high = 0, 65535 do
-        look(high, 0)
-        look(high, 65535)
+        look_up(high, 0)
+        look_up(high, 65535)
         for run = view.index[high], view.index[high + 1] - 1 do
             local low = view.low[run]
-            look(high, low)
-            look(high, low > 0 and low - 1 or 0)
+            look_up(high, low)
+            look_up(high, low > 0 and low - 1 or 0)
         end
     end
     return most
@@ -73,17 +73,17 @@ local MUTATE = {
         flip(base, #original)
         return base, #original
     end,
-    mended = function(place, original)
+    sealed = function(place, original)
         local base = place(original)
         flip(base, #original)
-        mend(base, #original)
+        seal(base, #original)
         return base, #original
     end,
     cut = function(place, original)
         local length = math.random(0, #original - 1)
         local base = place(original:sub(1, length))
         if length > STRUCTURE then
-            mend(base, length)
+            seal(base, length)
         end
         return base, length
     end,
@@ -100,7 +100,7 @@ local function main(path, seed, count, kind)
         local view, err = check.whole(base, length)
         if view then
             accepted = accepted + 1
-            look_everywhere(view)
+            look_up_everywhere(view)
         else
             assert(type(err) == "string")
             refused = refused + 1

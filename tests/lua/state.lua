@@ -1,5 +1,5 @@
 -- Prints what an arena in a shared file serves: generation, build id, whether each slot is being
--- written, and what 1.2.3.4 and 9.9.9.9 answer.
+-- written, and the answers for 1.2.3.4 and 9.9.9.9.
 --
 -- usage: luajit state.lua MEMORY BYTES
 
@@ -10,15 +10,15 @@ local guarded = require "guarded"
 
 local function main(memory, bytes)
     local shared = assert(arena.attach(guarded.share(memory, bytes), bytes))
-    local opened = shared:open()
-    if not opened then
+    local snapshot = shared:snapshot()
+    if not snapshot then
         print(0, "none", shared.control.slot[0].seq % 2, shared.control.slot[1].seq % 2)
         return
     end
     local function array(high, low)
-        return blob.answer(opened.view, blob.find(opened.view, high, low))
+        return blob.answer(snapshot.view, blob.find(snapshot.view, high, low))
     end
-    print(opened.generation, opened.build_id, shared.control.slot[0].seq % 2,
+    print(snapshot.generation, snapshot.build_id, shared.control.slot[0].seq % 2,
         shared.control.slot[1].seq % 2, array(0x0102, 0x0304), array(0x0909, 0x0909))
 end
 

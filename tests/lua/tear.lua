@@ -1,6 +1,6 @@
--- init_worker_by_lua of test_torn.py. While an answer is copied out of a slot, two loads go by, of
--- which the second one writes into that slot. Writes the answer, what the blob that is served now
--- answers, and what was copied each time.
+-- init_worker_by_lua of test_torn.py. While an answer is copied out of a slot, two loads happen;
+-- the second one writes into that slot. Writes the answer, the answer of the blob that is served at
+-- the end, and what was copied each time.
 
 local ffi = require "ffi"
 local blob = require "ipgeo.blob.view"
@@ -33,7 +33,7 @@ end
 
 local function tear()
     local copied = {}
-    local _, answer = store:read(function(view)
+    local _, answer = store:with_snapshot(function(view)
         if #copied == 0 then
             load_next("next.blob")
             load_next("last.blob")

@@ -64,7 +64,7 @@ def test_generations_take_the_slots_in_turn(memory: Path, first: Path, second: P
         assert _state(memory)[:4] == [str(generation), build_id, "0", "0"]
 
 
-def test_a_stopped_loader_keeps_the_lock_and_harms_nobody(
+def test_a_stopped_loader_keeps_the_lock_and_does_no_harm(
     memory: Path, first: Path, second: Path, stopped: "subprocess.Popen[str]"
 ) -> None:
     before = _state(memory)

@@ -21,8 +21,8 @@ def test_flipped_bits_are_refused(blob: Path) -> None:
     assert luajit.run("hostile.lua", blob, 1, 5000, "raw") == ["5000", "0"]
 
 
-def test_flipped_bits_under_a_mended_checksum_are_refused_or_stay_inside(blob: Path) -> None:
-    refused, accepted = map(int, luajit.run("hostile.lua", blob, 2, 5000, "mended"))
+def test_flipped_bits_under_a_right_checksum_are_refused_or_stay_inside(blob: Path) -> None:
+    refused, accepted = map(int, luajit.run("hostile.lua", blob, 2, 5000, "sealed"))
     assert refused + accepted == 5000
     assert refused > 1000
     assert accepted > 100
@@ -69,7 +69,7 @@ def test_more_locations_than_16_bits_hold(tmp_path: Path) -> None:
 
 
 def test_memory_that_changes_while_it_is_checked(blob: Path, tmp_path: Path) -> None:
-    """As a process could do that shares it: nothing is read from outside all the same."""
+    """A process that shares it could overwrite it: nothing is read from outside even then."""
     memory = luajit.sparse(tmp_path / "memory", 2 << 20)
-    told = luajit.run("changing.lua", blob, memory, 2 << 20)
-    assert told == ["sound", "not opened"]
+    results = luajit.run("changing.lua", blob, memory, 2 << 20)
+    assert results == ["sound", "not opened"]

@@ -1,7 +1,7 @@
 -- init_worker_by_lua of test_torn.py. Worker 0 loads three blobs in turn, back to back (with
 -- two, each slot would always get the same one); worker 1 looks up at random and compares each
--- answer with the one that its generation's blob owes. Worker 1 ends after `torn.lookups` lookups
--- and writes how many there were, how many were wrong and how many generations it met.
+-- answer with the one in its generation's blob. Worker 1 ends after `torn.lookups` lookups and
+-- writes how many there were, how many were wrong and how many generations it met.
 
 local bit = require "bit"
 local ffi = require "ffi"
@@ -71,13 +71,13 @@ local function look_up(count, by_id, met)
     for _ = 1, count do
         local word = random_word()
         local high, low = bit.rshift(word, 16), bit.band(word, 0xffff)
-        local opened, answer = store:lookup(high, low)
-        local view = by_id[opened.build_id].view
+        local answer, _, snapshot = store:lookup(high, low)
+        local view = by_id[snapshot.build_id].view
         if answer ~= blob.answer(view, blob.find(view, high, low)) then
             wrong = wrong + 1
         end
-        if met.last ~= opened.generation then
-            met.last, met.count = opened.generation, met.count + 1
+        if met.last ~= snapshot.generation then
+            met.last, met.count = snapshot.generation, met.count + 1
         end
     end
     return wrong

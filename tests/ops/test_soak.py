@@ -29,7 +29,7 @@ FREEZING = Plan(
 )
 """Loads while workers stand still in the middle of long batches."""
 
-ALWAYS = ("store.lua", "if is_intact(now) then", "if true then")
+ALWAYS = ("store.lua", "if is_intact(snapshot) then", "if true then")
 ONE_WRONG = (
     "blob/view.lua",
     "    return location\nend\n",
@@ -37,8 +37,8 @@ ONE_WRONG = (
 )
 LATE = (
     "store.lua",
-    "or opened.generation ~= generation then",
-    "or ngx.now() % 0.5 < 0.5 - 0.4 * ngx.worker.id() and opened.generation ~= generation then",
+    "or snapshot.generation ~= generation then",
+    "or ngx.now() % 0.5 < 0.5 - 0.4 * ngx.worker.id() and snapshot.generation ~= generation then",
 )
 
 

@@ -255,7 +255,7 @@ def test_what_a_hup_loads(folder: Path, blob: Path) -> None:
         edge.hup()
         assert state(edge) == (3, ids[0])
         assert get(edge.address, f"{PATH}?ip={GAP_IP}").status == 501
-        assert len(lines(edge, "ipgeo: generation ")) == 3
+        assert len(lines(edge, "ipgeo: loaded generation ")) == 3
         assert f"build id {ids[1]} -> {ids[0]}" in lines(edge, "generation 3")[0]
 
 
@@ -313,7 +313,7 @@ FAILURES = {
         "http/router.lua",
         '_M.query = function() error("provoked") end _M.fast_get = _M.query',
     ),
-    "behind the body": ("store.lua", '_M.read = function() error("provoked") end'),
+    "behind the body": ("store.lua", '_M.with_snapshot = function() error("provoked") end'),
 }
 PROVOKED = r"\[error\] .*(runtime error|failed to run set_by_lua).*provoked"
 
@@ -394,7 +394,7 @@ NO_ARENA = {
     "somebody else's key": (
         "lua_shared_dict ipgeo_blob_1 16m;",
         'ngx.shared.ipgeo_blob_1:set("theirs", 1)',
-        "lua_shared_dict ipgeo_blob_1 holds keys of somebody else",
+        "lua_shared_dict ipgeo_blob_1 already holds keys",
     ),
     "no dict": ("", "", "there is no lua_shared_dict ipgeo_blob_1"),
     "a tiny dict": (

@@ -332,6 +332,13 @@ def test_a_wrong_option_is_named(two: Edge) -> None:
     assert everywhere(two) == [b"no_data", UTOPIA_ARRAY, b"unavailable"]
 
 
+@pytest.mark.provokes("lua_shared_dict one is already in use")
+def test_two_objects_of_one_dict_are_refused(folder: Path, blob: Path) -> None:
+    conf = TWO.format(lua=ROOT / "lua", one=blob, two=blob).replace('dict = "two"', 'dict = "one"')
+    with pytest.raises(RuntimeError, match=r"ipgeo\.new: lua_shared_dict one is already in use"):
+        Edge(folder, blob, conf=conf).start()
+
+
 # The README
 
 

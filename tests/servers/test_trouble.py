@@ -237,10 +237,10 @@ def test_a_refused_file_that_is_made_good_in_its_place(folder: Path, path: Path)
 
 
 REPLACING = """
-local identify = _M.identify
-function _M:identify(...)
+local inspect = _M.inspect
+function _M:inspect(...)
     os.rename("{next}", "{path}")
-    return identify(self, ...)
+    return inspect(self, ...)
 end
 """
 

@@ -15,10 +15,12 @@ FLOORS = [
     {"watch"},
     {"store"},
     {"memory"},
+    {"answer"},
     {"blob"},
     {"file"},
-    {"way"},
+    {"resolved_path"},
     {"system", "address"},
+    {"contract"},
 ]
 """From above: a module requires those of the floors below its own, or of its own folder."""
 

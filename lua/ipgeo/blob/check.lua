@@ -1,7 +1,8 @@
--- The check of a blob that is not to be trusted. What it has passed answers every lookup.
+-- Checks a blob before it is used: every lookup in a blob that has passed finds an answer or none,
+-- inside the blob.
 --
--- The bytes may lie in memory that another process is overwriting: what has been found in bounds
--- may be another value when it is read again. So each access is clamped here, too (see view.lua).
+-- The bytes may lie in memory that another process is overwriting: a value that was in bounds may
+-- have changed when it is read again. So each access is clamped here, too (see view.lua).
 
 local ffi = require "ffi"
 local bit = require "bit"
@@ -17,7 +18,7 @@ local format = string.format
 local min = math.min
 
 local BUCKETS, CRC_AT, MAX_BLOB = blob.BUCKETS, headers.CRC_AT, headers.MAX_BLOB
--- How many bytes or elements are looked at between two calls of `tick`.
+-- How many bytes or elements are checked between two calls of `on_slice`.
 local SLICE = 65536
 
 local OPEN_BRACKET, CLOSE_BRACKET, QUOTE, CLOSE_BRACE = 0x5b, 0x5d, 0x22, 0x7d
@@ -28,11 +29,11 @@ local bytes_t = ffi.typeof("const uint8_t *")
 local _M = {}
 
 
-local function no_tick() end
+local function no_slicing() end
 
 
--- Looks at the first bytes of what is to be `length` bytes; there must be a header's 64 of them, or
--- all. Returns whether they could be a blob's, or nil and what is wrong.
+-- Checks the beginning of what is `length` bytes in all: a header's 64 bytes, or all if there are
+-- fewer. Returns whether it can be a blob's, or nil and what is wrong.
 function _M.head(base, length)
     if length > MAX_BLOB then
         return nil, format("%.0f bytes, this edge reads at most %d", length, MAX_BLOB)
@@ -43,7 +44,7 @@ end
 
 
 -- The checksum of the blob with the checksum's own four bytes taken as zero.
-local function checksum(base, length, tick)
+local function checksum(base, length, on_slice)
     local crc = crc32.update(0, base, CRC_AT)
     crc = crc32.update(crc, "\0\0\0\0", 4)
     local at = CRC_AT + 4
@@ -51,7 +52,7 @@ local function checksum(base, length, tick)
         local size = min(SLICE, length - at)
         crc = crc32.update(crc, base + at, size)
         at = at + size
-        tick()
+        on_slice()
     end
     return crc
 end
@@ -75,32 +76,32 @@ end
 
 
 -- Within every bucket the runs' starts ascend.
-local function check_low(view, tick)
+local function check_low(view, on_slice)
     local index, low, runs = view.index, view.low, view.runs
     for bucket = 0, BUCKETS - 1 do
-        local first, behind = clamp(index[bucket], runs), clamp(index[bucket + 1], runs)
-        for run = first + 1, behind - 1 do
+        local first, stop = clamp(index[bucket], runs), clamp(index[bucket + 1], runs)
+        for run = first + 1, stop - 1 do
             if low[run] <= low[run - 1] then
                 return nil, format("run %d does not start after run %d", run, run - 1)
             end
         end
         if band(bucket, 0xfff) == 0 then
-            tick()
+            on_slice()
         end
     end
     return true
 end
 
 
-local function check_records(view, tick)
-    local most = view.locations
+local function check_records(view, on_slice)
+    local locations = view.locations
     local record = view.wide == 0 and view.record16 or view.record32
     for run = 0, view.runs - 1 do
-        if record[run] < 0 or record[run] > most then
+        if record[run] < 0 or record[run] > locations then
             return nil, format("run %d names a location that is not there", run)
         end
         if band(run, SLICE - 1) == 0 then
-            tick()
+            on_slice()
         end
     end
     return true
@@ -108,21 +109,21 @@ end
 
 
 -- A line feed in an answer would break the answers of a batch of lines apart.
-local function check_heap(view, tick)
+local function check_heap(view, on_slice)
     local heap = view.heap
     for at = 0, view.heap_size - 1 do
         if heap[at] < 0x20 then
             return nil, format("byte %d of the heap is a control character", at)
         end
         if band(at, SLICE - 1) == 0 then
-            tick()
+            on_slice()
         end
     end
     return true
 end
 
 
-local function check_answers(view, tick)
+local function check_answers(view, on_slice)
     local offset, heap, locations = view.offset, view.heap, view.locations
     if offset[0] ~= 0 or offset[2 * locations] ~= view.heap_size then
         return nil, "offset does not span the heap"
@@ -139,41 +140,34 @@ local function check_answers(view, tick)
             return nil, format("answer %d is not JSON", entry)
         end
         if band(entry, SLICE - 1) == 0 then
-            tick()
+            on_slice()
         end
     end
     return true
 end
 
 
+local CHECKS = { check_index, check_low, check_records, check_answers, check_heap }
+
+
 -- Checks the whole blob: checksum, and every offset, number and bound that a lookup relies on.
--- `tick`, if given, is called after each slice of work and may yield or raise. Returns the view, or
--- nil and what is wrong.
-function _M.whole(base, length, tick)
-    tick = tick or no_tick
+-- `on_slice`, if given, is called after each slice of work and may yield or raise. Returns the
+-- view, or nil and what is wrong.
+function _M.whole(base, length, on_slice)
+    on_slice = on_slice or no_slicing
     local view, err = open(base, length)
     if not view then
         return nil, err
     end
-    if checksum(cast(bytes_t, base), length, tick) ~= headers.crc(base) then
+    if checksum(cast(bytes_t, base), length, on_slice) ~= headers.crc(base) then
         return nil, "the checksum does not match: the blob is damaged"
     end
-    local ok
-    ok, err = check_index(view)
-    if ok then
-        ok, err = check_low(view, tick)
-    end
-    if ok then
-        ok, err = check_records(view, tick)
-    end
-    if ok then
-        ok, err = check_answers(view, tick)
-    end
-    if ok then
-        ok, err = check_heap(view, tick)
-    end
-    if not ok then
-        return nil, err
+    for i = 1, #CHECKS do
+        local ok
+        ok, err = CHECKS[i](view, on_slice)
+        if not ok then
+            return nil, err
+        end
     end
     return view
 end

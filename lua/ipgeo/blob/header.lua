@@ -35,7 +35,7 @@ function _M.copy_bytes(source, length)
 end
 
 
--- Returns the header of what is `length` bytes at `base`, or nil and what is wrong with it.
+-- Returns the header of the `length` bytes at `base`, or nil and what is wrong with it.
 function _M.read(base, length)
     if length < SIZE then
         return nil, format("%d bytes, shorter than a blob's header", length)
@@ -55,7 +55,7 @@ function _M.read(base, length)
 end
 
 
--- The checksum that the header of an opened blob tells.
+-- The checksum in the header of an opened blob.
 function _M.crc(base)
     return cast(header_t, base).crc
 end

@@ -1,9 +1,9 @@
--- The blob: open, find. The layout is in docs/blob-format.md; compiler/ipgeo/blob/ writes and reads
--- the same bytes. Knows no nginx: runs under plain luajit too.
+-- Opens a blob and finds answers in it. The layout is in docs/blob-format.md; compiler/ipgeo/blob/
+-- writes and reads the same bytes. Runs under plain luajit too, without nginx.
 --
--- The bytes may lie in memory that another process is overwriting. So every access is clamped to
--- the sizes in the view: the caller believes what was read only after a look at its sequence lock,
--- but until then, too, nothing is read from outside the blob.
+-- The bytes may lie in memory that another process is overwriting. The caller checks its sequence
+-- lock before it uses what was read. Every access is clamped to the sizes in the view, so that
+-- nothing is read from outside the blob before that check.
 
 local ffi = require "ffi"
 local bit = require "bit"
@@ -97,8 +97,8 @@ end
 
 
 -- Opens `length` bytes, at most header.MAX_BLOB, at `base` (any pointer; the caller keeps the
--- memory alive): looks at the header and the section table only. Returns the view, or nil and what
--- is wrong.
+-- memory alive): reads the header and the section table only. Returns the view, or nil and what is
+-- wrong.
 function _M.open(base, length)
     base = cast(u8_t, base)
     local header, err = headers.read(base, length)
@@ -128,12 +128,12 @@ function _M.open(base, length)
 end
 
 
--- `value`, or the nearest bound if it is not within 0 and `most`.
-local function clamp(value, most)
+-- `value`, or the nearest bound if it is not within 0 and `max`.
+local function clamp(value, max)
     if value < 0 then
         return 0
     end
-    return value > most and most or value
+    return value > max and max or value
 end
 _M.clamp = clamp
 
@@ -161,10 +161,10 @@ local function halve_4(low, from, left, key)
 end
 
 
--- The position behind the last of the bucket's runs that starts at or before `key`.
+-- The position after the last of the bucket's runs that starts at or before `key`.
 --
--- Without a loop, for a loop that ends after one to seventeen turns is what LuaJIT compiles worst:
--- it gives up on it after some tries and on the callers with it. This becomes five straight traces.
+-- Without a loop: LuaJIT compiles loops of one to seventeen turns badly. After some attempts it
+-- gives up on such a loop and on its callers. This becomes five straight traces.
 local function bisect(low, from, left, key)
     if left > 0 then
         if left > 3 then

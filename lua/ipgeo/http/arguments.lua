@@ -1,11 +1,14 @@
--- The arguments of a raw query string. ngx.req.get_uri_args is not enough: it mends what is not
--- valid percent-encoding, by which a wrong address can become a right one.
+-- The arguments of a raw query string. ngx.req.get_uri_args does not suffice: it repairs invalid
+-- percent-encoding, which can turn an invalid address into a valid one.
+
+local LIMITS = require("ipgeo.contract").LIMITS
+
 
 local char, find, gmatch = string.char, string.find, string.gmatch
 local gsub, match = string.gsub, string.match
 local tonumber = tonumber
 
-local MAX_ARGUMENTS = 8
+local MAX_ARGUMENTS = LIMITS.max_arguments
 
 
 local _M = {}
@@ -20,8 +23,8 @@ local function unescape(text)
 end
 
 
--- Reads the arguments whose names `wanted` has; a bare one has the value false. Returns them by
--- name, or nil and the error's code.
+-- Reads the arguments whose names are in `wanted`; one without "=" has the value false. Returns the
+-- values by name, or nil and the error's code.
 function _M.read(query, wanted)
     local _, separators = gsub(query, "&", "")
     if separators >= MAX_ARGUMENTS then

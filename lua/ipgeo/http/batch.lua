@@ -1,11 +1,15 @@
 -- Many addresses in one request: they are read from the body and answered into chunks.lua, without
--- a string or a table for each. All answers come from one generation. No address behind the limit
--- is answered.
+-- a string or a table for each. All answers come from one generation. No address after the limit is
+-- answered.
+--
+-- The functions that answer are actions of store.with_snapshot. They begin with empty chunks, for
+-- they may be called again, and return false if there are more than `limit` addresses.
 
 local ffi = require "ffi"
 local bit = require "bit"
-local blob = require "ipgeo.blob.view"
+local answers = require "ipgeo.answer"
 local chunks = require "ipgeo.http.chunks"
+local errors = require "ipgeo.http.errors"
 local ipv4 = require "ipgeo.address"
 local json = require "ipgeo.http.strict_json"
 
@@ -13,21 +17,23 @@ local json = require "ipgeo.http.strict_json"
 local cast = ffi.cast
 local ipairs = ipairs
 local band, rshift = bit.band, bit.rshift
-local find, locate = blob.find, blob.locate
-local put, put_byte = chunks.put, chunks.put_byte
+local discard, put, put_byte = chunks.discard, chunks.put, chunks.put_byte
 local step, finish = ipv4.step, ipv4.finish
-local find_text, format, sub = string.find, string.format, string.sub
+local find, format, sub = string.find, string.format, string.sub
 local read_object = json.read_object
+local reserve = chunks.reserve
+local write_answer = answers.write
 
+local BODIES = errors.BODIES
 local bytes_t = ffi.typeof("const uint8_t *")
 
 local TAB, LINE_FEED, RETURN, SPACE, NINE = 0x09, 0x0a, 0x0d, 0x20, 0x39
 local QUOTE, BACKSLASH, COMMA, LOWER_U = 0x22, 0x5c, 0x2c, 0x75
 local OPEN_BRACKET, CLOSE_BRACKET, OPEN_BRACE, CLOSE_BRACE = 0x5b, 0x5d, 0x7b, 0x7d
 -- How a byte outside of strings changes the depth of nesting.
-local deeper = ffi.new("int8_t[256]")
-deeper[OPEN_BRACKET], deeper[OPEN_BRACE] = 1, 1
-deeper[CLOSE_BRACKET], deeper[CLOSE_BRACE] = -1, -1
+local nesting = ffi.new("int8_t[256]")
+nesting[OPEN_BRACKET], nesting[OPEN_BRACE] = 1, 1
+nesting[CLOSE_BRACKET], nesting[CLOSE_BRACE] = -1, -1
 -- What may stand between the elements of an array.
 local blank = ffi.new("uint8_t[256]")
 for _, byte in ipairs { TAB, LINE_FEED, RETURN, SPACE } do
@@ -40,51 +46,33 @@ for digit = 0, 15 do
 end
 
 local HEAD, TAIL = '{"results":[', "]}"
-local IP_HEAD, IP_TAIL = '{"ip":"', '",'
 local IPS, ARRAY_BEGINS = '"ips"', "^[ \t\r\n]*:[ \t\r\n]*%["
--- As much as there is around the array of a plain batch.
+-- Bytes around the array of a plain batch.
 local MAX_SKELETON = 256
 
 
 local _M = {}
 
 
--- Begins a response: `view` is where to look up, `errors` has the bodies for `invalid_ip` and
--- `no_data`.
-local function start(view, as_object, errors)
-    chunks.discard()
-    return { view = view, as_object = as_object, errors = errors }
-end
-
-
--- The answer of the address whose text is the `length` bytes at `ip`; a `high` of nil means that
--- there is none.
-local function put_answer(response, high, low, ip, length)
+-- Writes the answer to the address that the `length` bytes at `ip` spell; `high` is nil if they are
+-- not an address.
+local function put_answer(view, as_object, high, low, ip, length)
     if not high then
-        return put(response.errors.invalid_ip, #response.errors.invalid_ip)
+        return put(BODIES.invalid_ip, #BODIES.invalid_ip)
     end
-    local view = response.view
-    local entry = find(view, high, low)
-    if not entry then
-        return put(response.errors.no_data, #response.errors.no_data)
+    if not write_answer(reserve, view, high, low, as_object, ip, length) then
+        put(BODIES.no_data, #BODIES.no_data)
     end
-    if response.as_object then
-        put(IP_HEAD, #IP_HEAD)
-        put(ip, length)
-        put(IP_TAIL, #IP_TAIL)
-        entry = entry + view.locations
-    end
-    put(locate(view, entry))
 end
 
 
 -- Answers the lines of `body`, LF or CRLF, each with a line; a line feed at the end of `body`
--- begins no further one. Returns false if there are more than `limit`.
-function _M.answer_lines(view, body, limit, as_object, errors)
+-- begins no further one.
+function _M.answer_lines(view, body, limit, as_object)
     local text, length = cast(bytes_t, body), #body
-    local response = start(view, as_object, errors)
     local address, octet, digits, dots = 0, 0, 0, 0
     local from, count = 0, 0
+    discard()
     for at = 0, length do
         local byte = text[at]
         if byte == LINE_FEED or (at == length and from < length) then
@@ -94,7 +82,7 @@ function _M.answer_lines(view, body, limit, as_object, errors)
             end
             local high, low = finish(address, octet, digits, dots)
             local stop = at > from and text[at - 1] == RETURN and at - 1 or at
-            put_answer(response, high, low, text + from, stop - from)
+            put_answer(view, as_object, high, low, text + from, stop - from)
             put_byte(LINE_FEED)
             address, octet, digits, dots = 0, 0, 0, 0
             from = at + 1
@@ -117,25 +105,25 @@ local function unescape(text, at)
 end
 
 
--- The answer of an element of an array that spells an address, with or without escapes.
-local function put_element(response, high, low, ip, length, escaped)
+-- Writes the answer to an element of an array. An object repeats the address without the element's
+-- escapes.
+local function put_element(view, as_object, high, low, ip, length, escaped)
     if high and escaped then
         ip = format("%d.%d.%d.%d", rshift(high, 8), band(high, 255), rshift(low, 8), band(low, 255))
         length = #ip
     end
-    put_answer(response, high, low, ip, length)
+    put_answer(view, as_object, high, low, ip, length)
 end
 
 
--- Answers the array at `ips.at`, in a body that is known to be valid JSON. Returns false if it has
--- more than `limit` elements.
-function _M.answer_array(view, body, ips, limit, as_object, errors)
+-- Answers the array at `ips.at`, in a body that is known to be valid JSON.
+function _M.answer_array(view, body, limit, as_object, ips)
     local text = cast(bytes_t, body)
-    local response = start(view, as_object, errors)
     local address, octet, digits, dots = 0, 0, 0, 0
-    -- Of the element: where its content lies; `from` is 0 if it is not a string.
+    -- The element that has begun: where its content lies; `from` is 0 if it is not a string.
     local present, from, to, escaped = false, 0, 0, false
     local at, depth, inside, count = ips.at + 1, 0, false, 0
+    discard()
     put(HEAD, #HEAD)
     while true do
         local byte = text[at]
@@ -162,32 +150,31 @@ function _M.answer_array(view, body, ips, limit, as_object, errors)
                     return false
                 end
                 local high, low = finish(address, octet, digits, dots)
-                put_element(response, from > 0 and high, low, text + from, to - from, escaped)
+                put_element(view, as_object, from > 0 and high, low, text + from, to - from,
+                    escaped)
             end
             if byte == CLOSE_BRACKET then
-                break
+                put(TAIL, #TAIL)
+                return true
             end
             put_byte(COMMA)
             present, from = false, 0
         elseif byte > SPACE then
             present = true
-            depth = depth + deeper[byte]
+            depth = depth + nesting[byte]
         end
         at = at + 1
     end
-    put(TAIL, #TAIL)
-    return true
 end
 
 
--- Reads a body whose member `ips` looks like an array of plain strings. What is between its
--- brackets is not looked at: answer_plain_array does that anyway. Returns the wanted members, with
--- the position of the closing bracket in `ips.last`; or nil, which says nothing about the body but
--- that it takes json.read_object to read it.
+-- Reads a body whose member `ips` looks like an array of plain strings, except for what is between
+-- its brackets: answer_plain_array reads that. Returns the wanted members, with the position of the
+-- closing bracket in `ips.last`; or nil for a body, valid or not, that is left to json.read_object.
 function _M.read_plain(body, wanted)
-    local _, name = find_text(body, IPS, 1, true)
-    local _, bracket = find_text(body, ARRAY_BEGINS, (name or #body) + 1)
-    local closing = bracket and find_text(body, "]", bracket, true)
+    local _, name = find(body, IPS, 1, true)
+    local _, bracket = find(body, ARRAY_BEGINS, (name or #body) + 1)
+    local closing = bracket and find(body, "]", bracket, true)
     if not closing or bracket + #body - closing > MAX_SKELETON then
         return nil
     end
@@ -203,25 +190,25 @@ function _M.read_plain(body, wanted)
 end
 
 
--- Answers the array that read_plain has found. Returns false if there is more between the brackets
--- than strings and commas, or more than `limit` strings: what is behind them may not be valid.
-function _M.answer_plain_array(view, body, ips, limit, as_object, errors)
+-- Answers the array that read_plain has found. Returns false also if there is more between the
+-- brackets than strings and commas.
+function _M.answer_plain_array(view, body, limit, as_object, ips)
     local text = cast(bytes_t, body)
-    local response = start(view, as_object, errors)
     local address, octet, digits, dots = 0, 0, 0, 0
-    local inside, expected, begun, count = false, true, 0, 0
+    local inside, expected, from, count = false, true, 0, 0
+    discard()
     put(HEAD, #HEAD)
     for at = ips.at + 1, ips.last - 1 do
         local byte = text[at]
         if byte == QUOTE then
             if inside then
                 local high, low = finish(address, octet, digits, dots)
-                put_answer(response, high, low, text + begun, at - begun)
+                put_answer(view, as_object, high, low, text + from, at - from)
                 count = count + 1
             elseif not expected or count == limit then
                 return false
             end
-            inside, expected, begun = not inside, false, at + 1
+            inside, expected, from = not inside, false, at + 1
             address, octet, digits, dots = 0, 0, 0, 0
         elseif inside then
             if byte < SPACE or byte > NINE then

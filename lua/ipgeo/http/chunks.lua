@@ -1,6 +1,6 @@
--- The answers of a batch while they are being written: in chunks that are used by all requests of
--- this worker, for none of them yields meanwhile. The first one stays; the others are given back,
--- by free() and not by a garbage collector, when they have been sent.
+-- The answers of a batch while they are being written, in chunks of memory. All requests of this
+-- worker share the chunks, for none of them yields while it writes. The first chunk is kept; the
+-- others are freed as soon as they are sent, by free() and not by a garbage collector.
 
 local ffi = require "ffi"
 
@@ -18,7 +18,7 @@ local memory_t = ffi.typeof("uint8_t *")
 
 local CHUNK = 524288
 local first -- allocated by the first batch
-local full = {} -- those before `buffer`, each with its `memory` and its `length`
+local full = {} -- the chunks before `buffer`, each with its `memory` and its `length`
 local buffer, capacity, used = nil, 0, 0
 
 
@@ -42,7 +42,7 @@ local function next_chunk(length)
 end
 
 
--- Gives back what has been written and is not to be sent.
+-- Drops what has been written and begins again with the first chunk.
 function _M.discard()
     first = first or allocate(CHUNK)
     for i = 2, #full do
@@ -66,7 +66,7 @@ function _M.length()
 end
 
 
--- Calls `send(text)` for each piece of what has been written, and gives its memory back.
+-- Calls `send(text)` for each chunk of what has been written, and frees its memory.
 function _M.drain(send)
     local pieces = full
     pieces[#pieces + 1] = { memory = buffer, length = used }
@@ -81,13 +81,21 @@ function _M.drain(send)
 end
 
 
--- Writes the `length` bytes at `source`.
-function _M.put(source, length)
+-- Returns where the caller is to write the next `length` bytes.
+local function reserve(length)
     if used + length > capacity then
         next_chunk(length)
     end
-    copy(buffer + used, source, length)
+    local target = buffer + used
     used = used + length
+    return target
+end
+_M.reserve = reserve
+
+
+-- Writes the `length` bytes at `source`.
+function _M.put(source, length)
+    copy(reserve(length), source, length)
 end
 
 

@@ -1,4 +1,4 @@
--- Whether the process lives, and which generation it serves.
+-- Whether the process is alive, and which generation it serves.
 
 local cjson = require "cjson.safe"
 local relay = require "ipgeo.http.relay"
@@ -26,7 +26,7 @@ local function is_get()
 end
 
 
--- Answers /healthz: the process lives.
+-- Answers /healthz: the process is alive.
 function _M.healthz()
     if not is_get() then
         return reject_method(METHODS)
@@ -35,14 +35,14 @@ function _M.healthz()
 end
 
 
--- Whether a changed file would be served: two members more while something is wrong with it.
+-- Whether a changed file would be served: with two further members if it would not.
 local function refresh_members()
-    local kind, reason = store:trouble()
+    local kind, message = store:refresh_error()
     if not kind then
         return '"refresh":"ok"'
     end
     return format('"refresh":"failing","refresh_error":"%s","refresh_message":%s', kind,
-        encode(reason))
+        encode(message))
 end
 
 
@@ -51,14 +51,14 @@ function _M.readyz()
     if not is_get() then
         return reject_method(METHODS)
     end
-    local opened = store:open()
-    if not opened then
+    local snapshot = store:current()
+    if not snapshot then
         return send_error("unavailable")
     end
-    local age = max(0, floor(ngx.time() - opened.mtime))
+    local age = max(0, floor(ngx.time() - snapshot.mtime))
     return send(format(
         '{"status":"ready","build_id":"%s","generation":%d,"runs":%d,"data_age":%d,%s}',
-        opened.build_id, opened.generation, opened.view.runs, age, refresh_members()))
+        snapshot.build_id, snapshot.generation, snapshot.view.runs, age, refresh_members()))
 end
 
 

@@ -1,5 +1,5 @@
--- The finite automaton that strict_json.lua reads with: the states and the table of the next ones.
--- What it takes is RFC 8259 in UTF-8; what is nested is the reader's, in its actions.
+-- The finite automaton of strict_json.lua: its states and the table of transitions. It accepts
+-- RFC 8259 in UTF-8; the reader keeps track of nesting, in its actions.
 
 local ffi = require "ffi"
 
@@ -9,10 +9,10 @@ local ipairs, pairs = ipairs, pairs
 
 local SPACE = 0x20
 
--- The automaton. A state is its row's place in `next_state`, which has the next one for each byte.
+-- The automaton. A state is the index of its row in `next_state`: the next state for each byte.
 local ROW = 256
 local next_state = ffi.new("uint16_t[?]", 96 * ROW)
--- These are no rows: the reader does something and then chooses the state.
+-- Instead of a state: the reader does something and then chooses the state.
 local ACTIONS = 0x8000
 local BEGIN_KEY, END_KEY, COMMA = ACTIONS, ACTIONS + 1, ACTIONS + 2
 local OPEN_OBJECT, CLOSE_OBJECT = ACTIONS + 3, ACTIONS + 4
@@ -43,7 +43,8 @@ local function on(state, characters, target)
 end
 
 
--- One behind the other, the last of which leads to `target`. Returns the first.
+-- States for one set of bytes after the other, the last of which leads to `target`. Returns the
+-- first.
 local function sequence(sets, target)
     for i = #sets, 1, -1 do
         local state = new_state()
@@ -54,7 +55,7 @@ local function sequence(sets, target)
 end
 
 
--- As many continuation bytes, the first of them in a range of its own.
+-- States for `count` continuation bytes, the first one from `first` to `last`. Returns the first.
 local function continuation(count, first, last, target)
     local state = new_state()
     if count > 1 then
@@ -65,7 +66,8 @@ local function continuation(count, first, last, target)
 end
 
 
--- A string whose closing quote leads to `target`. Returns the state behind the opening one.
+-- States for a string whose closing quote leads to `target`. Returns the one after the opening
+-- quote.
 -- UTF-8 has no overlong form, no surrogate and nothing over U+10FFFF.
 local function string_states(target)
     local inside, escape = new_state(), new_state()
@@ -86,7 +88,8 @@ local function string_states(target)
 end
 
 
-local function is_followed(state, target)
+-- Transitions from the end of a value; white space leads to `target`.
+local function end_value(state, target)
     on(state, " \t\r\n", target)
     on(state, ",", COMMA)
     on(state, "}", CLOSE_OBJECT)
@@ -94,12 +97,12 @@ local function is_followed(state, target)
 end
 
 
--- The bytes with which a number begins lead from `state` to it.
-local function begin_number(state, behind)
+-- Transitions from `state` to a number, whose end leads to `after`.
+local function begin_number(state, after)
     local minus, zero, whole, point = new_state(), new_state(), new_state(), new_state()
     local fraction, exponent, sign, power = new_state(), new_state(), new_state(), new_state()
     for _, last in ipairs { zero, whole, fraction, power } do
-        is_followed(last, behind)
+        end_value(last, after)
     end
     for _, first in ipairs { state, minus } do
         on(first, "0", zero)
@@ -120,20 +123,21 @@ local function begin_number(state, behind)
 end
 
 
-local function begin_value(state, behind)
+-- Transitions from `state` to a value, whose end leads to `after`.
+local function begin_value(state, after)
     on(state, " \t\r\n", state)
-    on(state, '"', string_states(behind))
+    on(state, '"', string_states(after))
     on(state, "{", OPEN_OBJECT)
     on(state, "[", OPEN_ARRAY)
-    on(state, "t", sequence({ "r", "u", "e" }, behind))
-    on(state, "f", sequence({ "a", "l", "s", "e" }, behind))
-    on(state, "n", sequence({ "u", "l", "l" }, behind))
-    begin_number(state, behind)
+    on(state, "t", sequence({ "r", "u", "e" }, after))
+    on(state, "f", sequence({ "a", "l", "s", "e" }, after))
+    on(state, "n", sequence({ "u", "l", "l" }, after))
+    begin_number(state, after)
 end
 
 
--- Another state from which the same things follow.
-local function like(state)
+-- Another state with the same transitions.
+local function copy_state(state)
     local copy = new_state()
     for byte = 0, ROW - 1 do
         local target = next_state[state + byte]
@@ -143,23 +147,23 @@ local function like(state)
 end
 
 
-local BEFORE, BEHIND = new_state(), new_state() -- the whole object
+local BEFORE, AFTER = new_state(), new_state() -- the whole object
 on(BEFORE, " \t\r\n", BEFORE)
 on(BEFORE, "{", OPEN_OBJECT)
-on(BEHIND, " \t\r\n", BEHIND)
+on(AFTER, " \t\r\n", AFTER)
 
-local FOLLOWED = new_state() -- behind a value
-is_followed(FOLLOWED, FOLLOWED)
+local FOLLOWED = new_state() -- after a value
+end_value(FOLLOWED, FOLLOWED)
 
 local VALUE = new_state()
 begin_value(VALUE, FOLLOWED)
-local FIRST_ELEMENT = like(VALUE)
+local FIRST_ELEMENT = copy_state(VALUE)
 on(FIRST_ELEMENT, "]", CLOSE_ARRAY)
 
 local KEY = new_state()
 on(KEY, " \t\r\n", KEY)
 on(KEY, '"', BEGIN_KEY)
-local FIRST_KEY = like(KEY)
+local FIRST_KEY = copy_state(KEY)
 on(FIRST_KEY, "}", CLOSE_OBJECT)
 
 local IN_KEY = string_states(END_KEY)
@@ -171,11 +175,11 @@ on(COLON, ":", VALUE)
 return {
     next_state = next_state,
     INVALID = INVALID,
-    -- Actions: all that are not below the first.
+    -- Actions: ACTIONS and above.
     ACTIONS = ACTIONS, BEGIN_KEY = BEGIN_KEY, END_KEY = END_KEY, COMMA = COMMA,
     OPEN_OBJECT = OPEN_OBJECT, CLOSE_OBJECT = CLOSE_OBJECT, OPEN_ARRAY = OPEN_ARRAY,
-    -- States: before and behind the whole, behind a value, and what is to come.
-    BEFORE = BEFORE, BEHIND = BEHIND, FOLLOWED = FOLLOWED,
+    -- States: before and after the whole object, after a value, and what comes next.
+    BEFORE = BEFORE, AFTER = AFTER, FOLLOWED = FOLLOWED,
     VALUE = VALUE, FIRST_ELEMENT = FIRST_ELEMENT,
     KEY = KEY, FIRST_KEY = FIRST_KEY, IN_KEY = IN_KEY, COLON = COLON,
 }

@@ -1,6 +1,9 @@
--- Hands a query on to the fallbacks, and an answer back when it is whole and an ipgeo's. nginx by
--- itself sends an answer's head on at once: a node that dies behind it would leave the client with
--- half an answer, and whatever listens at a wrong address would answer the clients.
+-- Forwards a query to the fallbacks, and sends an answer back once it is complete and from an
+-- ipgeo. nginx alone forwards the head of an answer at once: if the node then died, the client
+-- would get half an answer; and any server at a misconfigured address could answer clients.
+
+local LIMITS = require("ipgeo.contract").LIMITS
+
 
 local ngx = ngx
 local capture, print = ngx.location.capture, ngx.print
@@ -10,27 +13,28 @@ local header, var = ngx.header, ngx.var
 local ipairs = ipairs
 local now = ngx.now
 local read_body = ngx.req.read_body
+local tostring = tostring
 
--- Where nginx asks the nodes that it believes to be there, and where it asks all of them.
-local QUERY = { living = "/ipgeo-relay", all = "/ipgeo-relay-all" }
-local READINESS = { living = "/ipgeo-relay-readyz", all = "/ipgeo-relay-all-readyz" }
--- By this name, instead of a node's address, nginx says that no node was left to be asked.
+-- Locations: of the nodes that nginx takes for healthy, and of all nodes.
+local QUERY = { healthy = "/ipgeo-relay", all = "/ipgeo-relay-all" }
+local READINESS = { healthy = "/ipgeo-relay-readyz", all = "/ipgeo-relay-all-readyz" }
+-- nginx logs this name instead of a node's address when it had no node left to ask.
 local UPSTREAM = "ipgeo_fallback"
--- nginx gives each try to the next node. By their weights several in a row may be no ipgeo; of all,
--- each is asked in its turn.
-local MAX_CUT_SHORT, MAX_FOREIGN, MAX_FOREIGN_OF_ALL = 3, 3, 30
--- A request that has come this way through as many edges goes no further: they may ask one another.
-local LAST_HOP = "3"
--- nginx's, when no node answers.
+-- nginx sends each try to the next node. By their weights several foreign ones may come in a row;
+-- among all nodes, each is asked in turn.
+local MAX_TRUNCATED, MAX_FOREIGN, MAX_FOREIGN_OF_ALL = 3, 3, 30
+-- A request that came through so many edges is not forwarded again: edges may ask one another.
+local LAST_HOP = tostring(LIMITS.max_relay_hops)
+-- nginx's statuses when no node answers.
 local BAD_GATEWAY, GATEWAY_TIMEOUT = 502, 504
 
 local HEAD = ngx.HTTP_HEAD
 local METHODS = { GET = ngx.HTTP_GET, HEAD = HEAD, POST = ngx.HTTP_POST }
--- What an ipgeo marks its answers with: a fallback always, an edge when a relay asks it.
+-- Marks the answers of an ipgeo: of a fallback always, of an edge when a relay asks it.
 local SERVED_BY = "X-IPGeo-Served-By"
 local MARKS = { fallback = true, edge = true }
 local PASSED_ON = { "Content-Type", "ETag" }
--- nginx would judge by these what the fallback has judged already.
+-- The fallback has evaluated these; nginx must not do so again.
 local CONDITIONS = { "If-Match", "If-None-Match", "If-Unmodified-Since" }
 
 local NONE = { status = BAD_GATEWAY }
@@ -41,31 +45,37 @@ local timeout = 7
 local _M = {}
 
 
--- After so many seconds no further node is asked; nginx keeps to the same within each try.
+-- Sets after how many seconds no further node is asked. nginx has the same timeout within each try.
 function _M.set_timeout(seconds)
     timeout = seconds
 end
 
 
--- Whether nginx has asked all nodes in vain.
+-- Whether nginx got no answer from any node.
 local function has_failed(answer)
     return answer.status == BAD_GATEWAY or answer.status == GATEWAY_TIMEOUT
 end
 
 
--- Asks until an answer is whole and an ipgeo's; `asked` gets a line for each try, from `note`.
--- Returns it, or what says that there is none; and whether there were answers of others.
-local function ask(location, asked, deadline, max_foreign)
-    local method = METHODS[get_method()]
-    local options = {
+-- The options of the subrequests; `tries` gets a line for each, from `note`.
+local function subrequest(method, tries)
+    return {
         method = method,
         args = var.args,
         always_forward_body = true,
-        -- Another's is dropped, and its Content-Length with it.
+        -- The body of another method is dropped, and its Content-Length with it.
         body = method ~= METHODS.POST and "" or nil,
-        ctx = asked,
+        ctx = tries,
     }
-    local cut_short, foreign = 0, 0
+end
+
+
+-- Asks until an answer is complete and from an ipgeo. Returns it, or one that has failed; and
+-- whether others than an ipgeo answered.
+local function ask(location, tries, deadline, max_foreign)
+    local method = METHODS[get_method()]
+    local options = subrequest(method, tries)
+    local truncated, foreign = 0, 0
     repeat
         local answer = capture(location, options)
         if has_failed(answer) then
@@ -73,30 +83,30 @@ local function ask(location, asked, deadline, max_foreign)
         elseif not MARKS[answer.header[SERVED_BY]] then
             foreign = foreign + 1
         elseif answer.truncated and method ~= HEAD then
-            cut_short = cut_short + 1
-        else -- an answer to HEAD is shorter than it says, and so is none at all
+            truncated = truncated + 1
+        else -- HEAD: an answer without a body counts as truncated
             return answer
         end
-    until cut_short == MAX_CUT_SHORT or foreign == max_foreign or now() >= deadline
+    until truncated == MAX_TRUNCATED or foreign == max_foreign or now() >= deadline
     return NONE, foreign > 0
 end
 
 
--- The answer of a fallback, or nil. When all nodes have failed a moment ago, some may be back by
--- now: `eager` asks them all again, which takes seconds if they are not. All are asked, too, where
--- others have answered: an ipgeo may be a backup of these, or hidden by their weight.
+-- The answer of a fallback, or nil. Nodes that failed a moment ago may be back: `eager` asks all of
+-- them again, which takes seconds if they are not. All are also asked if others than an ipgeo
+-- answered: an ipgeo may be their backup, or hidden by their weight.
 local function ask_nodes(locations, eager)
     if var.http_x_ipgeo_relay == LAST_HOP then
         return nil
     end
     read_body()
-    local asked, deadline = {}, now() + timeout
-    local answer, was_foreign = ask(locations.living, asked, deadline, MAX_FOREIGN)
-    local left_out = eager and find(concat(asked), UPSTREAM, 1, true)
-    if has_failed(answer) and (was_foreign or left_out) and now() < deadline then
-        answer = ask(locations.all, asked, deadline, MAX_FOREIGN_OF_ALL)
+    local tries, deadline = {}, now() + timeout
+    local answer, was_foreign = ask(locations.healthy, tries, deadline, MAX_FOREIGN)
+    local skipped = eager and find(concat(tries), UPSTREAM, 1, true)
+    if has_failed(answer) and (was_foreign or skipped) and now() < deadline then
+        answer = ask(locations.all, tries, deadline, MAX_FOREIGN_OF_ALL)
     end
-    var.ipgeo_asked = concat(asked, ", ")
+    var.ipgeo_asked = concat(tries, ", ")
     return not has_failed(answer) and answer or nil
 end
 
@@ -113,14 +123,14 @@ function _M.ask_readiness()
 end
 
 
--- For log_by_lua of the locations above: keeps what nginx knows of the nodes that it has asked.
+-- For log_by_lua of the locations above: records which nodes nginx asked, and their statuses.
 function _M.note()
-    local asked = ngx.ctx
-    asked[#asked + 1] = format("%s %s", var.upstream_status, var.upstream_addr)
+    local tries = ngx.ctx
+    tries[#tries + 1] = format("%s %s", var.upstream_status, var.upstream_addr)
 end
 
 
--- For body_filter_by_lua of the same: what is no ipgeo's is not wanted, however long it is.
+-- For body_filter_by_lua of the same: drops a body that is not from an ipgeo, however long it is.
 function _M.drop_foreign()
     if not MARKS[header[SERVED_BY]] then
         ngx.arg[1] = nil

@@ -1,4 +1,4 @@
--- Sends answers and errors, and keeps nginx from changing them by what the request says.
+-- Sends answers and errors, and keeps nginx from changing them because of the request's headers.
 
 local errors = require "ipgeo.http.errors"
 local headers = require "ipgeo.http.headers"
@@ -41,7 +41,7 @@ function _M.reject_method(allowed)
 end
 
 
--- Answers by a fallback, in the place of this worker.
+-- Sends the answer of a fallback instead of one by this worker.
 function _M.ask_fallback()
     local answer = relay.ask(true)
     if not answer then
@@ -51,8 +51,8 @@ function _M.ask_fallback()
 end
 
 
--- Lets go of the body of a request that needs none, before the answer begins: nginx would find only
--- afterwards that its framing breaks HTTP, and close without a word.
+-- Discards the body of a request that needs none, before the answer begins: a framing error would
+-- otherwise be found only later, and nginx would close the connection without an answer.
 function _M.drop_body()
     if not pcall(discard_body) then
         exit(400)
@@ -60,7 +60,7 @@ function _M.drop_body()
 end
 
 
--- To look for headers is cheaper than to clear those that are not there.
+-- Counting headers is cheaper than clearing those that are absent.
 local function clear(names)
     if count(names) > 0 then
         for _, name in pairs(names) do
@@ -70,14 +70,14 @@ local function clear(names)
 end
 
 
--- nginx's own filter looks at these whatever the answer is. It would answer 412 in the middle of
--- Lua's output, by which a worker may die, and take a date to outdo If-None-Match.
+-- nginx's own filter evaluates these for every answer. It would send 412 in the middle of Lua's
+-- output, which can crash a worker, and prefer a date to If-None-Match.
 function _M.ignore_preconditions()
     clear(PRECONDITIONS)
 end
 
 
--- It would also take `If-None-Match: *` to mean every answer, those without an ETag too.
+-- The same filter would also apply `If-None-Match: *` to answers without an ETag.
 function _M.ignore_validators()
     clear(VALIDATORS)
 end

@@ -1,4 +1,4 @@
--- What nginx.conf calls: who answers a request, this worker or a fallback.
+-- What nginx.conf calls. Decides whether this worker or a fallback answers a request.
 
 local chunks = require "ipgeo.http.chunks"
 local errors = require "ipgeo.http.errors"
@@ -23,9 +23,9 @@ local METHODS = "GET, HEAD, POST"
 local CONTENT_TYPE = headers.names { "Content-Type" }
 local UNAVAILABLE = errors.STATUSES.unavailable
 
--- KiB of Lua's heap, several times what it has between requests.
+-- In KiB: several times the Lua heap between requests.
 local MAX_HEAP = 2048
--- KiB that were left when it was last collected, or less by now.
+-- In KiB: the smallest heap since the last full collection.
 local heap_in_use = 0
 
 
@@ -49,7 +49,7 @@ local function is_ambiguous(media_type)
 end
 
 
--- Rejects what no server of ours answers at /api/ip_query; tells whether it has.
+-- Rejects a request that neither edge nor fallback answers. Returns whether it did.
 local function has_rejected()
     local method = get_method()
     if method == "POST" then
@@ -65,8 +65,8 @@ local function has_rejected()
 end
 
 
--- What a large request has left is given back now: Lua by itself would wait until as much again is
--- in use. But what many requests at once have in use is no garbage, and looking at it costs time.
+-- Collects the garbage of a large request at once: Lua alone would wait until the heap has doubled.
+-- What many concurrent requests use is not garbage, and a collection then costs time for nothing.
 local function collect_garbage()
     local used = collectgarbage("count")
     heap_in_use = min(heap_in_use, used)
@@ -77,11 +77,11 @@ local function collect_garbage()
 end
 
 
--- While nothing is loaded a fallback answers.
+-- This worker answers; a fallback does while no generation is loaded.
 local function answer_query()
     if has_rejected() then
         return
-    elseif not store:open() then
+    elseif not store:current() then
         return ask_fallback()
     elseif get_method() == "POST" then
         return query.answer_post()
@@ -90,11 +90,11 @@ local function answer_query()
 end
 
 
--- Only if no fallback can answer, this worker does.
+-- A fallback answers; this worker does if none can.
 local function answer_by_proxy()
     if has_rejected() then
         return
-    elseif not store:open() then
+    elseif not store:current() then
         return ask_fallback()
     end
     local answer = relay.ask()

@@ -1,16 +1,17 @@
--- Reads one JSON object strictly (RFC 8259, UTF-8) and picks out members. lua-cjson is not enough:
--- it takes 0x10, +1 and invalid UTF-8, and does not tell of repeated keys. It is used for what it
--- does well, the unescaping of strings that have been found valid.
+-- Reads one JSON object strictly (RFC 8259, UTF-8) and picks out members. lua-cjson does not
+-- suffice: it accepts 0x10, +1 and invalid UTF-8, and does not report repeated keys. It only
+-- unescapes strings that have been found valid.
 --
 -- With its nesting bounded, JSON is read by a finite automaton (json_states.lua) and a few bits. So
--- a body costs one turn of one loop for each byte, whatever it holds: a hostile one takes no longer
--- than others. A recursive parser took 10 ms for 64 KiB of small numbers.
+-- every body costs one turn of one loop for each byte: a hostile one takes no longer than others. A
+-- recursive parser took 10 ms for 64 KiB of small numbers.
 --
 -- Positions count from 0.
 
 local ffi = require "ffi"
 local bit = require "bit"
 local cjson = require "cjson.safe"
+local LIMITS = require("ipgeo.contract").LIMITS
 local states = require "ipgeo.http.json_states"
 
 
@@ -22,8 +23,8 @@ local max = math.max
 
 local bytes_t = ffi.typeof("const uint8_t *")
 
-local MAX_DEPTH = 8
--- What is open around a position: a bit for each, 1 for an object, behind a leading 1.
+local MAX_DEPTH = LIMITS.max_json_depth
+-- The objects and arrays around a position: a bit for each, 1 for an object, after a leading 1.
 local NOTHING, OUTERMOST = 1, 3
 local TOO_DEEP = 2 ^ (MAX_DEPTH + 1)
 
@@ -35,19 +36,19 @@ local ACTIONS, COMMA = states.ACTIONS, states.COMMA
 local BEGIN_KEY, END_KEY = states.BEGIN_KEY, states.END_KEY
 local OPEN_OBJECT, CLOSE_OBJECT = states.OPEN_OBJECT, states.CLOSE_OBJECT
 local OPEN_ARRAY = states.OPEN_ARRAY
-local BEFORE, BEHIND = states.BEFORE, states.BEHIND
+local BEFORE, AFTER = states.BEFORE, states.AFTER
 local VALUE, FOLLOWED, FIRST_ELEMENT = states.VALUE, states.FOLLOWED, states.FIRST_ELEMENT
 local KEY, FIRST_KEY, IN_KEY = states.KEY, states.FIRST_KEY, states.IN_KEY
 local COLON = states.COLON
 
--- What a member is that is neither a string nor an array; never equal to any string.
+-- The value of a member that is neither a string nor an array; never equal to any string.
 local OTHER = {}
 
 
 local _M = {}
 
 
--- Every way in which `name`, of ASCII letters, can be written as a key: each letter may be escaped.
+-- All spellings of `name`, of ASCII letters, as a key: each letter may be escaped.
 local function spell(name)
     local spellings = { "" }
     for i = 1, #name do
@@ -79,9 +80,9 @@ function _M.members(names)
 end
 
 
--- Reads it all. `places[name]` becomes the position behind the key of each wanted member of the
--- outermost object. Returns whether the body is valid, and whether a wanted key occurs more than
--- once.
+-- Reads the whole body. `places[name]` becomes the position after the key of each wanted member of
+-- the outermost object. Returns whether the body is valid, and whether a wanted key occurs more
+-- than once.
 local function scan(text, length, wanted, places)
     local longest, names = wanted.longest, wanted.name
     local state, open, from, repeated = BEFORE, NOTHING, 0, false
@@ -107,17 +108,17 @@ local function scan(text, length, wanted, places)
                 state = open >= TOO_DEEP and INVALID or is_object and FIRST_KEY or FIRST_ELEMENT
             elseif band(open, 1) == (state == CLOSE_OBJECT and 1 or 0) then
                 open = rshift(open, 1)
-                state = open == NOTHING and BEHIND or FOLLOWED
+                state = open == NOTHING and AFTER or FOLLOWED
             else
                 state = INVALID
             end
         end
     end
-    return state == BEHIND, repeated
+    return state == AFTER, repeated
 end
 
 
--- The functions below are for what `scan` has found valid.
+-- The functions below need a body that `scan` has found valid.
 
 
 local function skip_space(text, at)
@@ -131,8 +132,8 @@ local function skip_space(text, at)
 end
 
 
--- The string whose content lies in [from, to). One that cjson cannot unescape (a lone surrogate) is
--- OTHER.
+-- The string whose content lies in [from, to); OTHER if cjson cannot unescape it, as with a lone
+-- surrogate.
 local function string_at(text, from, to, escaped)
     local raw = ffi_string(text + from, to - from)
     if not escaped then
@@ -162,15 +163,15 @@ local function value_at(text, at)
 end
 
 
--- Reads `body`, one object and nothing else. For each key that `wanted` has (see `members`),
+-- Reads `body`, one object and nothing else. For each key in `wanted` (see `members`),
 -- `members[key]` becomes its value (see value_at). Returns whether the body is valid, and whether
--- a wanted key occurs more than once: there are no values then.
+-- a wanted key occurs more than once. Without a valid body, or with such a key, it sets no values.
 function _M.read_object(body, wanted, members)
     local text, places = cast(bytes_t, body), {}
     local valid, repeated = scan(text, #body, wanted, places)
     if valid and not repeated then
-        for name, behind in pairs(places) do
-            local colon = skip_space(text, behind)
+        for name, after_key in pairs(places) do
+            local colon = skip_space(text, after_key)
             members[name] = value_at(text, skip_space(text, colon + 1))
         end
     end

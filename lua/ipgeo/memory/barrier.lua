@@ -8,10 +8,10 @@ local ffi_fill = ffi.fill
 local scratch = ffi.new("int32_t[1]")
 
 
--- Keeps LuaJIT from taking a value that it has loaded before this for one that is to be loaded
--- behind it, and from dropping or moving stores across it. `volatile` does not: LuaJIT 2.1 parses
--- it and merges the loads all the same (seen in its IR: even the generation was loaded once for a
--- whole loop). A fill ends what its optimiser knows of memory, for a nanosecond.
+-- Across this LuaJIT reuses no value that it has loaded before, and neither drops nor moves stores.
+-- `volatile` does not suffice: LuaJIT 2.1 parses it and still merges the loads (its IR showed that
+-- even the generation was loaded once for a whole loop). A fill invalidates what the optimiser
+-- knows of memory, and costs about a nanosecond.
 local function barrier()
     ffi_fill(scratch, 4)
 end

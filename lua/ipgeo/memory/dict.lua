@@ -16,26 +16,26 @@ local zone_t = ffi.typeof("struct ipgeo_zone *")
 local _M = {}
 
 
--- nginx's shared memory zone behind a dict: its second member is the address, its third the size.
+-- A dict's shared memory zone: its second member is the address, its third the size.
 local function zone_of(dict)
     local ok, zone = pcall(function()
         return cast(zone_t, C.ngx_http_lua_ffi_shdict_udata_to_zone(dict[1]))
     end)
     if not ok or zone == nil or zone.address == nil then
-        return nil, "this nginx does not tell where the memory of a dict is"
+        return nil, "this nginx does not expose the memory of a dict"
     end
     return zone
 end
 
 
--- Takes the dict of this name into use as an arena. Returns it, or nil and why it cannot be had.
+-- Uses the dict of this name as an arena. Returns the arena, or nil and why it cannot be used.
 function _M.attach(name)
     local dict = ngx.shared[name]
     if not dict then
         return nil, "there is no lua_shared_dict " .. name
     end
     if #dict:get_keys(1) > 0 then
-        return nil, "lua_shared_dict " .. name .. " holds keys of somebody else"
+        return nil, "lua_shared_dict " .. name .. " already holds keys"
     end
     local zone, err = zone_of(dict)
     if not zone then

@@ -1,6 +1,6 @@
--- A robust POSIX mutex in shared memory: the kernel hands it on when its owner dies, at once, and
--- never takes it from an owner that lives. A lock with an expiry would: an owner that was only
--- stopped would then go on writing into a slot that another has made current.
+-- A robust POSIX mutex in shared memory: the kernel frees it at once when its owner dies, and a
+-- live owner never loses it. A lock with an expiry is no substitute: an owner that was only stopped
+-- would go on writing into a slot that another process has made current.
 
 local ffi = require "ffi"
 
@@ -27,7 +27,7 @@ local mutex_t = ffi.typeof("void *")
 local _M = {}
 
 
--- Makes the 64 bytes at `memory` one. Returns whether it could.
+-- Makes the 64 bytes at `memory` a mutex. Returns whether that succeeded.
 function _M.init(memory)
     local attribute = attribute_t()
     return C.pthread_mutexattr_init(attribute) == 0
@@ -37,7 +37,7 @@ function _M.init(memory)
 end
 
 
--- Takes it if it is free or its owner has died; never waits. Returns whether it did.
+-- Takes the mutex if it is free or its owner has died; never waits. Returns whether it was taken.
 function _M.try_lock(memory)
     local mutex = cast(mutex_t, memory)
     local result = C.pthread_mutex_trylock(mutex)
