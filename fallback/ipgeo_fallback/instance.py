@@ -16,6 +16,8 @@ _LOCK = "fallback.lock"
 _ORPHAN_SECONDS = 7
 
 
+# Not an IpgeoError: gunicorn's master executes this file and must import nothing of ours, or the
+# workers that a HUP starts would inherit the old code.
 class InstanceError(Exception):
     """Why gunicorn must not run here."""
 

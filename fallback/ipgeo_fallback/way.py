@@ -9,11 +9,12 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from ipgeo.errors import IpgeoError
 from ipgeo.files.reading import open_regular
 from ipgeo_fallback.place import steps
 
 
-class MovedError(OSError):
+class MovedError(IpgeoError, OSError):
     """The path leads elsewhere by now, and this process may not follow it."""
 
 

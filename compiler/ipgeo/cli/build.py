@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ipgeo.cli.errors import Refusal, telling
+from ipgeo.cli.errors import Refusal, reporting
 from ipgeo.cli.inputs import code_files, codes_in, keep_inputs
 from ipgeo.cli.paths import BlobPath, InputPath
 from ipgeo.cli.present import (
@@ -196,7 +196,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
 
 def _report(out: Path, outcome: Outcome, summary: dict[str, Any], *, as_json: bool) -> None:
     """Print how a build has ended. Raises Refusal, and OSError if the output takes nothing."""
-    with telling(out, outcome.status):
+    with reporting(out, outcome.status):
         if not outcome.failed:
             summary |= readers(out, outcome.warnings, first=outcome.uncompared == NO_CURRENT)
             warn(*summary["warnings"])
