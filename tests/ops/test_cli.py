@@ -17,8 +17,8 @@ import pytest
 
 from harness import ROOT, blobs
 from harness.compiler import PROGRAM, SAMPLE, SAMPLE_CODES, build, compiler, exchanged
-from harness.places import short_folder
 from harness.sources import dat, patched, small_dat, u32_be, u32_le, write_codes
+from harness.tempdirs import short_tempdir
 from ipgeo import __version__
 from ipgeo.blob.layout import MAGIC
 from ipgeo.blob.reader import Blob
@@ -692,12 +692,15 @@ SOUND = Answer(b'["x"]', b'"country":"x"}')
 ODD: dict[str, tuple[Answer, dict[str, Any]]] = {
     "sources are a number": (SOUND, {"sources": 5}),
     "a source is a number": (SOUND, {"sources": [1]}),
-    "an answer has half a surrogate pair": (Answer(b'["\xed\xa0\x80"]', SOUND.members), {}),
-    "an answer has half an escaped pair": (Answer(b'["\\ud800"]', SOUND.members), {}),
+    "an answer has half a surrogate pair": (Answer(b'["\xed\xa0\x80"]', SOUND.object_tail), {}),
+    "an answer has half an escaped pair": (Answer(b'["\\ud800"]', SOUND.object_tail), {}),
     "a member has half an escaped pair": (Answer(SOUND.array, b'"\\udfff":1}'), {}),
-    "an answer has two lines": (Answer(b'["x",\n"y"]', SOUND.members), {}),
-    "an answer is UTF-16": (Answer('["中"]'.encode("utf-16-le"), SOUND.members), {}),
-    "an answer begins with a byte order mark": (Answer(b'\xef\xbb\xbf["x"]', SOUND.members), {}),
+    "an answer has two lines": (Answer(b'["x",\n"y"]', SOUND.object_tail), {}),
+    "an answer is UTF-16": (Answer('["中"]'.encode("utf-16-le"), SOUND.object_tail), {}),
+    "an answer begins with a byte order mark": (
+        Answer(b'\xef\xbb\xbf["x"]', SOUND.object_tail),
+        {},
+    ),
 }
 
 
@@ -718,7 +721,7 @@ def test_an_odd_blob_under_a_right_seal_raises_nothing(out: Path, name: str) -> 
 
 @contextmanager
 def unprivileged_checkout() -> Iterator[Path]:
-    with short_folder() as folder:
+    with short_tempdir() as folder:
         for name in ("script", "compiler", "nginx"):
             (folder / name).mkdir()
         for name in ("script/bootstrap", "script/lib.sh", "nginx/help.sh"):

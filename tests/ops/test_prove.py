@@ -51,7 +51,7 @@ def finish(proof: "subprocess.Popen[str]") -> tuple[int, str, str]:
 
 def exchanged_sample() -> bytes:
     runs = read_dat(SAMPLE).runs
-    record = list(runs.first).index(0x08080800)
+    record = list(runs.starts).index(0x08080800)
     return exchanged(SAMPLE.read_bytes(), record, record + 1)
 
 
@@ -457,15 +457,15 @@ def test_exchanged_real_contents_are_no_proof(
     runs = read_dat(source).runs
     # The first two neighbours behind 120.0.0.0 that differ.
     record = next(
-        i for i in range(bisect_left(runs.first, 120 << 24), len(runs)) if differ(runs, i)
+        i for i in range(bisect_left(runs.starts, 120 << 24), len(runs)) if differ(runs, i)
     )
     wrong.write_bytes(exchanged(source.read_bytes(), record, record + 1))
     codes = read_codes(real_data)
     prove(Blob(real_blob), runs, codes)
-    with pytest.raises(ProofError, match=rf"^{format_ipv4(runs.first[record])}: the source "):
+    with pytest.raises(ProofError, match=rf"^{format_ipv4(runs.starts[record])}: the source "):
         prove(Blob(real_blob), read_dat(wrong).runs, codes)
 
 
 def differ(runs: Runs, record: int) -> bool:
     """Whether three records in a row have three locations."""
-    return len(set(runs.number[record - 1 : record + 2])) == 3
+    return len(set(runs.location_ids[record - 1 : record + 2])) == 3

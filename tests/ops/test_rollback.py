@@ -442,7 +442,7 @@ def test_who_waits_too_long_says_so(after_two: Place) -> None:
     with (
         locked(after_two.folder),
         pytest.raises(OSError, match="another build or rollback is publishing here") as failure,
-        locked(after_two.folder, patience=0.1),
+        locked(after_two.folder, timeout=0.1),
     ):
         pass
     assert failure.value.filename == str(after_two.folder)

@@ -26,8 +26,8 @@ def test_every_edition_is_read(path: Path, count: int) -> None:
     source = read_dat(path)
     location = source.runs.locations[0]
     assert source.facts["fields"] == count
-    assert list(source.runs.first) == [0, 0x01020304, 0xFF000000]
-    assert list(source.runs.number) == [0, 1, 0]
+    assert list(source.runs.starts) == [0, 0x01020304, 0xFF000000]
+    assert list(source.runs.location_ids) == [0, 1, 0]
     place = (location.country, location.province, location.city)
     names = (*place, location.organization, location.isp)
     assert names[:count] == edition(count)[:5]

@@ -16,7 +16,7 @@ from ipgeo.blob.writer import write_blob
 from ipgeo.places.answers import Answer
 from ipgeo.places.location import NO_DATA
 from ipgeo.ranges.address import ADDRESS_COUNT, LAST_ADDRESS
-from ipgeo.release.diff import LARGEST, diff
+from ipgeo.release.diff import MAX_RANGES_SHOWN, ChangedRange, diff
 
 Runs = dict[int, str | None]
 """First addresses, ascending from 0, to the country that answers; None is no data."""
@@ -27,10 +27,14 @@ def answer(name: str) -> Answer:
     return Answer(json.dumps([name]).encode(), json.dumps(members).encode()[1:])
 
 
+def answer_or_none(name: str | None) -> Answer | None:
+    return None if name is None else answer(name)
+
+
 def blob_of(runs: Runs) -> bytes:
     names = [name for name in dict.fromkeys(runs.values()) if name is not None]
-    number = [NO_DATA if name is None else names.index(name) for name in runs.values()]
-    return write_blob(array("I", runs), array("I", number), [*map(answer, names)], {})
+    ids = [NO_DATA if name is None else names.index(name) for name in runs.values()]
+    return write_blob(array("I", runs), array("I", ids), [*map(answer, names)], {})
 
 
 def merged(runs: Runs) -> Runs:
@@ -48,13 +52,13 @@ def of(runs: Runs, address: int) -> str | None:
 
 
 NAMES = st.sampled_from(["A", "B 1", "B 2", None])
-# Few places, so that edges of both blobs often coincide; the last address is one of them.
-PLACES = st.sampled_from([1, 2, 3, 0xFFFF, 0x10000, 0x10001, 1 << 31, LAST_ADDRESS - 1])
+# Few addresses, so that edges of both blobs often coincide; the last address is one of them.
+ADDRESSES = st.sampled_from([1, 2, 3, 0xFFFF, 0x10000, 0x10001, 1 << 31, LAST_ADDRESS - 1])
 
 
 @st.composite
 def runs_of(draw: st.DrawFn) -> Runs:
-    firsts = sorted({0, *draw(st.sets(PLACES | st.just(LAST_ADDRESS)))})
+    firsts = sorted({0, *draw(st.sets(ADDRESSES | st.just(LAST_ADDRESS)))})
     return merged({first: draw(NAMES) for first in firsts})
 
 
@@ -69,9 +73,9 @@ def test_it_is_what_differs_piece_by_piece(old: Runs, new: Runs) -> None:
     assert found.addresses == sum(end - first for first, end, *_ in changed)
     assert found.ranges == len(changed)
     changed.sort(key=lambda piece: (piece[0] - piece[1], piece[0]))
-    assert [tuple(change) for change in found.largest] == [
-        (first, end - 1, was and answer(was), now and answer(now))
-        for first, end, was, now in changed[:LARGEST]
+    assert found.largest == [
+        ChangedRange(first, end - 1, answer_or_none(was), answer_or_none(now))
+        for first, end, was, now in changed[:MAX_RANGES_SHOWN]
     ]
     countries: Counter[tuple[str | None, str | None]] = Counter()
     for first, end, was, now in changed:
@@ -158,7 +162,7 @@ def test_no_more_than_the_largest_are_shown(tmp_path: Path) -> None:
     assert "\nthe largest changed ranges, 10 of 31:\n" in text
     assert len([line for line in text.splitlines() if line.startswith("  ")]) == 30
     found = json.loads(compiler("diff", old, new, "--json").out)
-    assert (len(found["largest"]), found["ranges"]) == (LARGEST, 31)
+    assert (len(found["largest"]), found["ranges"]) == (MAX_RANGES_SHOWN, 31)
 
 
 def test_where_only_the_objects_differ_they_are_shown(tmp_path: Path) -> None:

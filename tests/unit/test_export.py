@@ -31,9 +31,11 @@ ATLANTIS, UTOPIA = 0, 1
 Members = dict[str, Any]
 
 
-def owed(blob: Blob) -> list[Members | None]:
-    """Return what each location owes a reader; the number behind the last one is no data."""
-    members = [json.loads(b"{" + blob.answer(number).members) for number in range(blob.locations)]
+def expected_members(blob: Blob) -> list[Members | None]:
+    """Return the members of each location by its id; the id after the last one is no data."""
+    members = [
+        json.loads(blob.answer(number).object_without_ip) for number in range(blob.locations)
+    ]
     return [*members, None]
 
 
@@ -44,7 +46,7 @@ def without_null(members: Members | None) -> Members | None:
 
 
 def edges(blob: Blob) -> Iterator[tuple[int, int]]:
-    """Yield the first and the last address of every run, each with the run's location number."""
+    """Yield the first and the last address of every run, each with the run's location id."""
     for first, last, location in blob.spans():
         number = blob.locations if location is None else location
         yield first, number
@@ -52,7 +54,7 @@ def edges(blob: Blob) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def opened(mmdb: bytes) -> Iterator[maxminddb.Reader]:
+def open_reader(mmdb: bytes) -> Iterator[maxminddb.Reader]:
     # From a file, for the reader in C is ten times as fast.
     with tempfile.NamedTemporaryFile() as file:
         file.write(mmdb)
@@ -63,8 +65,8 @@ def opened(mmdb: bytes) -> Iterator[maxminddb.Reader]:
 
 def differences(blob: Blob, mmdb: bytes) -> list[str]:
     """Return the edges of runs at which the MMDB does not answer what the blob does."""
-    records = [without_null(members) for members in owed(blob)]
-    with opened(mmdb) as reader:
+    records = [without_null(members) for members in expected_members(blob)]
+    with open_reader(mmdb) as reader:
         return [
             format_ipv4(address)
             for address, number in edges(blob)
@@ -79,7 +81,7 @@ def test_mmdb_answers_as_the_blob_does() -> None:
 
 def test_mmdb_record() -> None:
     mmdb = export_mmdb(Blob(blobs.fictional(gap=True)), BUILT)
-    with opened(mmdb) as reader:
+    with open_reader(mmdb) as reader:
         assert reader.get(blobs.ATLANTIS_IP) == {
             "country": "Atlantis",
             "country_code": "AT",
@@ -108,7 +110,7 @@ def test_mmdb_metadata() -> None:
     blob = Blob(blobs.fictional())
     mmdb = export_mmdb(blob, BUILT)
     assert mmdb == export_mmdb(blob, BUILT)
-    with opened(mmdb) as reader:
+    with open_reader(mmdb) as reader:
         metadata = reader.metadata()
     assert (metadata.database_type, metadata.ip_version) == ("ipgeo", 4)
     assert metadata.build_epoch == BUILT
@@ -174,7 +176,7 @@ def test_csv_of_the_real_data(real_blob: bytes) -> None:
     rows = read_csv(export_csv(blob).decode())
     cells = [
         {name: "" if value is None else str(value) for name, value in (members or {}).items()}
-        for members in owed(blob)
+        for members in expected_members(blob)
     ]
     assert len(rows) == blob.runs
     for (first, last, number), row in zip(blob.spans(), rows, strict=True):

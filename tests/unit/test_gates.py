@@ -13,7 +13,7 @@ from harness.compiler import SAMPLE, SAMPLE_CODES, Done, build, compiler
 from harness.sources import dat, patched, write_codes
 from ipgeo.blob.reader import Blob
 from ipgeo.blob.writer import write_blob
-from ipgeo.compiling.compile import Compiled
+from ipgeo.compiling.compile import BuildResult
 from ipgeo.files.reading import open_regular
 from ipgeo.places.answers import Answer
 from ipgeo.places.location import NO_DATA
@@ -176,20 +176,20 @@ def test_codes_forgotten_trip_two_gates(place: Place) -> None:
 # coverage: no .dat file has a gap, so these blobs come from elsewhere
 
 
-def compiled(runs: dict[int, int], *, sample: bool = False) -> Compiled:
+def build_result(runs: dict[int, int], *, sample: bool = False) -> BuildResult:
     """First addresses to 0 (China) or NO_DATA."""
     answer = Answer(b'["x"]', b'"country":"x","country_code":"XX"}')
     columns = array("I", runs), array("I", runs.values())
     data = write_blob(*columns, [answer], {"sample": sample, "sources": [{"format": "x"}]})
-    return Compiled(data, Blob(data), Counter())
+    return BuildResult(data, Blob(data), Counter())
 
 
 @pytest.fixture
 def building(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
     source = place.source("any.dat", (0, CHINA))
 
-    def build(compiled: Compiled, *flags: object) -> Done:
-        monkeypatch.setattr("ipgeo.cli.build.compile_blob", lambda *_: compiled)
+    def build(result: BuildResult, *flags: object) -> Done:
+        monkeypatch.setattr("ipgeo.cli.build.compile_blob", lambda *_: result)
         return place.build(source, *flags)
 
     return build
@@ -219,9 +219,9 @@ def test_coverage(
     flags: list[str],
     status: int,
 ) -> None:
-    assert building(compiled(old), "--force").status == DONE
+    assert building(build_result(old), "--force").status == DONE
     before = place.files()
-    done = building(compiled(new), *flags)
+    done = building(build_result(new), *flags)
     assert done.status == status
     if status == REFUSED:
         assert place.files() == before
@@ -342,7 +342,7 @@ def test_a_file_of_golden_addresses_that_is_not_there(place: Place) -> None:
 # When nothing can be compared
 
 
-def uncompared(done: Done, why: str) -> None:
+def assert_not_compared(done: Done, why: str) -> None:
     assert (done.status, done.err) == (DONE, "")
     assert f"\nno gate but expect and rolled-back applies: {why}" in done.out
 
@@ -350,14 +350,16 @@ def uncompared(done: Done, why: str) -> None:
 def test_without_a_current_file(tmp_path: Path) -> None:
     place = Place(tmp_path)
     done = place.build(place.source("all.dat", (0, CHINA)))
-    uncompared(done, "there is no current file\n")
+    assert_not_compared(done, "there is no current file\n")
     assert sorted(place.files()) == ["served.blob", "served.blob.json"]
 
 
 def test_the_sample_is_replaced_by_anything(tmp_path: Path) -> None:
     place = Place(tmp_path)
     sample = build(place.out)
-    uncompared(place.build(place.source("all.dat", (0, CHINA))), "the current file is the sample\n")
+    assert_not_compared(
+        place.build(place.source("all.dat", (0, CHINA))), "the current file is the sample\n"
+    )
     assert place.beside(".previous").read_bytes() == sample
 
 
@@ -383,7 +385,7 @@ def test_a_current_file_that_is_not_sound(
     assert place.build(middle).status == DONE
     place.out.write_bytes(change(place.out.read_bytes()))
     done = place.build(place.source("new.dat", (0, JAPAN)))
-    uncompared(done, f"the current file {why}")
+    assert_not_compared(done, f"the current file {why}")
     assert "\nthe current file is not kept as the previous one\n" in done.out
     assert place.beside(".previous").read_bytes() == good, "the last good one is still there"
 
@@ -396,7 +398,7 @@ def test_a_current_file_that_cannot_be_read(place: Place, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("ipgeo.release.publish.open_regular", refuse)
     done = place.build(place.source("new.dat", (0, JAPAN)))
-    uncompared(done, "the current file cannot be read: Permission denied\n")
+    assert_not_compared(done, "the current file cannot be read: Permission denied\n")
 
 
 # What is said

@@ -11,19 +11,19 @@ from pathlib import Path
 
 from ipgeo.files.staging import OLD_SUFFIX, TEMP_RANDOM, TEMP_SUFFIX, temp_prefix
 
-_PATIENCE = 60.0
+_TIMEOUT = 60.0
 _PAUSE = 0.05
 
 
 @contextlib.contextmanager
-def locked(folder: Path, patience: float = _PATIENCE) -> Iterator[None]:
-    """Hold ``folder`` for one publisher; wait up to ``patience`` seconds for another one.
+def locked(folder: Path, timeout: float = _TIMEOUT) -> Iterator[None]:
+    """Hold ``folder`` for one publisher; wait up to ``timeout`` seconds for another one.
 
     The lock is on the folder itself: it leaves no file behind, and ends with its process.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        _lock(descriptor, folder, time.monotonic() + patience)
+        _lock(descriptor, folder, time.monotonic() + timeout)
         yield
     finally:
         os.close(descriptor)
