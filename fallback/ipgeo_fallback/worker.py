@@ -11,7 +11,7 @@ from gevent.server import StreamServer
 from gevent.socket import socket
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 
-_MOST_ACCEPTS = 10
+_MAX_ACCEPTS = 10
 """In one turn of the event loop, in which each connection that has a request is served too.
 
 With more, the worker that happens to be quick takes most connections, and the others idle.
@@ -31,7 +31,7 @@ class _Listener(StreamServer):
     @property
     def max_accept(self) -> int:  # type: ignore[override]
         """How many connections to accept in one turn; gunicorn would have it 1."""
-        return _MOST_ACCEPTS if self._worker.alive else 1
+        return _MAX_ACCEPTS if self._worker.alive else 1
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
@@ -64,9 +64,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
         Later the worker may not be able to read it.
         """
         super().load_wsgi()
-        from ipgeo_fallback.malformed import check, refuse  # noqa: PLC0415
+        from ipgeo_fallback.malformed import check, refuse_and_close  # noqa: PLC0415
 
-        self._check, self._refuse = check, refuse
+        self._check, self._refuse = check, refuse_and_close
 
     def notify(self) -> None:
         """Give the heartbeat, once a second; when it is to end, close what is idle too."""

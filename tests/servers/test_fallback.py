@@ -27,11 +27,11 @@ from harness.places import free_port
 from harness.process import children
 from harness.rights import as_root
 from ipgeo.ranges.address import format_ipv4
-from ipgeo_fallback import create_app, holder_of
+from ipgeo_fallback import create_app, store_of
 from ipgeo_fallback.errors import INVALID_JSON, RefusedError
-from ipgeo_fallback.holder import Holder
-from ipgeo_fallback.question import ARRAY, OBJECT, Question, from_body, from_query
+from ipgeo_fallback.parse import ARRAY, OBJECT, Query, from_body, from_query
 from ipgeo_fallback.settings import Settings, parse_batch_limit, parse_size
+from ipgeo_fallback.store import BlobStore
 
 PATH = "/api/ip_query"
 QUERY = f"{PATH}?ip={blobs.ATLANTIS_IP}"
@@ -242,7 +242,7 @@ def test_an_unexpected_exception(
     def fail() -> None:
         raise ZeroDivisionError(f"at {blobs.ATLANTIS_IP}")
 
-    monkeypatch.setattr(holder_of(app), "view", fail)
+    monkeypatch.setattr(store_of(app), "current", fail)
     reply = app.test_client().get(QUERY)
     assert reply.status_code == 500
     assert reply.content_type == "application/json"
@@ -258,20 +258,20 @@ def test_an_unexpected_exception(
 @given(st.integers(0, 2**32 - 1), st.sampled_from([ARRAY, OBJECT]))
 def test_a_question_is_read_back(address: int, form: str) -> None:
     ip = format_ipv4(address)
-    assert from_query(f"ip={ip}&format={form}".encode()) == Question(address, form)
+    assert from_query(f"ip={ip}&format={form}".encode()) == Query(address, form)
     body = json.dumps({"format": form, "ip": ip}).encode()
-    assert from_body(body, 1) == Question(address, form)
+    assert from_body(body, 1) == Query(address, form)
 
 
 @given(st.binary(max_size=64))
 def test_any_query_is_answered_or_refused(query: bytes) -> None:
     try:
-        question = from_query(query)
+        parsed = from_query(query)
     except RefusedError as error:
         assert error.fault.status == 400  # noqa: PT017 - both ends are good ones
     else:
         assert b"p=" in query or b"%70" in query
-        assert question.form in (ARRAY, OBJECT)
+        assert parsed.form in (ARRAY, OBJECT)
 
 
 @given(st.binary(max_size=64) | st.text(alphabet='{}[]",:ip\\u0069 1.e', max_size=64))
@@ -303,7 +303,7 @@ def test_other_members_are_ignored(members: dict[str, object], ascii_only: bool)
     asked = {**members, "ip": "1.2.3.4", "format": "object"}
     text = json.dumps(asked, ensure_ascii=ascii_only)
     if "Infinity" not in text and depth_of(asked) <= 8:
-        assert from_body(text.encode(), 1) == Question(0x01020304, OBJECT)
+        assert from_body(text.encode(), 1) == Query(0x01020304, OBJECT)
 
 
 @pytest.mark.parametrize(
@@ -522,11 +522,11 @@ def test_a_blob_for_root_alone_is_served_with_a_warning(folder: Path, blob: Path
 
 
 def test_a_folder_is_found_by_its_path_first(folder: Path, blob: Path) -> None:
-    """Another folder in the place of the first one counts, not the one that was opened."""
-    holder = Holder(blob)
+    """Another folder at the path of the first one counts, not the one that was opened."""
+    store = BlobStore(blob)
     blob.parent.rename(folder / "old")
     blob.parent.mkdir()
     blob.write_bytes(blobs.fictional(gap=True))
-    view = holder.view()
-    assert view is not None
-    assert view.blob.runs == 5
+    loaded = store.current()
+    assert loaded is not None
+    assert loaded.blob.runs == 5

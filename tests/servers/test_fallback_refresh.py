@@ -17,7 +17,7 @@ from harness.gunicorn import Gunicorn
 from harness.rights import as_root
 from ipgeo.blob.layout import MAGIC
 from ipgeo.files.reading import TruncatedError
-from ipgeo_fallback.holder import Holder
+from ipgeo_fallback.store import BlobStore, RefreshFailure
 
 QUERY = f"/api/ip_query?ip={blobs.ATLANTIS_IP}"
 GAP = f"/api/ip_query?ip={blobs.GAP_IP}"
@@ -328,16 +328,16 @@ def test_a_failed_read_is_tried_again(
     error: OSError,
 ) -> None:
     """No file system here fails on demand, so the system call does."""
-    holder = Holder(blob, interval=0)
+    store = BlobStore(blob, interval=0)
 
     def fail(*_: object) -> bytes:
         raise error
 
     with monkeypatch.context() as failing:
-        failing.setattr("ipgeo_fallback.holder.read_content", fail)
+        failing.setattr("ipgeo_fallback.store.read_content", fail)
         for _ in range(3):
-            assert holder.view() is None
-            assert holder.trouble == ("unreadable", error.strerror)
+            assert store.current() is None
+            assert store.failure == RefreshFailure("unreadable", str(error.strerror))
     assert len(caplog.records) == 1, "it is logged once"
-    assert holder.view() is not None
-    assert holder.trouble is None
+    assert store.current() is not None
+    assert store.failure is None
