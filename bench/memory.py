@@ -13,7 +13,7 @@ import synthetic
 from load import Load, cores, measure
 
 from harness.edge import Edge
-from harness.places import short_folder
+from harness.tempdirs import short_tempdir
 
 LOAD = Load("get.lua", connections=256)
 """Enough connections for every worker to get some."""
@@ -38,7 +38,7 @@ def our_user() -> str:
 
 def measured(blob: bytes, workers: int, seconds: int) -> int:
     """Return the PSS of all processes of an edge that has just been under load."""
-    with short_folder() as folder:
+    with short_tempdir() as folder:
         path = folder / "served.blob"
         path.write_bytes(blob)
         edge = Edge(

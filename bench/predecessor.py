@@ -11,7 +11,7 @@ import click
 from servers import PATH
 
 from harness.edge import Edge
-from harness.places import short_folder
+from harness.tempdirs import short_tempdir
 
 CONNECTIONS = 5000
 GET_ADDRESS, POST_ADDRESS = "165.118.213.9", "125.118.213.9"
@@ -143,7 +143,7 @@ def main(seconds: int, timeout: str | None, blob: Path) -> None:
     failed = 0
     click.echo("| command | requests/s | p99 | longest | answered | failed | timeouts |")
     click.echo("|---|--:|--:|--:|--:|--:|--:|")
-    with short_folder() as folder:
+    with short_tempdir() as folder:
         served = folder / "served.blob"
         served.write_bytes(blob.read_bytes())
         with Edge(folder, served, IPGEO_WORKERS="auto", IPGEO_DICT_SIZE="64m") as edge:

@@ -17,16 +17,16 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from harness.client import Address, connect
-from harness.soak.board import Board
 from harness.soak.judge import Judge
 from harness.soak.tally import FAILED, Tally
+from harness.soak.timeline import Timeline
 from harness.soak.traffic import SINGLE, Ask, Traffic
 
 _ANSWER_SECONDS = 10
 _DRAIN_SECONDS = 10
 _LOOK_SECONDS = 0.2
 _RECEIVE = 1 << 18
-_MOST_HEADS = 10_000
+_MAX_HEADS = 10_000
 
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)", re.IGNORECASE)
@@ -77,23 +77,25 @@ class _Connection:
 
 
 class Client:
-    """Keeps connections to one server busy until the board says stop."""
+    """Keeps connections to one server busy until the timeline says stop."""
 
-    def __init__(self, address: Address, traffic: Traffic, judge: Judge, board: Board) -> None:
+    def __init__(
+        self, address: Address, traffic: Traffic, judge: Judge, timeline: Timeline
+    ) -> None:
         """Ask what ``traffic`` makes up."""
         self._address = address
         self._traffic = traffic
         self._judge = judge
-        self._board = board
+        self._timeline = timeline
         self._poll = select.epoll()
         self._connections: dict[int, _Connection] = {}
         self._heads: dict[bytes, _Head] = {}
         self.tally = Tally()
 
     def run(self, connections: int) -> Tally:
-        """Ask until the board says stop; return what was counted."""
+        """Ask until the timeline says stop; return what was counted."""
         parent, next_look = os.getppid(), 0.0
-        while not self._board.stopped and os.getppid() == parent:
+        while not self._timeline.stopped and os.getppid() == parent:
             now = time.monotonic()
             if now >= next_look:
                 next_look = now + _LOOK_SECONDS
@@ -136,7 +138,7 @@ class Client:
             self._send(connection, self._traffic.next())
 
     def _send(self, connection: _Connection, asks: Sequence[Ask], *, again: bool = False) -> None:
-        now, confirmed, in_burst = time.monotonic(), self._board.confirmed, len(asks) > 1
+        now, confirmed, in_burst = time.monotonic(), self._timeline.confirmed, len(asks) > 1
         connection.waiting.extend(_Sent(ask, now, confirmed, in_burst, again) for ask in asks)
         try:
             # What is sent at once fits into the socket's buffer, so this does not wait.
@@ -170,7 +172,7 @@ class Client:
         if connection.also_lost:
             self._drop(connection)
             self._open(connection.also_lost)
-        elif self._board.stopped:
+        elif self._timeline.stopped:
             return
         elif self._traffic.parts():
             self._drop(connection)
@@ -203,7 +205,7 @@ class Client:
         """Heads repeat within a second: the same bytes are read once."""
         head = self._heads.get(text)
         if head is None:
-            if len(self._heads) > _MOST_HEADS:
+            if len(self._heads) > _MAX_HEADS:
                 self._heads.clear()
             head = self._heads[text] = _read_head(text)
         return head
@@ -222,7 +224,7 @@ class Client:
             return
         tally.right[ask.kind] += ask.size
         if not sent.in_burst:
-            tally.latencies[self._board.swapping, ask.kind in SINGLE].append(seconds)
+            tally.latencies[self._timeline.swapping, ask.kind in SINGLE].append(seconds)
 
     def _lose(self, connection: _Connection) -> None:
         """The server has closed the connection: send again what may be, and open another one."""
@@ -239,7 +241,7 @@ class Client:
         self.tally.retried += len(again)
         lost = (*again, *connection.also_lost)
         # One that was refused at once is opened anew when it is next looked for missing ones.
-        if lost or (connection.answered and not self._board.stopped):
+        if lost or (connection.answered and not self._timeline.stopped):
             self._open(lost)
 
     def _fail(self, sent: _Sent, reason: str) -> None:

@@ -10,7 +10,7 @@ from harness import ROOT, engine
 from harness.client import get
 from harness.containers import EDGE, QUICK_HEALTH, Project
 from harness.engine import Done
-from harness.places import short_folder
+from harness.tempdirs import short_tempdir
 
 BAD = {
     "check": ("IPGEO_WORKERS", "nginx/start: IPGEO_WORKERS must be a number from 1 to 1024"),
@@ -24,7 +24,7 @@ BAD = {
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    with short_folder() as path:
+    with short_tempdir() as path:
         yield path
 
 

@@ -14,8 +14,8 @@ import pytest
 from harness import ROOT
 from harness.edge import Edge
 from harness.gunicorn import Gunicorn
-from harness.places import short_folder
 from harness.process import environment
+from harness.tempdirs import short_tempdir
 
 PYTHON = sys.executable
 LOOKED_UP = ("script", "nginx", "bench", "crosscheck", "docker")
@@ -114,7 +114,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    with short_folder() as folder:
+    with short_tempdir() as folder:
         blob = folder / "sample.blob"
         compiled = [Path(PYTHON).with_name("ipgeo-compile"), "build", ROOT / "data" / "sample.dat"]
         done = run([*compiled, "--codes", ROOT / "data", "-o", blob])

@@ -18,10 +18,11 @@ import pytest
 
 from harness import ROOT, blobs, wait
 from harness.client import get
-from harness.places import free_port, short_folder
+from harness.places import free_port
 from harness.process import children, environment
 from harness.program import SCRIPT, Program, program
 from harness.rights import as_root
+from harness.tempdirs import short_tempdir
 
 GOOGLE = ["美国", "US", "美国", "None", "", "None", "Google Public DNS", ""]
 PID_FILES = ("fallback.pid", "nginx.pid")
@@ -31,7 +32,7 @@ STOP_SECONDS = 60
 @pytest.fixture(scope="module")
 def server() -> Iterator[Program]:
     """One for all tests that only look at it."""
-    with short_folder() as folder, program(folder / "first") as running:
+    with short_tempdir() as folder, program(folder / "first") as running:
         running.wait_until_complete()
         yield running
 
@@ -106,7 +107,7 @@ def is_run_by(user: int, pid: int) -> bool:
 
 
 def test_a_port_that_is_in_use(server: Program) -> None:
-    with short_folder() as folder:
+    with short_tempdir() as folder:
         text = refusal(folder / "other", IPGEO_PORT=server.port)
     assert f"server: port {server.port} on 127.0.0.1 is in use" in text
     assert "IPGEO_PORT" in text
@@ -115,7 +116,7 @@ def test_a_port_that_is_in_use(server: Program) -> None:
 
 def test_a_folder_that_is_in_use(server: Program) -> None:
     var = server.var
-    with short_folder() as folder:
+    with short_tempdir() as folder:
         text = refusal(folder / "other", IPGEO_VAR=var)
     assert f"server: another script/server runs with this IPGEO_VAR: {var}\n" in text
     assert asked(server) == GOOGLE

@@ -22,13 +22,13 @@ from harness.gunicorn import SOURCE, Gunicorn
 from harness.places import free_port
 from harness.process import children
 from harness.rights import as_root
-from harness.soak.board import Board
+from harness.soak.expected import make
 from harness.soak.load import Load
-from harness.soak.truth import make
+from harness.soak.timeline import Timeline
 
 PATH = "/api/ip_query"
 QUERY = f"{PATH}?ip={blobs.ATLANTIS_IP}"
-TRUTHS = make((500,), seed=6)
+EXPECTED = make((500,), seed=6)
 TURNS = 3
 
 
@@ -70,9 +70,9 @@ def test_ipv6(folder: Path, blob: Path) -> None:
 
 @pytest.fixture
 def server(folder: Path) -> Gunicorn:
-    """A server of the truth's blob, from a copy of the code."""
-    blob = folder / "truth.blob"
-    blob.write_bytes(TRUTHS[0].data)
+    """A server of the expected's blob, from a copy of the code."""
+    blob = folder / "expected.blob"
+    blob.write_bytes(EXPECTED[0].data)
     server = Gunicorn(folder, blob, IPGEO_FALLBACK_WORKERS=2)
     server.source = folder / "fallback"
     shutil.copytree(SOURCE, server.source, ignore=shutil.ignore_patterns("__pycache__"))
@@ -96,7 +96,7 @@ def served_by(address: Address) -> str:
 
 @contextmanager
 def under_load(server: Gunicorn) -> Iterator[ExitStack]:
-    """Run it behind an edge without a blob, and hold all answers against the truth.
+    """Run it behind an edge without a blob, and hold all answers against the expected.
 
     What is put into the stack is done when the load has ended.
     """
@@ -105,7 +105,7 @@ def under_load(server: Gunicorn) -> Iterator[ExitStack]:
         server,
         edge,
         ExitStack() as afterwards,
-        Load(edge.address, TRUTHS, Board(first=0), connections=6, batch=100) as load,
+        Load(edge.address, EXPECTED, Timeline(first=0), connections=6, batch=100) as load,
     ):
         yield afterwards
         tally = load.finish()
@@ -137,8 +137,8 @@ def test_hup_loads_new_code(server: Gunicorn) -> None:
 @retries
 def test_a_worker_is_replaced_by_number_of_requests(folder: Path) -> None:
     """The only one, so that nobody else could answer meanwhile."""
-    blob = folder / "truth.blob"
-    blob.write_bytes(TRUTHS[0].data)
+    blob = folder / "expected.blob"
+    blob.write_bytes(EXPECTED[0].data)
     often = "--max-requests 500 --max-requests-jitter 0"
     server = Gunicorn(folder, blob, IPGEO_FALLBACK_WORKERS=1, GUNICORN_CMD_ARGS=often)
     with under_load(server):
