@@ -4,8 +4,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 from servers import PATH
@@ -28,7 +28,8 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 FilePath = click.Path(exists=True, path_type=Path)
 
 
-class Figures(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Figures:
     """What a command has printed: latencies in seconds, ``timeouts`` None where it has none."""
 
     per_second: float
@@ -39,7 +40,8 @@ class Figures(NamedTuple):
     timeouts: int | None
 
 
-class Command(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Command:
     """A load command as the predecessor's documentation has it, and who reads its output."""
 
     name: str

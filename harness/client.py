@@ -3,8 +3,9 @@
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 Address = tuple[str, int] | Path
 """Where a server listens: host and port, or a unix socket."""
@@ -13,7 +14,8 @@ _TIMEOUT = 60
 _BATCH = 200
 
 
-class Reply(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Reply:
     """A response: ``headers`` by lower-case name; ``body`` is all that followed the head."""
 
     status: int

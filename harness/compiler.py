@@ -4,11 +4,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 from click.testing import CliRunner
 
 from harness import ROOT
+from harness.process import Done
 from ipgeo.cli.main import main
 
 PROGRAM = Path(sys.executable).parent / "ipgeo-compile"
@@ -27,14 +27,6 @@ os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
 os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
 main()
 """
-
-
-class Done(NamedTuple):
-    """How a command has ended and what it printed."""
-
-    status: int
-    out: str
-    err: str
 
 
 def compiler(*arguments: object, stdin: str = "") -> Done:

@@ -9,10 +9,10 @@ from typing import Any, Self
 import yaml
 
 from harness import ROOT, engine, wait
-from harness.engine import Done, docker
+from harness.engine import docker
 from harness.logs import GUNICORN, NGINX, Log
 from harness.places import free_port
-from harness.process import environment
+from harness.process import Done, environment
 
 EDGE = "edge"
 FALLBACKS = ("fallback1", "fallback2", "fallback3")

@@ -15,11 +15,11 @@ from functools import partial
 from ipaddress import IPv4Network, ip_network
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from harness import ROOT, wait
+from harness.process import Done
 
 PROJECT_LABEL = "com.docker.compose.project"
 _NAME = "ipgeo-test-"
@@ -28,14 +28,6 @@ _BUILD_SECONDS = 1200
 
 # Outside those that the engine gives to networks that want none in particular.
 _NETWORKS = [IPv4Network(f"10.213.{number}.0/24") for number in range(256)]
-
-
-class Done(NamedTuple):
-    """How a program has ended and what it printed."""
-
-    status: int
-    out: str
-    err: str
 
 
 def call(

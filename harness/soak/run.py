@@ -26,7 +26,7 @@ _HUP_PAUSE = 0.2
 _FREEZE_EVERY = 4
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is to be done; times are in seconds.
 

@@ -71,7 +71,7 @@ MESSAGES = {
 TOO_LARGE = r"client intended to send too large (chunked )?body"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """A request and its expected answer.
 

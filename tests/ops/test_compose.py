@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from harness import ROOT, engine
-from harness.process import environment
+from harness.process import Done, environment
 
 COMPOSE = ROOT / "docker-compose.yml"
 CHECK_SCHEMA = Path(sys.executable).parent / "check-jsonschema"
@@ -20,7 +20,7 @@ EXAMPLE = re.compile(r"^#([A-Z_]+)=(.*)$", re.MULTILINE)
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
 
 
-def config(folder: Path, **settings: object) -> engine.Done:
+def config(folder: Path, **settings: object) -> Done:
     """What docker-compose makes of the file; an .env beside it does not count."""
     nothing = folder / "env"
     nothing.touch()

@@ -26,6 +26,7 @@ from harness.containers import (
 )
 from harness.engine import docker
 from harness.judged_load import assert_faultless, under_load
+from harness.process import Done
 from harness.soak.expected import ExpectedFromSource
 from harness.soak.tally import FAILED
 from harness.sources import END, dat, write_codes
@@ -155,7 +156,7 @@ def container(request: pytest.FixtureRequest, fresh: Project, compiler: str) -> 
     return compiler if request.param == "compiler" else fresh.container(request.param)
 
 
-def test_it_is_nobody_and_may_nothing(container: str) -> None:
+def test_container_runs_unprivileged(container: str) -> None:
     status = fields_of(container, "/proc/1/status")
     assert set(status["Uid"].split()) == {OWNER}
     assert set(status["Gid"].split()) == {OWNER}
@@ -163,7 +164,7 @@ def test_it_is_nobody_and_may_nothing(container: str) -> None:
     assert status["NoNewPrivs"] == "1"
 
 
-def test_the_engine_holds_it_back(container: str) -> None:
+def test_container_is_confined_by_the_engine(container: str) -> None:
     host = inspect(container)["HostConfig"]
     assert host["ReadonlyRootfs"]
     assert host["CapDrop"] == ["ALL"]
@@ -182,7 +183,7 @@ def test_the_engine_holds_it_back(container: str) -> None:
     }
 
 
-def test_it_writes_where_it_must_only(container: str) -> None:
+def test_container_writes_only_where_it_must(container: str) -> None:
     mounts = {mount["Destination"]: mount["RW"] for mount in inspect(container)["Mounts"]}
     closed = [*CLOSED_TO_WRITERS, *(place for place, writable in mounts.items() if not writable)]
     assert set(mounts) <= {DATA, "/run/ipgeo"}
@@ -448,7 +449,7 @@ def test_a_volume_that_is_full(images: None, sample: ExpectedFromSource, large: 
         assert serves(project.address) == sample.build_id
 
 
-def complaint(done: engine.Done) -> str:
+def complaint(done: Done) -> str:
     """The only line of the compiler; docker-compose has its own beside it."""
     assert "Traceback" not in done.err
     (line,) = [line for line in done.err.splitlines() if line.startswith("Error: ")]

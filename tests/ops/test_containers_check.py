@@ -9,7 +9,7 @@ import yaml
 from harness import ROOT, engine
 from harness.client import get
 from harness.containers import EDGE, QUICK_HEALTH, Project
-from harness.engine import Done
+from harness.process import Done
 from harness.tempdirs import short_tempdir
 
 BAD = {

@@ -87,7 +87,9 @@ def test_neither_blob_nor_fallback(images: None, folder: Path, mode: str) -> Non
 
 
 @pytest.mark.provokes(*NODE_FAILS)
-def test_names(images: None, folder: Path, sample: ExpectedFromSource) -> None:
+def test_names_of_nodes_are_followed(
+    images: None, folder: Path, sample: ExpectedFromSource
+) -> None:
     """One that nobody has, then somebody, then nobody again."""
     settings = {
         "IPGEO_MODE": "proxy",

@@ -16,6 +16,7 @@ from harness.client import get
 from harness.containers import EDGE, FALLBACKS, QUICK_HEALTH, Project
 from harness.engine import docker
 from harness.judged_load import NO_NODE_LEFT, NODE_FAILS, assert_faultless, differing, under_load
+from harness.process import Done
 from harness.soak.expected import ExpectedFromSource
 from harness.soak.tally import Tally
 from harness.tempdirs import short_tempdir
@@ -131,7 +132,7 @@ def assert_all_by_fallbacks(tally: Tally) -> None:
     assert tally.by_fallback == tally.responses
 
 
-def test_killed(nodes: Project, expected: ExpectedFromSource) -> None:
+def test_two_of_three_nodes_killed(nodes: Project, expected: ExpectedFromSource) -> None:
     with under_load(nodes.address, [expected], case(nodes, "two of three killed")) as running:
         running.run_for(1)
         for service in FALLBACKS[:2]:
@@ -149,7 +150,7 @@ def pause(container: str) -> None:
     wait.until(is_paused, "it is paused")
 
 
-def test_hung(nodes: Project, expected: ExpectedFromSource) -> None:
+def test_one_node_paused(nodes: Project, expected: ExpectedFromSource) -> None:
     """Paused for longer than a try may take, and then there again."""
     with under_load(nodes.address, [expected], case(nodes, "one paused")) as running:
         running.run_for(1)
@@ -160,7 +161,7 @@ def test_hung(nodes: Project, expected: ExpectedFromSource) -> None:
     assert_all_by_fallbacks(running.tally)
 
 
-def test_cut_off(nodes: Project, expected: ExpectedFromSource) -> None:
+def test_one_node_disconnected(nodes: Project, expected: ExpectedFromSource) -> None:
     network, container = f"{nodes.name}_inner", nodes.container("fallback3")
     address = nodes.node("fallback3").partition(":")[0]
     with under_load(nodes.address, [expected], case(nodes, "one disconnected")) as running:
@@ -173,7 +174,7 @@ def test_cut_off(nodes: Project, expected: ExpectedFromSource) -> None:
 
 
 @pytest.mark.provokes(NO_NODE_LEFT)
-def test_restarted(nodes: Project, expected: ExpectedFromSource) -> None:
+def test_all_nodes_restarted(nodes: Project, expected: ExpectedFromSource) -> None:
     """One after the other, as soon as the engine says that the one before has started."""
     with under_load(nodes.address, [expected], case(nodes, "all three restarted")) as running:
         running.run_for(1)
@@ -186,7 +187,7 @@ def test_restarted(nodes: Project, expected: ExpectedFromSource) -> None:
         assert_all_by_fallbacks(running.tally)
 
 
-def test_stopped(nodes: Project, expected: ExpectedFromSource) -> None:
+def test_one_node_stopped(nodes: Project, expected: ExpectedFromSource) -> None:
     with under_load(nodes.address, [expected], case(nodes, "one stopped")) as running:
         running.run_for(1)
         docker("stop", nodes.container("fallback1"))
@@ -215,7 +216,7 @@ def image(project: Project, folder: Path, request: pytest.FixtureRequest) -> Ite
         docker("image", "rm", f"ipgeo-fallback:{tag}", f"ipgeo-edge:{tag}")
 
 
-def roll(project: Project, tag: str) -> engine.Done:
+def roll(project: Project, tag: str) -> Done:
     return engine.call([ROOT / "script" / "roll"], project.variables(IPGEO_TAG=tag))
 
 
@@ -226,7 +227,7 @@ def images(project: Project) -> list[str]:
 @pytest.mark.provokes(NO_NODE_LEFT)
 @pytest.mark.parametrize("through", [PROXY], indirect=True, ids=["proxy"])
 @pytest.mark.parametrize("image", [NEW], indirect=True, ids=["new"])
-def test_rolled(nodes: Project, expected: ExpectedFromSource, image: str) -> None:
+def test_all_nodes_replaced(nodes: Project, expected: ExpectedFromSource, image: str) -> None:
     with under_load(nodes.address, [expected], case(nodes, "all three replaced")) as running:
         running.run_for(1)
         done = roll(nodes, image)

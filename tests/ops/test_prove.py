@@ -131,7 +131,7 @@ def test_wrong_usage(arguments: list[str]) -> None:
         (blobs.fictional()[:-1] + b"\xff", "checksum"),
     ],
 )
-def test_a_blob_that_is_none_is_refused(
+def test_a_file_that_is_not_a_blob_is_refused(
     tmp_path: Path, content: bytes | None, problem: str
 ) -> None:
     path = tmp_path / "bad.blob"
@@ -154,7 +154,7 @@ INPUTS = {
 
 @pytest.mark.parametrize("kind", ["a FIFO", "an endless device", "a folder", "nothing"])
 @pytest.mark.parametrize("name", INPUTS)
-def test_an_input_that_is_no_file_is_refused_before_the_sweep(
+def test_an_input_that_is_not_a_file_is_refused_before_the_sweep(
     tmp_path: Path, name: str, kind: str
 ) -> None:
     build(tmp_path / "right.blob")
@@ -175,7 +175,7 @@ def test_an_input_that_is_no_file_is_refused_before_the_sweep(
 
 
 @pytest.mark.parametrize("kind", ["a FIFO", "an endless device", "terabytes"])
-def test_the_second_reading_waits_for_nothing(tmp_path: Path, kind: str) -> None:
+def test_the_second_reader_never_blocks(tmp_path: Path, kind: str) -> None:
     blob = Blob(build(tmp_path / "right.blob"))
     source = tmp_path / "source.dat"
     problem = f"{source} is not a regular file"
@@ -334,7 +334,7 @@ def test_both_see_a_difference(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "data", [b"", small_dat()[:500], small_dat()[:1040], small_dat()[:-5], b"\xff" * 3000]
 )
-def test_a_source_that_is_none_is_refused(tmp_path: Path, data: bytes) -> None:
+def test_an_invalid_source_is_refused(tmp_path: Path, data: bytes) -> None:
     source = tmp_path / "bad.dat"
     blob = Blob(build(tmp_path / "x.blob"))
     source.write_bytes(data)
@@ -430,7 +430,7 @@ def test_a_result_that_cannot_be_printed(tmp_path: Path, end: str, problem: str)
 # The compiler's own proof
 
 
-def test_two_exchanged_contents_are_no_proof(tmp_path: Path) -> None:
+def test_two_exchanged_contents_fail_the_proof(tmp_path: Path) -> None:
     wrong = tmp_path / "exchanged.dat"
     wrong.write_bytes(exchanged_sample())
     blob = Blob(build(tmp_path / "x.blob", wrong))
@@ -440,7 +440,7 @@ def test_two_exchanged_contents_are_no_proof(tmp_path: Path) -> None:
         prove(blob, read_dat(SAMPLE).runs, codes)
 
 
-def test_a_gap_is_no_answer(tmp_path: Path) -> None:
+def test_a_gap_fails_the_proof(tmp_path: Path) -> None:
     """A blob without data where its source has some is not equal, nor is the other way round."""
     source = tmp_path / "source.dat"
     source.write_bytes(dat([(0, ("Utopia", "", "", ""))]))
@@ -449,7 +449,7 @@ def test_a_gap_is_no_answer(tmp_path: Path) -> None:
         prove(Blob(blobs.fictional(gap=True)), runs, Codes())
 
 
-def test_exchanged_real_contents_are_no_proof(
+def test_exchanged_real_contents_fail_the_proof(
     real_data: Path, real_blob: bytes, tmp_path: Path
 ) -> None:
     source = real_data / "17monipdb.dat"

@@ -137,7 +137,7 @@ os.getxattr = interrupting
 
 @as_root
 @pytest.mark.parametrize(("suffix", "force"), [(".json", []), (".rolled-back", ["--force"])])
-def test_readers_of_the_files_beside_it_are_known_before_the_work(
+def test_lost_readers_of_the_other_files_are_reported_before_the_work(
     out: Path, suffix: str, force: list[str]
 ) -> None:
     path = out.with_name(out.name + suffix)
@@ -152,24 +152,26 @@ def test_readers_of_the_files_beside_it_are_known_before_the_work(
 
 
 @pytest.mark.parametrize("name", ["export", "sample"])
-def test_what_a_killed_one_left_is_removed_by_the_next(out: Path, folder: Path, name: str) -> None:
-    place = folder / "place"
-    place.mkdir()
+def test_leftovers_of_a_killed_command_are_removed_by_the_next(
+    out: Path, folder: Path, name: str
+) -> None:
+    target = folder / "place"
+    target.mkdir()
     arguments = {
-        "export": ["export", str(out), "--format", "csv", "-o", str(place / "x.csv")],
-        "sample": ["sample", str(place)],
+        "export": ["export", str(out), "--format", "csv", "-o", str(target / "x.csv")],
+        "sample": ["sample", str(target)],
     }[name]
     hook = hooked(folder, KILL)
     assert run(arguments, hook=hook).returncode < 0
-    assert [*place.glob(".*")]
+    assert [*target.glob(".*")]
     shutil.rmtree(hook)
-    other = place / ".x.csv.20251126.old"
+    other = target / ".x.csv.20251126.old"
     other.touch()
     assert run(arguments).returncode == DONE
-    assert [*place.glob(".*")] == [other]
+    assert [*target.glob(".*")] == [other]
 
 
-def test_an_export_clears_the_folder_once_it_holds_it(out: Path) -> None:
+def test_an_export_clears_the_folder_once_it_has_the_lock(out: Path) -> None:
     held = ["flock", str(out.parent), str(PROGRAM), "lookup", str(out)]
     with subprocess.Popen(held, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdin

@@ -55,7 +55,7 @@ def refusal(folder: Path, **settings: Any) -> str:
         return failing.text()
 
 
-def test_it_compiles_the_sample_and_says_where_it_serves(server: Program) -> None:
+def test_it_compiles_the_sample_and_prints_its_address(server: Program) -> None:
     text = server.text()
     url = f"http://127.0.0.1:{server.port}"
     assert re.search(
@@ -89,7 +89,7 @@ def test_a_fallback_with_two_addresses_is_asked_at_the_first(folder: Path) -> No
 
 
 @as_root
-def test_as_root_the_workers_are_somebody_else(server: Program) -> None:
+def test_workers_of_root_run_as_another_user(server: Program) -> None:
     user = pwd.getpwnam("www-data").pw_uid
     for name in PID_FILES:
         master = server.pid_of(name)
@@ -182,7 +182,7 @@ ENDS = {
 }
 
 
-def test_many_side_by_side_and_nothing_is_left_of_any(folder: Path) -> None:
+def test_many_side_by_side_leave_nothing(folder: Path) -> None:
     """Called in another folder: relative settings begin there. One is called through links."""
     (folder / "middle").symlink_to(SCRIPT)
     (folder / "link").symlink_to("middle")
@@ -315,7 +315,7 @@ def is_replaced(file: Path, first: int) -> bool:
     return file.exists() and file.read_text().strip() not in ("", str(first))
 
 
-def test_a_port_that_somebody_else_uses(folder: Path) -> None:
+def test_a_port_that_another_program_uses(folder: Path) -> None:
     with socket.socket() as taken:
         port = free_port()
         taken.bind(("127.0.0.1", port))

@@ -103,7 +103,7 @@ def test_one_wrong_location_is_caught(folder: Path) -> None:
     assert not result.good
 
 
-def test_a_missing_second_look_at_seq_is_caught(folder: Path) -> None:
+def test_a_missing_recheck_of_seq_is_caught(folder: Path) -> None:
     lua = patched(folder, *ALWAYS)
     result = run(FREEZING, IPGEO_LUA=lua)
     assert result.tally.faults[WRONG] + result.tally.faults[MIXED] > 0
@@ -232,7 +232,7 @@ def is_there(group: int) -> bool:
         *(({"fault": kind}, 1) for kind in FAULTS),
     ],
 )
-def test_what_the_command_ends_with(
+def test_exit_status_of_the_command(
     counts: dict[str, Any], status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tally = Tally(retried=counts.pop("retried", 0))
@@ -256,7 +256,7 @@ def test_what_the_command_ends_with(
         (["--swaps", "1", "--interval", "0"], "0"),
     ],
 )
-def test_what_the_command_refuses(arguments: list[str], problem: str) -> None:
+def test_the_command_refuses_contradictory_options(arguments: list[str], problem: str) -> None:
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 2
     assert problem in done.stderr

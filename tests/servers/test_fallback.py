@@ -109,7 +109,7 @@ def test_the_refresh_interval(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "-inf", "1e999", "1e-999", "1s", " "])
-def test_a_refresh_interval_that_is_none(text: str) -> None:
+def test_an_invalid_refresh_interval_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^IPGEO_REFRESH_INTERVAL: not a finite number above 0: "):
         Settings.from_environment({"IPGEO_REFRESH_INTERVAL": text})
 
@@ -224,7 +224,7 @@ def test_a_loaded_blob_is_in_memory(blob: Path) -> None:
     assert client.get(QUERY).data == blobs.ATLANTIS_ARRAY
 
 
-def test_readyz_tells_the_age_of_the_file(blob: Path) -> None:
+def test_readyz_has_the_age_of_the_file(blob: Path) -> None:
     an_hour_ago = time.time() - 3600
     os.utime(blob, (an_hour_ago, an_hour_ago))
     state = json.loads(client_of(blob).get("/readyz").data)
@@ -256,7 +256,7 @@ def test_an_unexpected_exception(
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([ARRAY, OBJECT]))
-def test_a_question_is_read_back(address: int, form: str) -> None:
+def test_a_query_is_parsed_back(address: int, form: str) -> None:
     ip = format_ipv4(address)
     assert from_query(f"ip={ip}&format={form}".encode()) == Query(address, form)
     body = json.dumps({"format": form, "ip": ip}).encode()
@@ -436,7 +436,7 @@ def test_body_limit_of_the_environment(folder: Path, blob: Path) -> None:
         assert post(server.address, PATH, body.ljust(1025)).status == 413
 
 
-def test_an_unfinished_header_keeps_nobody_waiting(folder: Path, blob: Path) -> None:
+def test_an_unfinished_header_blocks_no_other_client(folder: Path, blob: Path) -> None:
     """However much of it has come: there is one worker, and it reads on as packets come."""
     headers = b"GET / HTTP/1.1\r\n" + b"".join(
         b"X%d: %s\r\n" % (n, b"x" * 8000) for n in range(2000)

@@ -128,7 +128,7 @@ def test_a_file_for_root_alone(server: Gunicorn, blob: Path) -> None:
 
 
 @as_root
-def test_a_file_for_root_alone_is_told_at_once(server: Gunicorn, blob: Path) -> None:
+def test_a_file_for_root_alone_is_reported_at_once(server: Gunicorn, blob: Path) -> None:
     blob.chmod(0o600)
     with server:
         assert wait_for(server, "unreadable") == os.strerror(errno.EACCES)

@@ -70,7 +70,7 @@ def test_ipv6(folder: Path, blob: Path) -> None:
 
 @pytest.fixture
 def server(folder: Path) -> Gunicorn:
-    """A server of the expected's blob, from a copy of the code."""
+    """A server of an expected blob, from a copy of the code."""
     blob = folder / "expected.blob"
     blob.write_bytes(EXPECTED[0].data)
     server = Gunicorn(folder, blob, IPGEO_FALLBACK_WORKERS=2)
@@ -96,7 +96,7 @@ def served_by(address: Address) -> str:
 
 @contextmanager
 def under_load(server: Gunicorn) -> Iterator[ExitStack]:
-    """Run it behind an edge without a blob, and hold all answers against the expected.
+    """Run it behind an edge without a blob, and compare all answers with the expected ones.
 
     What is put into the stack is done when the load has ended.
     """
@@ -136,7 +136,7 @@ def test_hup_loads_new_code(server: Gunicorn) -> None:
 
 @retries
 def test_a_worker_is_replaced_by_number_of_requests(folder: Path) -> None:
-    """The only one, so that nobody else could answer meanwhile."""
+    """The only one, so that no other one could answer."""
     blob = folder / "expected.blob"
     blob.write_bytes(EXPECTED[0].data)
     often = "--max-requests 500 --max-requests-jitter 0"
@@ -399,7 +399,7 @@ def test_no_worker_gets_a_file_through_a_log(
         assert "the log file is not reopened" in Path(f"{error}.1").read_text()
 
 
-def test_logs_from_before_are_closed_to_others(folder: Path, blob: Path) -> None:
+def test_earlier_logs_are_closed_to_others(folder: Path, blob: Path) -> None:
     access, error, other = folder / "access.log", folder / "error.log", folder / "other"
     for log in (access, error, other):
         log.touch()
@@ -470,7 +470,7 @@ NO_BIND, NO_WORKERS = "not unix:/PATH or HOST:PORT", "not a number from 1 to 999
         pytest.param("IPGEO_USER", "nobody-here", "there is no user 'nobody-here'", marks=as_root),
     ],
 )
-def test_a_bad_setting_is_told_in_one_line(
+def test_a_bad_setting_is_reported_in_one_line(
     folder: Path, blob: Path, name: str, value: str, problem: str
 ) -> None:
     server = Gunicorn(folder, blob)
@@ -486,7 +486,7 @@ def test_a_bad_setting_is_told_in_one_line(
     assert done.stderr == f"gunicorn.conf.py: {name}: {problem}\n"
 
 
-def test_sigquit_ends_a_worker_at_once_and_without_a_word(folder: Path, blob: Path) -> None:
+def test_sigquit_ends_a_worker_at_once_and_silently(folder: Path, blob: Path) -> None:
     with Gunicorn(folder, blob) as server:
         (worker,) = server.worker_pids()
         with suppress(ProcessLookupError):

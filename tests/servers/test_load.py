@@ -42,7 +42,7 @@ def assert_faultless(said: str) -> None:
     [(500, ()), (100, ("-H", "Connection: close"))],
     ids=["kept", "churn"],
 )
-def test_the_fallback_leaves_nobody_waiting(
+def test_the_fallback_leaves_no_client_waiting(
     folder: Path, connections: int, options: tuple[str, ...]
 ) -> None:
     blob = folder / "test.blob"

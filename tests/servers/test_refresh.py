@@ -246,7 +246,7 @@ def test_a_damaged_file_changes_nothing(folder: Path, path: Path, kind: str, har
 
 
 @BOTH
-def test_a_file_that_vanishes_again_is_told_again(folder: Path, path: Path, kind: str) -> None:
+def test_a_file_that_vanishes_again_is_logged_again(folder: Path, path: Path, kind: str) -> None:
     server = make_server(kind, folder, path, IPGEO_REFRESH_INTERVAL=INTERVAL)
     aside = folder / "aside"
     with under_load(server, path) as stage:

@@ -63,7 +63,7 @@ FOREIGN: dict[str, tuple[int, Mapping[str, str]]] = {
 
 @pytest.mark.parametrize("kind", FOREIGN)
 @BOTH_MODES
-def test_an_answer_of_others_is_none(folder: Path, kind: str, mode: str) -> None:
+def test_a_foreign_answer_is_not_passed_on(folder: Path, kind: str, mode: str) -> None:
     status, sent = FOREIGN[kind]
     with (
         Upstream(status=status, sent=sent) as foreign,
@@ -166,7 +166,7 @@ def test_a_foreign_answer_takes_no_memory(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("header", ["Redirect: /healthz", "Limit-Rate: 1", "Charset: x"])
-def test_no_upstream_tells_nginx_what_to_do(folder: Path, header: str) -> None:
+def test_headers_of_an_upstream_do_not_control_nginx(folder: Path, header: str) -> None:
     name, _, value = header.partition(": ")
     sent = {**MARKED, f"X-Accel-{name}": value}
     with (
@@ -183,7 +183,7 @@ def test_no_upstream_tells_nginx_what_to_do(folder: Path, header: str) -> None:
 
 @BOTH_MODES
 @pytest.mark.parametrize("status", [400, 431])
-def test_an_unmarked_refusal_takes_no_node_out(
+def test_an_unmarked_refusal_disables_no_node(
     folder: Path, blob: Path, status: int, mode: str
 ) -> None:
     """It is no answer of an ipgeo's, and no failure of its node either."""
@@ -208,7 +208,9 @@ def test_an_unmarked_refusal_takes_no_node_out(
 @pytest.mark.parametrize(
     "shape", ["{foreign}, {node} backup", "{foreign} weight=100, {node}"], ids=["backup", "weight"]
 )
-def test_an_ipgeo_is_found_behind_others(folder: Path, blob: Path, shape: str, mode: str) -> None:
+def test_a_node_is_found_after_foreign_servers(
+    folder: Path, blob: Path, shape: str, mode: str
+) -> None:
     node = Node(folder, "node", blob)
     with running(node), Upstream(sent=HTML) as foreign:
         upstreams = shape.format(foreign=foreign.address, node=node.bind).split(", ")

@@ -125,7 +125,7 @@ ILLS: dict[str, tuple[Callable[[Path], None], str, str]] = {
 
 
 @pytest.mark.parametrize("ill", ILLS)
-def test_what_is_wrong_is_told_by_every_worker(folder: Path, path: Path, ill: str) -> None:
+def test_every_worker_reports_what_is_wrong(folder: Path, path: Path, ill: str) -> None:
     make_ill, kind, message = ILLS[ill]
     settings = {"IPGEO_WORKERS": 3, "IPGEO_DICT_SIZE": "1m"}
     if ill == "an error of the device" and os.geteuid() == 0:

@@ -51,7 +51,7 @@ def test_more_locations_than_16_bits_hold() -> None:
     assert blob.answer(69_999) == _answers(count)[-1]
 
 
-def test_the_answers_of_both_forms() -> None:
+def test_answers_have_both_forms() -> None:
     blob = Blob(blobs.fictional(gap=True))
     location = blob.find(0x01020304)
     assert location is not None
@@ -87,7 +87,7 @@ def test_flipped_bits_are_refused(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_flipped_bits_under_a_mended_seal_are_refused_or_harmless(seed: int) -> None:
+def test_flipped_bits_under_a_valid_seal_are_refused_or_harmless(seed: int) -> None:
     data = blobs.fictional(gap=True)
     accepted = 0
     for mutant in mutants(data, 2500, seed):
@@ -117,12 +117,12 @@ def test_flipped_bits_under_a_mended_seal_are_refused_or_harmless(seed: int) -> 
         (Answer(b'["\0"]', b'"x":1}'), "the answer of location 0 has a control character"),
     ],
 )
-def test_an_answer_that_cannot_be_a_line_of_utf8(answer: Answer, problem: str) -> None:
+def test_an_answer_that_is_not_a_line_of_utf8_is_refused(answer: Answer, problem: str) -> None:
     with pytest.raises(BlobError, match=f"^{problem}$"):
         Blob(write_blob(array("I", [0]), array("I", [0]), [answer], {}))
 
 
-def test_metadata_that_are_not_utf8() -> None:
+def test_metadata_that_is_not_utf8_is_refused() -> None:
     data = blobs.fictional()
     meta = Blob(data).sections[0]
     half = b'{"x":"\\ud800"}'.ljust(meta.length)
@@ -130,7 +130,7 @@ def test_metadata_that_are_not_utf8() -> None:
         Blob(seal(patched(data, meta.offset, half)))
 
 
-def test_escapes_that_are_utf8() -> None:
+def test_escapes_that_stand_for_utf8_are_accepted() -> None:
     answer = Answer(b'["\\ud83d\\ude00 \\\\ud800 \\u000a"]', b'"x":"\\u001b"}')
     assert Blob(write_blob(array("I", [0]), array("I", [0]), [answer], {})).answer(0) == answer
 

@@ -71,7 +71,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_file_is_refused_with_its_place(path: Path, name: str) -> None:
+def test_a_broken_file_is_refused_with_its_position(path: Path, name: str) -> None:
     data, expected = BROKEN[name]
     path.write_bytes(data)
     with pytest.raises(InputError) as caught:

@@ -63,7 +63,7 @@ def runs_of(draw: st.DrawFn) -> Runs:
 
 
 @given(runs_of(), runs_of())
-def test_it_is_what_differs_piece_by_piece(old: Runs, new: Runs) -> None:
+def test_diff_equals_a_comparison_piece_by_piece(old: Runs, new: Runs) -> None:
     edges = sorted({*old, *new, ADDRESS_COUNT})
     pieces = [
         (first, end, of(old, first), of(new, first)) for first, end in itertools.pairwise(edges)
@@ -83,7 +83,7 @@ def test_it_is_what_differs_piece_by_piece(old: Runs, new: Runs) -> None:
     assert found.countries == countries
 
 
-def test_equal_answers_under_other_numbers_are_equal() -> None:
+def test_equal_answers_with_other_ids_are_equal() -> None:
     """A blob may hold one answer twice; nobody who asks can tell."""
     answers = [answer("A"), answer("B"), answer("A")]
     twice = write_blob(array("I", [0, 5, 9]), array("I", [0, 2, 1]), answers, {})
@@ -98,7 +98,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     return old, new
 
 
-def test_the_text(pair: tuple[Path, Path]) -> None:
+def test_diff_as_text(pair: tuple[Path, Path]) -> None:
     old, new = (Blob(path.read_bytes()).build_id for path in pair)
     done = compiler("diff", *pair)
     assert (done.status, done.err) == (0, "")
@@ -117,7 +117,7 @@ def test_the_text(pair: tuple[Path, Path]) -> None:
     ]
 
 
-def test_the_json(pair: tuple[Path, Path]) -> None:
+def test_diff_as_json(pair: tuple[Path, Path]) -> None:
     done = compiler("diff", *reversed(pair), "--json")
     assert (done.status, done.err) == (0, "")
     found = json.loads(done.out)
@@ -145,7 +145,7 @@ def test_the_json(pair: tuple[Path, Path]) -> None:
     }
 
 
-def test_a_blob_and_itself(pair: tuple[Path, Path]) -> None:
+def test_diff_of_a_blob_and_itself_is_empty(pair: tuple[Path, Path]) -> None:
     done = compiler("diff", pair[0], pair[0])
     assert done.out.splitlines()[2:] == ["no address answers otherwise"]
     found = json.loads(compiler("diff", pair[0], pair[0], "--json").out)
@@ -153,7 +153,7 @@ def test_a_blob_and_itself(pair: tuple[Path, Path]) -> None:
     assert (found["countries"], found["largest"]) == ([], [])
 
 
-def test_no_more_than_the_largest_are_shown(tmp_path: Path) -> None:
+def test_only_the_largest_ranges_are_shown(tmp_path: Path) -> None:
     old, new = tmp_path / "old.blob", tmp_path / "new.blob"
     old.write_bytes(blob_of({0: "A"}))
     new.write_bytes(blob_of({n << 20: f"C{n} {n}" for n in range(31)}))
@@ -165,7 +165,7 @@ def test_no_more_than_the_largest_are_shown(tmp_path: Path) -> None:
     assert (len(found["largest"]), found["ranges"]) == (MAX_RANGES_SHOWN, 31)
 
 
-def test_where_only_the_objects_differ_they_are_shown(tmp_path: Path) -> None:
+def test_objects_are_shown_where_only_they_differ(tmp_path: Path) -> None:
     old, new = tmp_path / "old.blob", tmp_path / "new.blob"
     for path, latitude in ((old, b"1.5"), (new, b"2.5")):
         only = Answer(b'["A"]', b'"country":"A","latitude":' + latitude + b"}")
@@ -207,7 +207,7 @@ def test_odd_answers_are_shown(pair: tuple[Path, Path], name: str) -> None:
     ],
 )
 @pytest.mark.parametrize("place", [0, 1])
-def test_what_is_no_blob_is_named(
+def test_a_file_that_is_not_a_blob_is_named(
     pair: tuple[Path, Path], place: int, content: bytes | None, problem: str
 ) -> None:
     if content is None:

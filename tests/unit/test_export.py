@@ -211,7 +211,7 @@ def test_the_command_writes_to_standard_output(fictional_file: Path) -> None:
     assert result.stdout_bytes == export_csv(Blob(fictional_file.read_bytes()))
 
 
-def test_the_command_refuses_what_is_no_blob(tmp_path: Path) -> None:
+def test_the_command_refuses_a_file_that_is_not_a_blob(tmp_path: Path) -> None:
     path, out = tmp_path / "not.blob", tmp_path / "out"
     path.write_bytes(b"no blob")
     arguments = ["export", str(path), "--format", "mmdb", "-o", str(out)]
@@ -236,7 +236,7 @@ def test_the_command_does_not_replace_its_input(
     assert fictional_file.read_bytes() == blobs.fictional(gap=True)
 
 
-def test_the_command_replaces_another_blob_by_force_alone(
+def test_only_force_lets_the_command_replace_another_blob(
     fictional_file: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "other.blob"
@@ -251,7 +251,7 @@ def test_the_command_replaces_another_blob_by_force_alone(
     assert compiler(*command).status == 0, "what is no blob it replaces as ever"
 
 
-def test_a_name_that_leaves_no_room_is_said(fictional_file: Path, tmp_path: Path) -> None:
+def test_a_too_long_name_is_reported(fictional_file: Path, tmp_path: Path) -> None:
     longest = os.pathconf(tmp_path, "PC_NAME_MAX") - len("." + ".abcd1234.ipgeo-new")
     out = tmp_path / ("x" * (longest + 1))
     command = ["export", fictional_file, "--format", "csv", "-o"]
@@ -261,7 +261,7 @@ def test_a_name_that_leaves_no_room_is_said(fictional_file: Path, tmp_path: Path
     assert compiler(*command, tmp_path / ("x" * longest)).status == 0
 
 
-def test_how_long_a_name_may_be_is_asked_of_the_file_system(
+def test_the_file_system_limits_the_length_of_a_name(
     fictional_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An overlay in a container may allow 251 bytes instead of 255, encryption 143."""
