@@ -956,8 +956,8 @@ def test_an_exception_has_a_reason() -> None:
 def test_messages_are_those_of_the_fallback() -> None:
     """All codes but that for a server's own fault, which no request brings about."""
     faults = {fault for fault in vars(errors).values() if isinstance(fault, errors.Fault)}
-    said = {fault.code: fault.message for fault in faults - {errors.INTERNAL}}
-    assert said == {code: MESSAGES[code] for code in said}
+    messages = {fault.code: fault.message for fault in faults - {errors.INTERNAL}}
+    assert messages == {code: MESSAGES[code] for code in messages}
 
 
 def test_unavailable_is_the_same_bytes(through: Edge) -> None:

@@ -102,25 +102,25 @@ def test_names_of_nodes_are_followed(
         project.wait_until_healthy("fallback1")
         project.up(EDGE)
         project.wait_until_healthy(EDGE)
-        assert "'nobody:8000' does not resolve and is left out" in said(project)
+        assert "'nobody:8000' does not resolve and is left out" in logged(project)
         with under_load(project.address, [sample], "a name comes and goes") as running:
             running.run_for(4)
-            assert said(project).count(RELOAD) == 0
+            assert logged(project).count(RELOAD) == 0
 
             project.up("fallback2")
             new = f"nginx reloads: +{project.node('fallback2')}\n"
-            wait.until(lambda: new in said(project), "the name is followed", seconds=20)
+            wait.until(lambda: new in logged(project), "the name is followed", seconds=20)
             project.wait_until_healthy("fallback2")
             wait.until(lambda: answers_of(project, "fallback2") > 100, "it is asked", seconds=20)
             before = [answers_of(project, service) for service in ("fallback1", "fallback2")]
             running.run_for(3)
             after = [answers_of(project, service) for service in ("fallback1", "fallback2")]
-            assert said(project).count(RELOAD) == 1
+            assert logged(project).count(RELOAD) == 1
 
             docker("kill", project.container("fallback2"))
             running.run_for(4)
-            assert "'nobody:8000' does not resolve and keeps its last addresses" in said(project)
-            assert said(project).count(RELOAD) == 1
+            assert "'nobody:8000' does not resolve and keeps its last addresses" in logged(project)
+            assert logged(project).count(RELOAD) == 1
         assert_faultless(running.tally)
         assert running.tally.by_fallback == running.tally.responses
         # Each has half of them, but for what was on its way as it was counted.
@@ -128,7 +128,7 @@ def test_names_of_nodes_are_followed(
         assert old == pytest.approx(new_one, rel=0.3)
 
 
-def said(project: Project) -> str:
+def logged(project: Project) -> str:
     project.fetch_logs()
     return project.logs[EDGE].error_log.text()
 

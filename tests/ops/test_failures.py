@@ -80,10 +80,10 @@ def through(project: Project, request: pytest.FixtureRequest) -> Project:
 def nodes(through: Project) -> Iterator[Project]:
     """The same with all fallbacks, whatever the test before has done to them."""
     yield through
-    mend(through)
+    restore(through)
 
 
-def mend(project: Project) -> None:
+def restore(project: Project) -> None:
     for service in FALLBACKS:
         state = project.inspect(service)["State"]
         if state["Paused"]:
@@ -262,12 +262,12 @@ def test_a_bad_image_replaces_one_only(
 def whole(project: Project, request: pytest.FixtureRequest) -> Iterator[Project]:
     """The project with its data at the edge too; afterwards the fallbacks are there again."""
     project.up(EDGE, **PROXY)
-    mend(project)
+    restore(project)
     project.up(EDGE, IPGEO_MODE=request.param)
     wait.until(partial(reachable, project), "the edge answers", seconds=20)
     yield project
     project.up(EDGE, **PROXY)
-    mend(project)
+    restore(project)
 
 
 @pytest.mark.provokes(NO_NODE_LEFT)

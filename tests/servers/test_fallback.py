@@ -37,14 +37,6 @@ PATH = "/api/ip_query"
 QUERY = f"{PATH}?ip={blobs.ATLANTIS_IP}"
 
 
-@pytest.fixture
-def blob(folder: Path) -> Path:
-    path = folder / "data" / "test.blob"
-    path.parent.mkdir()
-    path.write_bytes(blobs.fictional())
-    return path
-
-
 def client_of(blob: Path | None, **settings: Any) -> FlaskClient:
     return create_app(Settings(blob, **settings)).test_client()
 

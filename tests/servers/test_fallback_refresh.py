@@ -25,14 +25,6 @@ GIB = 1 << 30
 
 
 @pytest.fixture
-def blob(folder: Path) -> Path:
-    path = folder / "data" / "test.blob"
-    path.parent.mkdir()
-    path.write_bytes(blobs.fictional())
-    return path
-
-
-@pytest.fixture
 def server(folder: Path, blob: Path) -> Gunicorn:
     return Gunicorn(folder, blob, IPGEO_REFRESH_INTERVAL="0.01")
 

@@ -156,13 +156,6 @@ def clients(log: Path, requests: int) -> list[str]:
     return [line.partition(" ")[0] for line in lines()]
 
 
-@pytest.fixture
-def blob(folder: Path) -> Path:
-    path = folder / "test.blob"
-    path.write_bytes(blobs.fictional())
-    return path
-
-
 @pytest.mark.parametrize(
     ("trusted", "by_tcp"),
     [("", "127.0.0.1"), ("10.0.0.0/8", "127.0.0.1"), ("10.0.0.0/8,127.0.0.0/8", "9.8.7.6")],

@@ -32,13 +32,6 @@ EXPECTED = make((500,), seed=6)
 TURNS = 3
 
 
-@pytest.fixture
-def blob(folder: Path) -> Path:
-    path = folder / "test.blob"
-    path.write_bytes(blobs.fictional())
-    return path
-
-
 def ask(server: Gunicorn) -> int:
     return get(server.address, QUERY).status
 

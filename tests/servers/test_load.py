@@ -28,13 +28,13 @@ def wrk(port: int, connections: int, *options: str) -> str:
     return done.stdout
 
 
-def assert_faultless(said: str) -> None:
+def assert_faultless(printed: str) -> None:
     """All were answered, rightly, in time; wrk tells of anything else in a line of its own."""
-    found = re.search(r"(\d+) requests in ", said)
-    assert found, said
-    assert int(found[1]) > 0, said
-    assert "Socket errors" not in said, said
-    assert "Non-2xx" not in said, said
+    found = re.search(r"(\d+) requests in ", printed)
+    assert found, printed
+    assert int(found[1]) > 0, printed
+    assert "Socket errors" not in printed, printed
+    assert "Non-2xx" not in printed, printed
 
 
 @pytest.mark.parametrize(

@@ -94,13 +94,6 @@ def read_answer(reader: BinaryIO) -> None:
     assert len(reader.read(length)) == length
 
 
-@pytest.fixture
-def blob(folder: Path) -> Path:
-    path = folder / "test.blob"
-    path.write_bytes(blobs.fictional())
-    return path
-
-
 @pytest.mark.parametrize(
     ("limit", "size", "most"), [(1000, 65536, 16 * MIB), (LARGEST, 2_001_024, 96 * MIB)]
 )

@@ -233,10 +233,10 @@ def test_a_damaged_file_changes_nothing(folder: Path, path: Path, kind: str, har
         if isinstance(server, Edge):
             server.hup()
             stage.run_for()
-        told = refusals(server, path)
-        assert len(told) == 1, "once: not at each look, and not again after HUP"
-        assert re.search(reason, told[0])
-        assert re.search(r"\[warn\]|\[WARNING\]", told[0])
+        logged = refusals(server, path)
+        assert len(logged) == 1, "once: not at each look, and not again after HUP"
+        assert re.search(reason, logged[0])
+        assert re.search(r"\[warn\]|\[WARNING\]", logged[0])
         with frozen(server.worker_pids()):
             number = stage.swaps.publish(how=publish_beside)
         assert stage.swaps.seen_served(number)
@@ -253,10 +253,10 @@ def test_a_file_that_vanishes_again_is_logged_again(folder: Path, path: Path, ki
         for times in (1, 2):
             path.rename(aside)
             stage.run_for()
-            told = len(refusals(server, path))
+            logged = len(refusals(server, path))
             aside.rename(path)
             stage.run_for()
-            assert told == times
+            assert logged == times
 
 
 # Processes that die

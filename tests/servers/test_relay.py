@@ -2,8 +2,8 @@
 
 import socket
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -34,7 +34,7 @@ def blob(folder: Path) -> Path:
     return path
 
 
-def assert_nobody_answers(address: Address) -> None:
+def assert_nothing_answers(address: Address) -> None:
     for reply in (
         get(address, QUERY),
         post(address, PATH, QUESTION),
@@ -44,6 +44,21 @@ def assert_nobody_answers(address: Address) -> None:
         assert (reply.status, code_of(reply)) == (503, "unavailable")
     head = exchange(address, request("HEAD", QUERY))
     assert (head.status, head.body) == (503, b"")
+
+
+@contextmanager
+def before_a_node(
+    folder: Path, blob: Path, foreign: Upstream, parameters: str, mode: str
+) -> Iterator[Edge]:
+    """An edge without data that asks a foreign server, with these parameters, and a node."""
+    node = Node(folder, "node", blob)
+    upstreams = [f"{foreign.address} {parameters}", node.bind]
+    with (
+        running(node),
+        foreign,
+        in_front(folder, folder / "none.blob", upstreams, IPGEO_MODE=mode) as edge,
+    ):
+        yield edge
 
 
 # Answers of others
@@ -70,7 +85,7 @@ def test_a_foreign_answer_is_not_passed_on(folder: Path, kind: str, mode: str) -
         in_front(folder, folder / "none.blob", [foreign.address], IPGEO_MODE=mode) as edge,
     ):
         for _ in range(3):
-            assert_nobody_answers(edge.address)
+            assert_nothing_answers(edge.address)
         assert foreign.requests
 
 
@@ -78,17 +93,8 @@ def test_a_foreign_answer_is_not_passed_on(folder: Path, kind: str, mode: str) -
 @BOTH_MODES
 def test_the_next_node_answers(folder: Path, blob: Path, kind: str, mode: str) -> None:
     status, sent = FOREIGN[kind]
-    node = Node(folder, "node", blob)
-    with (
-        running(node),
-        Upstream(status=status, sent=sent) as foreign,
-        in_front(
-            folder,
-            folder / "none.blob",
-            [f"{foreign.address} weight=3", node.bind],
-            IPGEO_MODE=mode,
-        ) as edge,
-    ):
+    foreign = Upstream(status=status, sent=sent)
+    with before_a_node(folder, blob, foreign, "weight=3", mode) as edge:
         for _ in range(5):
             assert_fallback_answers(edge.address)
             if mode == "proxy":
@@ -144,7 +150,7 @@ def test_garbage_is_no_answer(folder: Path, mode: str) -> None:
         Chatter() as chatter,
         in_front(folder, folder / "none.blob", [chatter.bind], IPGEO_MODE=mode) as edge,
     ):
-        assert_nobody_answers(edge.address)
+        assert_nothing_answers(edge.address)
 
 
 class Flood(Chatter):
@@ -187,17 +193,8 @@ def test_an_unmarked_refusal_disables_no_node(
     folder: Path, blob: Path, status: int, mode: str
 ) -> None:
     """It is no answer of an ipgeo's, and no failure of its node either."""
-    node = Node(folder, "node", blob)
-    with (
-        running(node),
-        Upstream(status=status, sent=HTML) as foreign,
-        in_front(
-            folder,
-            folder / "none.blob",
-            [f"{foreign.address} max_fails=1 fail_timeout=1h", node.bind],
-            IPGEO_MODE=mode,
-        ) as edge,
-    ):
+    foreign = Upstream(status=status, sent=HTML)
+    with before_a_node(folder, blob, foreign, "max_fails=1 fail_timeout=1h", mode) as edge:
         for _ in range(20):
             reply = get(edge.address, QUERY)
             assert (reply.status, reply.body, by_fallback(reply)) == (200, ATLANTIS_ARRAY, True)

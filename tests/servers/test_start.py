@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import ROOT, blobs
+from harness import ROOT
 from harness.client import get
 from harness.edge import Edge
 from harness.places import free_port
@@ -36,13 +36,6 @@ def files(folder: Path) -> dict[str, tuple[int, bytes]]:
         for path in folder.rglob("*")
         if path.is_file()
     }
-
-
-@pytest.fixture
-def blob(folder: Path) -> Path:
-    blob = folder / "ipgeo.blob"
-    blob.write_bytes(blobs.fictional())
-    return blob
 
 
 @pytest.mark.parametrize(

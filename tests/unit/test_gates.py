@@ -265,9 +265,9 @@ def test_expect(workspace: Workspace, tmp_path: Path, text: str, status: int) ->
     if status == REFUSED:
         assert workspace.files() == before
         count = len(text.split("\n")) - 1
-        told = refused(done, "expect")
-        assert f"expect       failed: 1 of {count} addresses do not answer as expected\n" in told
-        assert f", is {'{' if '{}' in text else ARRAY[:7]}" in told
+        message = refused(done, "expect")
+        assert f"expect       failed: 1 of {count} addresses do not answer as expected\n" in message
+        assert f", is {'{' if '{}' in text else ARRAY[:7]}" in message
     else:
         assert "gate expect       passed: 1 addresses answer as expected\n" in done.out
 
@@ -280,8 +280,8 @@ def test_expect_takes_the_output_of_lookup(workspace: Workspace, tmp_path: Path,
     new = workspace.source("new.dat", (0, CHINA), (0xF0000000, JAPAN), (0xF0000001, CHINA))
     assert workspace.build(new, "--expect", golden).status == DONE
     wrong = workspace.source("wrong.dat", (0, CHINA), (0xFFFFFFFF, JAPAN))
-    told = refused(workspace.build(wrong, "--expect", golden), "expect")
-    assert "\n  255.255.255.255: expected " in told
+    message = refused(workspace.build(wrong, "--expect", golden), "expect")
+    assert "\n  255.255.255.255: expected " in message
 
 
 def test_expect_applies_without_a_current_file(tmp_path: Path) -> None:
