@@ -59,11 +59,11 @@ def commands(url: str, folder: Path, seconds: int, timeout: str | None) -> list[
     wrk, ab = ["wrk", f"-c{CONNECTIONS}"], ["ab", "-r", "-t", str(seconds), "-c", str(CONNECTIONS)]
     # ab ends at 50,000 requests unless -n comes after -t.
     unlimited = ["-n", "100000000"]
-    question = f"{target}?ip={GET_ADDRESS}"
+    query = f"{target}?ip={GET_ADDRESS}"
     return [
-        Command("wrk GET", [*wrk, "-t10", *duration, question]),
+        Command("wrk GET", [*wrk, "-t10", *duration, query]),
         Command("wrk POST", [*wrk, "-t50", *duration, "-s", str(script), url]),
-        Command("ab GET", [*ab, *unlimited, question]),
+        Command("ab GET", [*ab, *unlimited, query]),
         Command("ab POST", [*ab, *unlimited, "-p", str(body), "-T", "application/json", target]),
     ]
 

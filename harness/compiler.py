@@ -61,8 +61,8 @@ def build(out: Path, source: Path = SAMPLE, codes: Path | None = SAMPLE_CODES) -
 def exchanged(data: bytes, one: int, other: int) -> bytes:
     """Return a `.dat` file in which two records have exchanged their contents."""
     changed = bytearray(data)
-    places = [slice(1028 + record * 8 + 4, 1028 + record * 8 + 8) for record in (one, other)]
-    first, second = (data[place] for place in places)
+    parts = [slice(1028 + record * 8 + 4, 1028 + record * 8 + 8) for record in (one, other)]
+    first, second = (data[part] for part in parts)
     assert first != second
-    changed[places[0]], changed[places[1]] = second, first
+    changed[parts[0]], changed[parts[1]] = second, first
     return bytes(changed)

@@ -182,10 +182,10 @@ class _ServiceLogs:
         for text, path in ((done.out, self.access_log), (done.err, self.error_log.path)):
             stamped = [line.partition(" ") for line in text.splitlines()]
             # What has the time of the last line itself comes once more.
-            new = [(time, said) for time, _, said in stamped if time > last]
+            new = [(time, line) for time, _, line in stamped if time > last]
             newest = max([newest, *(time for time, _ in new)])
             with path.open("a") as file:
-                file.writelines(f"{said}\n" for _, said in new)
+                file.writelines(f"{line}\n" for _, line in new)
         self._last[container] = newest
 
 

@@ -125,18 +125,18 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _place() -> str:
+def _namespace() -> str:
     """Return a name for what shares abstract sockets: a network namespace until the next boot."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()
     namespace = Path("/proc/self/ns/net").readlink()
     return hashlib.sha256(f"{boot}{namespace}".encode()).hexdigest()[:8]
 
 
-_PLACE = f"{_NAME}{_place()}-"
+_PREFIX = f"{_NAME}{_namespace()}-"
 
 
 def _begin() -> str:
-    while not _keep(run := f"{_PLACE}{os.urandom(4).hex()}"):
+    while not _keep(run := f"{_PREFIX}{os.urandom(4).hex()}"):
         pass
     return run
 
@@ -158,8 +158,8 @@ def _run_of(name: str) -> str:
 
     Of runs in another network namespace it cannot be known from here whether they go on.
     """
-    number = name.removeprefix(_PLACE).partition("-")[0]
-    return f"{_PLACE}{number}" if name.startswith(_PLACE) else ""
+    number = name.removeprefix(_PREFIX).partition("-")[0]
+    return f"{_PREFIX}{number}" if name.startswith(_PREFIX) else ""
 
 
 def _is_abandoned(name: str) -> bool:

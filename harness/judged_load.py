@@ -28,7 +28,7 @@ NO_NODE_LEFT = r"no live upstreams while connecting to upstream"
 
 _CONNECTIONS = 8
 _MAX_BATCH = 200
-_PLACES = (("中国", "黑龙江", "鹤岗"), ("日本", "东京", ""), ("中国", "北京", ""))
+_NAMES = (("中国", "黑龙江", "鹤岗"), ("日本", "东京", ""), ("中国", "北京", ""))
 
 
 def differing(folder: Path, name: str, runs: int, *, seed: int = 1) -> ExpectedFromSource:
@@ -39,7 +39,7 @@ def differing(folder: Path, name: str, runs: int, *, seed: int = 1) -> ExpectedF
     chance = random.Random(f"{seed} {name}")
     starts = sorted({0, *(chance.randrange(1, END) for _ in range(runs - 1))})
     contents = [
-        (start, (*_PLACES[n % len(_PLACES)], f"{name}-{n}", "")) for n, start in enumerate(starts)
+        (start, (*_NAMES[n % len(_NAMES)], f"{name}-{n}", "")) for n, start in enumerate(starts)
     ]
     source = folder / f"{name}.dat"
     source.write_bytes(dat(contents))

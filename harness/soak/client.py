@@ -24,7 +24,7 @@ from harness.soak.traffic import SINGLE, Ask, Traffic
 
 _ANSWER_SECONDS = 10
 _DRAIN_SECONDS = 10
-_LOOK_SECONDS = 0.2
+_CHECK_SECONDS = 0.2
 _RECEIVE = 1 << 18
 _MAX_HEADS = 10_000
 
@@ -94,19 +94,19 @@ class Client:
 
     def run(self, connections: int) -> Tally:
         """Ask until the timeline says stop; return what was counted."""
-        parent, next_look = os.getppid(), 0.0
+        parent, next_check = os.getppid(), 0.0
         while not self._timeline.stopped and os.getppid() == parent:
             now = time.monotonic()
-            if now >= next_look:
-                next_look = now + _LOOK_SECONDS
+            if now >= next_check:
+                next_check = now + _CHECK_SECONDS
                 self._end_late(now)
                 for _ in range(connections - len(self._connections)):
                     self._open()
-            self._turn()
+            self._poll_once()
         return self._end()
 
-    def _turn(self) -> None:
-        for descriptor, _ in self._poll.poll(_LOOK_SECONDS):
+    def _poll_once(self) -> None:
+        for descriptor, _ in self._poll.poll(_CHECK_SECONDS):
             connection = self._connections.get(descriptor)
             if connection is not None:
                 self._receive(connection)
@@ -114,7 +114,7 @@ class Client:
     def _end(self) -> Tally:
         deadline = time.monotonic() + _DRAIN_SECONDS
         while any(c.waiting for c in self._connections.values()) and time.monotonic() < deadline:
-            self._turn()
+            self._poll_once()
         for connection in list(self._connections.values()):
             for sent in connection.waiting:
                 self._fail(sent, "no answer until the end")
@@ -184,14 +184,14 @@ class Client:
         """Judge the answers that are there whole; tell whether the server closes behind them."""
         received = connection.received
         while connection.waiting:
-            behind_head = received.find(b"\r\n\r\n") + 4
-            if behind_head < 4:
+            head_end = received.find(b"\r\n\r\n") + 4
+            if head_end < 4:
                 return False
-            head = self._head(bytes(received[:behind_head]))
-            end = behind_head + head.length
+            head = self._head(bytes(received[:head_end]))
+            end = head_end + head.length
             if len(received) < end:
                 return False
-            body = bytes(received[behind_head:end])
+            body = bytes(received[head_end:end])
             del received[:end]
             connection.answered += 1
             self._judge_one(connection.waiting.popleft(), head, body)
@@ -230,8 +230,8 @@ class Client:
         """The server has closed the connection: send again what may be, and open another one."""
         self._drop(connection)
         again = []
-        for place, sent in enumerate(connection.waiting):
-            begun = place == 0 and connection.received
+        for index, sent in enumerate(connection.waiting):
+            begun = index == 0 and connection.received
             if begun or not connection.answered or sent.again:
                 where = "in the middle of an answer" if begun else "before the first byte"
                 which = "again, " if sent.again else ""

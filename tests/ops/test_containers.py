@@ -37,7 +37,7 @@ DATA = "/var/lib/ipgeo"
 OWNER = "10001"
 
 CLOSED_TO_WRITERS = ("/", "/etc", "/home", "/opt", "/opt/ipgeo", "/usr/local", "/var", "/var/tmp")  # noqa: S108 - nothing is written
-MOST_MEMORY = 0.6
+MAX_MEMORY_SHARE = 0.6
 MEGABYTES = {"edge": 100, "fallback": 120}
 """The most that an image may have beyond the base image."""
 
@@ -185,14 +185,14 @@ def test_container_is_confined_by_the_engine(container: str) -> None:
 
 def test_container_writes_only_where_it_must(container: str) -> None:
     mounts = {mount["Destination"]: mount["RW"] for mount in inspect(container)["Mounts"]}
-    closed = [*CLOSED_TO_WRITERS, *(place for place, writable in mounts.items() if not writable)]
+    closed = [*CLOSED_TO_WRITERS, *(mount for mount, writable in mounts.items() if not writable)]
     assert set(mounts) <= {DATA, "/run/ipgeo"}
-    for place in closed:
-        done = execute(container, "touch", f"{place}/new")
-        assert (done.status, done.err.count("Read-only file system")) == (1, 1), place
-    for place in set(mounts) - set(closed):
-        assert execute(container, "touch", f"{place}/new").status == 0, place
-        assert execute(container, "rm", f"{place}/new").status == 0, place
+    for mount in closed:
+        done = execute(container, "touch", f"{mount}/new")
+        assert (done.status, done.err.count("Read-only file system")) == (1, 1), mount
+    for mount in set(mounts) - set(closed):
+        assert execute(container, "touch", f"{mount}/new").status == 0, mount
+        assert execute(container, "rm", f"{mount}/new").status == 0, mount
 
 
 def test_the_data_are_written_by_the_compiler_alone(fresh: Project, compiler: str) -> None:
@@ -263,7 +263,7 @@ def test_memory_is_ample(fresh: Project, real_data: Path) -> None:
     shares["compiler"] = compiler_share(fresh, real_data)
     for name, share in shares.items():
         measurements.add_line(f"memory {name}: {share:.1%} of its limit")
-        assert 0 < share < MOST_MEMORY
+        assert 0 < share < MAX_MEMORY_SHARE
 
 
 def memory_share(container: str) -> float:

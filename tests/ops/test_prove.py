@@ -32,7 +32,7 @@ SECONDS = 1200
 EQUAL, DIFFERENT, USAGE = 0, 1, 2
 
 # Two records of the sample: 8.8.8.0/24 and the rest of 8.0.0.0/8 behind it.
-GOOGLE, BEHIND = "8.8.8.0", "8.8.9.0"
+GOOGLE, NEXT_AFTER_GOOGLE = "8.8.8.0", "8.8.9.0"
 
 
 def start(*arguments: object) -> "subprocess.Popen[str]":
@@ -108,7 +108,7 @@ def test_two_exchanged_contents_are_caught(proofs: dict[str, Proof]) -> None:
     lines = out.splitlines()
     assert lines[0] == "different: 3 changes are only in the source or only in the blob"
     assert lines[1] == f"  from {GOOGLE} on the source answers {google}"
-    assert f"  from {BEHIND} on the blob answers {google}" in lines[2:]
+    assert f"  from {NEXT_AFTER_GOOGLE} on the blob answers {google}" in lines[2:]
     assert len(lines) == 4
 
 
@@ -319,15 +319,15 @@ def test_both_see_a_difference(tmp_path: Path, name: str) -> None:
     right, wrong = tmp_path / "right.dat", tmp_path / "wrong.dat"
     right.write_bytes(dat([(0, ("A", "", "", "")), (9, ("B", "", "", ""))]))
     blob = Blob(build(tmp_path / "x.blob", right, SAMPLE_CODES))
-    data, place = WRONG_SOURCES[name]
+    data, address = WRONG_SOURCES[name]
     wrong.write_bytes(data)
     codes = read_codes(SAMPLE_CODES)
     prove(blob, read_dat(right).runs, codes)
-    with pytest.raises(ProofError, match=rf"^{place.replace('.', '[.]')}: "):
+    with pytest.raises(ProofError, match=rf"^{address.replace('.', '[.]')}: "):
         prove(blob, read_dat(wrong).runs, codes)
     done = read_again(blob, wrong, SAMPLE_CODES)
     assert (done.returncode, done.stderr) == (DIFFERENT, "")
-    assert f"  from {place} on the " in done.stdout
+    assert f"  from {address} on the " in done.stdout
     assert done.stdout.startswith("different: ")
 
 

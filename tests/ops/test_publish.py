@@ -174,9 +174,9 @@ def test_a_reader_sees_no_half_file(path: Path) -> None:
 
     def publish_often() -> None:
         try:
-            for turn in range(5000):
-                write_atomically(path, whole[turn % 3])
-                if turn >= 60 and satisfied.is_set():
+            for count in range(5000):
+                write_atomically(path, whole[count % 3])
+                if count >= 60 and satisfied.is_set():
                     return
         finally:
             done.set()
@@ -208,7 +208,7 @@ def test_killed_in_the_middle_it_leaves_a_whole_file(path: Path) -> None:
     whole = [letter * LARGE for letter in (b"A", b"B")]
     path.write_bytes(whole[0])
     path.chmod(0o640)
-    left_behind = 0
+    leftovers = 0
     for _ in range(16):
         before = set(names(path.parent))
         command = [sys.executable, "-c", PUBLISH_FOR_EVER, str(path), str(LARGE)]
@@ -218,10 +218,10 @@ def test_killed_in_the_middle_it_leaves_a_whole_file(path: Path) -> None:
         finally:
             publisher.send_signal(signal.SIGKILL)
             publisher.wait()
-        left_behind += len(set(names(path.parent)) - before)
+        leftovers += len(set(names(path.parent)) - before)
         assert path.read_bytes() in whole
         assert mode(path) == 0o640
-    assert left_behind > 0, "it was killed before the rename at least once"
+    assert leftovers > 0, "it was killed before the rename at least once"
     write_atomically(path, NEW)
     assert path.read_bytes() == NEW
 

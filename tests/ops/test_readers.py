@@ -218,8 +218,8 @@ def access_list(*entries: tuple[int, int, int]) -> bytes:
     return (2).to_bytes(4, "little") + b"".join(
         tag.to_bytes(2, "little")
         + right.to_bytes(2, "little")
-        + (who % 2**32).to_bytes(4, "little")
-        for tag, right, who in entries
+        + (user % 2**32).to_bytes(4, "little")
+        for tag, right, user in entries
     )
 
 

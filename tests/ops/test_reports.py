@@ -173,17 +173,17 @@ def test_leftovers_of_a_killed_command_are_removed_by_the_next(
 
 def test_an_export_clears_the_folder_once_it_has_the_lock(out: Path) -> None:
     held = ["flock", str(out.parent), str(PROGRAM), "lookup", str(out)]
-    with subprocess.Popen(held, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdin
-        assert holder.stdout
-        holder.stdin.write("8.8.8.8\n")
-        holder.stdin.flush()
-        assert holder.stdout.readline()
+    with subprocess.Popen(held, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdin
+        assert owner.stdout
+        owner.stdin.write("8.8.8.8\n")
+        owner.stdin.flush()
+        assert owner.stdout.readline()
         export = [str(PROGRAM), "export", str(out), "--format", "csv", "-o", f"{out}.csv"]
         with subprocess.Popen(export) as waiting:
             left = out.with_name(f".{out.name}.csv.abcd1234.ipgeo-new")
             left.touch()
-            holder.stdin.close()
-            assert holder.wait(60) == DONE
+            owner.stdin.close()
+            assert owner.wait(60) == DONE
             assert waiting.wait(60) == DONE
         assert not left.exists()

@@ -372,16 +372,16 @@ def test_a_rename_that_fails(
     assert after_two.state() == ("B", "A")
 
 
-@pytest.mark.parametrize("turn", [0, 1, 2, 3])
+@pytest.mark.parametrize("step", [0, 1, 2, 3])
 def test_nothing_is_touched_before_everything_is_on_the_disk(
-    after_two: Workspace, monkeypatch: pytest.MonkeyPatch, turn: int
+    after_two: Workspace, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     """A full disk shows before the work, or at one of the three files."""
     before, fsync = after_two.files(), os.fsync
     synced: list[int] = []
 
     def fail(descriptor: int) -> None:
-        if len(synced) == turn:
+        if len(synced) == step:
             raise OSError(28, "No space left on device")
         synced.append(descriptor)
         fsync(descriptor)

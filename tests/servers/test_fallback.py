@@ -401,13 +401,13 @@ def test_the_socket_is_never_open_to_others(folder: Path, blob: Path, conf: dict
 @as_root
 def test_a_link_in_the_sockets_place_is_not_followed(folder: Path, conf: dict[str, Any]) -> None:
     """Whoever may write in its folder could have root give away any file."""
-    secret, place = folder / "secret", folder / "fallback.sock"
+    secret, socket_path = folder / "secret", folder / "fallback.sock"
     secret.touch(0o600)
-    place.symlink_to(secret)
-    listener = SimpleNamespace(cfg_addr=str(place))
+    socket_path.symlink_to(secret)
+    listener = SimpleNamespace(cfg_addr=str(socket_path))
     conf["when_ready"](SimpleNamespace(LISTENERS=[listener]))
     assert secret.stat().st_gid == 0
-    assert place.lstat().st_gid == pwd.getpwnam("www-data").pw_gid
+    assert socket_path.lstat().st_gid == pwd.getpwnam("www-data").pw_gid
 
 
 def test_files_and_logs(folder: Path, blob: Path) -> None:

@@ -29,7 +29,7 @@ from harness.soak.timeline import Timeline
 PATH = "/api/ip_query"
 QUERY = f"{PATH}?ip={blobs.ATLANTIS_IP}"
 EXPECTED = make((500,), seed=6)
-TURNS = 3
+ROUNDS = 3
 
 
 def ask(server: Gunicorn) -> int:
@@ -72,10 +72,10 @@ def server(folder: Path) -> Gunicorn:
     return server
 
 
-def renew(source: Path, turn: int) -> str:
+def renew(source: Path, round_number: int) -> str:
     """Change the code; return what its answers say from now on."""
     code = source / "ipgeo_fallback" / "errors.py"
-    name = "fallback" + " again" * turn
+    name = "fallback" + " again" * round_number
     old = r'("X-IPGeo-Served-By": "fallback")(, "X-Code": "[a-z ]*")?'
     text, count = re.subn(old, rf'\1, "X-Code": "{name}"', code.read_text())
     assert count == 1
@@ -118,8 +118,8 @@ retries = pytest.mark.provokes(r"prematurely closed|104: Connection reset|32: Br
 @retries
 def test_hup_loads_new_code(server: Gunicorn) -> None:
     with under_load(server):
-        for turn in range(1, TURNS + 1):
-            name, old = renew(server.source, turn), set(server.worker_pids())
+        for round_number in range(1, ROUNDS + 1):
+            name, old = renew(server.source, round_number), set(server.worker_pids())
             os.kill(server.pid, signal.SIGHUP)
             wait_for_others(server.pid, old)
             assert {served_by(server.address) for _ in range(10)} == {name}
@@ -299,9 +299,9 @@ def test_usr1_reopens_the_logs(folder: Path, blob: Path, create: Callable[[Path]
             asked += ask(server) == 200
             return access.exists() and bool(lines(access))
 
-        for turn in range(TURNS):
+        for round_number in range(ROUNDS):
             for log in (access, error):
-                log.rename(f"{log}.{turn}")
+                log.rename(f"{log}.{round_number}")
                 create(log)
             os.kill(server.pid, signal.SIGUSR1)
             wait.until(reopened, "a request is in the new file")
@@ -309,7 +309,7 @@ def test_usr1_reopens_the_logs(folder: Path, blob: Path, create: Callable[[Path]
         wait.until(lambda: len(lines(*logs)) == asked, "a line for each request")
         assert not server.output.text()
     errors = lines(*folder.glob("error.log*"))
-    assert sum("Handling signal: usr1" in line for line in errors) == TURNS
+    assert sum("Handling signal: usr1" in line for line in errors) == ROUNDS
     # A worker that is late finds no file in the next turn, and goes on with the one it has.
     late = "the log file is not reopened"
     assert not [line for line in errors if "WARNING" in line and late not in line]

@@ -173,7 +173,7 @@ def a_shared_log_folder(folder: Path) -> tuple[Path, Path]:
     return folder / "real", log
 
 
-PLACES = (
+UNSAFE_PATHS = (
     a_link_through, below_a_link_through, a_relative_chain, a_link_of_others,
     a_log_folder_of_others, a_log_folder_through, a_shared_log_folder,
 )  # fmt: skip
@@ -182,7 +182,7 @@ PLACES = (
 
 @as_root
 @pytest.mark.parametrize("command", [[START], GUNICORN], ids=["nginx/start", "gunicorn"])
-@pytest.mark.parametrize("prepare", PLACES, ids=lambda prepare: prepare.__name__)
+@pytest.mark.parametrize("prepare", UNSAFE_PATHS, ids=lambda prepare: prepare.__name__)
 def test_a_path_that_others_can_choose_is_refused(
     folder: Path,
     command: Sequence[str | Path],
@@ -202,8 +202,8 @@ def test_a_path_that_root_has_chosen_is_accepted(folder: Path, var: Path) -> Non
     (folder / "link").symlink_to("var")
     log = var / "log" / "fallback.log"
     log.symlink_to(folder / "data" / "moved.log")
-    place, settings = folder / "link", {"IPGEO_FALLBACK_ERROR_LOG": log}
-    with Edge(place, var / "ipgeo.blob"), Gunicorn(place, var / "ipgeo.blob", **settings):
+    link, settings = folder / "link", {"IPGEO_FALLBACK_ERROR_LOG": log}
+    with Edge(link, var / "ipgeo.blob"), Gunicorn(link, var / "ipgeo.blob", **settings):
         assert "[INFO] loaded blob" in (folder / "data" / "moved.log").read_text()
 
 

@@ -298,9 +298,9 @@ def test_a_link_above_that_leads_where_only_root_may_go(
     folder: Path, how: str, closed_from_the_start: bool
 ) -> None:
     top = folder / "top"
-    for place, data in ((top / "v1", OLD), (top / "locked" / "v2", NEW)):
-        place.mkdir(parents=True)
-        (place / "served.blob").write_bytes(data)
+    for target, data in ((top / "v1", OLD), (top / "locked" / "v2", NEW)):
+        target.mkdir(parents=True)
+        (target / "served.blob").write_bytes(data)
     (top / "locked").chmod(0o700)
     current = top / "current"
     current.symlink_to("v1")
@@ -330,19 +330,19 @@ def test_a_link_above_that_leads_where_only_root_may_go(
 @as_root
 def test_a_folder_above_that_has_been_replaced(folder: Path) -> None:
     top = folder / "top"
-    place = top / "data"
-    place.mkdir(parents=True)
-    path = place / "served.blob"
+    target = top / "data"
+    target.mkdir(parents=True)
+    path = target / "served.blob"
     path.write_bytes(OLD)
     top.chmod(0o700)
     with edge_over(folder, path, IPGEO_USER="www-data") as edge:
         wait_for_failure(edge, None)
-        place.rename(top / "before")
-        place.mkdir()
+        target.rename(top / "before")
+        target.mkdir()
         path.write_bytes(NEW)
         wait_for_failure(edge, "moved")
-        shutil.rmtree(place)
-        (top / "before").rename(place)
+        shutil.rmtree(target)
+        (top / "before").rename(target)
         wait_for_failure(edge, None)
 
 

@@ -28,9 +28,9 @@ def test_every_edition_is_read(path: Path, count: int) -> None:
     assert source.facts["fields"] == count
     assert list(source.runs.starts) == [0, 0x01020304, 0xFF000000]
     assert list(source.runs.location_ids) == [0, 1, 0]
-    place = (location.country, location.province, location.city)
-    names = (*place, location.organization, location.isp)
-    assert names[:count] == edition(count)[:5]
+    names = (location.country, location.province, location.city)
+    all_names = (*names, location.organization, location.isp)
+    assert all_names[:count] == edition(count)[:5]
     assert dict(location.extra) == dict(zip(EDITIONS[count][5:], edition(count)[5:], strict=True))
 
 

@@ -206,15 +206,15 @@ def test_odd_answers_are_shown(pair: tuple[Path, Path], name: str) -> None:
         (blob_of({0: "A"})[:8] + b"\2" + blob_of({0: "A"})[9:], "blob layout 2"),
     ],
 )
-@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("index", [0, 1])
 def test_a_file_that_is_not_a_blob_is_named(
-    pair: tuple[Path, Path], place: int, content: bytes | None, problem: str
+    pair: tuple[Path, Path], index: int, content: bytes | None, problem: str
 ) -> None:
     if content is None:
-        pair[place].unlink()
+        pair[index].unlink()
     else:
-        pair[place].write_bytes(content)
+        pair[index].write_bytes(content)
     done = compiler("diff", *pair)
     assert (done.status, done.out) == (1, "")
-    assert done.err.startswith(f"Error: {pair[place]}: {problem}")
+    assert done.err.startswith(f"Error: {pair[index]}: {problem}")
     assert done.err.count("\n") == 1
