@@ -12,6 +12,7 @@ from bisect import bisect_left
 from itertools import accumulate
 from pathlib import Path
 
+from ipgeo.blob.layout import BUCKETS
 from ipgeo.blob.writer import write_blob
 from ipgeo.places.answers import render
 from ipgeo.places.codes import Codes, NamePath
@@ -34,7 +35,6 @@ PROVIDERS = (
     "Deutsche Telekom AG",
     "阿里云",
 )
-BUCKETS = 1 << 16
 
 
 def names(count: int) -> list[tuple[str, str, str, str, str]]:

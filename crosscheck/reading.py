@@ -177,7 +177,7 @@ def run() -> int:
     except (OSError, ValueError, MemoryError) as error:
         print(f"the sweep cannot be read: {error}", file=sys.stderr)
         return 1
-    if not found:  # the sweep has said why
+    if not found:  # the sweep has printed why
         return 1
     try:
         expected = list(source_changes(source, Tables(codes)))

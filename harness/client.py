@@ -87,7 +87,7 @@ def post(address: Address, target: str, body: bytes, *headers: str) -> Reply:
 def pipeline(address: Address, targets: Sequence[str]) -> Iterator[tuple[int, bytes]]:
     """GET all ``targets`` over one kept connection, many at a time; yield status and body of each.
 
-    A batch is small enough for the buffers of the sockets: nobody waits for the other one to read.
+    A batch is small enough for the sockets' buffers: neither side waits for the other one to read.
     """
     with connect(address) as connection, connection.makefile("rb") as reader:
         for start in range(0, len(targets), _BATCH):
@@ -109,7 +109,7 @@ def _read_one(reader: BinaryIO) -> tuple[int, bytes]:
 
 def _read_all(connection: socket.socket) -> bytes:
     received = bytearray()
-    # A server that refused a request unread may reset the connection behind its answer.
+    # A server that refused a request unread may reset the connection after its answer.
     with suppress(ConnectionResetError):
         while data := connection.recv(1 << 16):
             if not received:

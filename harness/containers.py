@@ -54,7 +54,7 @@ class Project:
         for number, text in enumerate(overrides):
             files.append(folder / f"override{number}.yml")
             files[-1].write_text(text)
-        # In the place of the .env that somebody may have beside docker-compose.yml.
+        # Instead of the .env that a developer may have beside docker-compose.yml.
         self._env_file = folder / "env"
         self._env_file.touch()
         self._settings: dict[str, object] = {

@@ -149,7 +149,7 @@ TAG = RUN
 
 
 def project_name(number: int) -> str:
-    """Return a name that tells which run the project belongs to."""
+    """Return a name that shows which run the project belongs to."""
     return f"{RUN}-{number}"
 
 
@@ -223,7 +223,7 @@ def free_networks(count: int) -> list[IPv4Network]:
     with _alone():
         ids = docker("network", "ls", "-q").split()
         subnets = "{{range .IPAM.Config}}{{.Subnet}} {{end}}"
-        # One that another run has just removed has no subnet; the rest is printed all the same.
+        # One that another run has just removed has no subnet; the rest is still printed.
         known = call(["docker", "network", "inspect", "-f", subnets, *ids]).out.split()
         taken = [net for net in map(ip_network, known) if isinstance(net, IPv4Network)]
         free = (net for net in _NETWORKS if not any(map(net.overlaps, taken)))

@@ -19,7 +19,7 @@ settings.load_profile("ipgeo")
 ROOMS = {
     "unit": "it starts no process: one module of the compiler each",
     "lua": "it runs Lua's modules by luajit, or in an nginx that does nothing else",
-    "contract": "what every server answers: edge, fallback, and one behind the other",
+    "contract": "what every server answers: edge, fallback, and the fallback through the edge",
     "servers": "it starts nginx and gunicorn",
     "ops": "what operators call: ipgeo-compile, the scripts, containers",
 }

@@ -32,7 +32,7 @@ def claim(var: Path, sockets: Iterable[str], *, second: bool) -> None:
     _lock(var / _LOCK)
     if not second:
         _wait_until_free(sockets)
-    # Whoever holds the lock is alone: by now the number in an old pid file may be anybody's.
+    # The owner of the lock is alone: the number in an old pid file may be another process's by now.
     stale = ["fallback.pid.2"] if second else ["fallback.pid", "fallback.pid.2"]
     for name in stale:
         (var / name).unlink(missing_ok=True)

@@ -70,7 +70,7 @@ def refuse_and_close(
 ) -> None:
     """Answer and close the connection; log it without anything of what was sent.
 
-    ``request`` is None where gunicorn has not got so far.
+    ``request`` is None if gunicorn has not parsed one.
     """
     fault = fault_of(error)
     method = getattr(request or getattr(error, "req", None), "method", "")

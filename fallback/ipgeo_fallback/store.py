@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"[0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class _Fingerprint:
-    """What tells this state of a file from every other."""
+    """What distinguishes this state of a file from every other."""
 
     device: int
     inode: int
@@ -189,7 +189,7 @@ def _failure_of(error: Exception) -> RefreshFailure:
 
 
 def _fingerprint(file: BinaryIO) -> tuple[_Fingerprint, int]:
-    """Return what tells the file's state, and its ctime in nanoseconds, of one moment."""
+    """Return the fingerprint of the file and its ctime in nanoseconds, of one moment."""
     status = os.fstat(file.fileno())
     head = os.pread(file.fileno(), _HEAD, 0)
     fingerprint = _Fingerprint(

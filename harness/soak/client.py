@@ -181,7 +181,7 @@ class Client:
             self._send(connection, self._traffic.next())
 
     def _take_answers(self, connection: _Connection) -> bool:
-        """Judge the answers that are there whole; tell whether the server closes behind them."""
+        """Judge the answers that are complete; return whether the server closes after them."""
         received = connection.received
         while connection.waiting:
             head_end = received.find(b"\r\n\r\n") + 4
@@ -240,7 +240,7 @@ class Client:
                 again.append(sent.ask)
         self.tally.retried += len(again)
         lost = (*again, *connection.also_lost)
-        # One that was refused at once is opened anew when it is next looked for missing ones.
+        # A connection that was refused at once is replaced at the next check.
         if lost or (connection.answered and not self._timeline.stopped):
             self._open(lost)
 

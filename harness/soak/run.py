@@ -87,7 +87,7 @@ def _server(plan: Plan, folder: Path, path: Path, settings: dict[str, object]) -
     interval = NEVER if plan.interval is None else plan.interval
     settings = {"IPGEO_REFRESH_INTERVAL": f"{interval:g}", **settings}
     if plan.fallback:
-        # One worker: /readyz speaks for the one that answers it, and for nobody else.
+        # One worker: /readyz shows the state of the worker that answers it, and of no other.
         return Gunicorn(
             folder,
             path,
@@ -130,7 +130,7 @@ def _soak(
         time.sleep(plan.steady)
         while result.swaps < plan.swaps or time.monotonic() - begin < plan.seconds:
             if plan.freeze and result.swaps % _FREEZE_EVERY == 0:
-                # The first worker loads; what the others are reading is overwritten meanwhile.
+                # The first worker loads; what the others are reading is overwritten.
                 with frozen(server.worker_pids()[1:]):
                     for _ in range(3):
                         swaps.swap()

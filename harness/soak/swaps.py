@@ -45,7 +45,7 @@ class Swaps:
     def swap(
         self, *, hup: bool = False, how: Write = write_atomically, seconds: float = SEEN_SECONDS
     ) -> bool:
-        """Publish another blob; tell whether /readyz names it within ``seconds``."""
+        """Publish another blob; return whether /readyz names it within ``seconds``."""
         return self.seen_served(self.publish(hup=hup, how=how), seconds)
 
     def publish(self, *, hup: bool = False, how: Write = write_atomically) -> int:

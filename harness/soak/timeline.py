@@ -61,7 +61,7 @@ class Timeline:
         self._words[_CONFIRMED] = number
 
     def stop(self) -> None:
-        """Tell the clients to come to an end."""
+        """Let the clients come to an end."""
         self._words[_STOPPED] = 1
 
     def blob(self, number: int) -> int:
@@ -69,6 +69,6 @@ class Timeline:
         return self._words[_FIRST + number]
 
     def was_current(self, blob: int, since: int) -> bool:
-        """Tell whether ``blob`` may have been served at or after the confirmation of ``since``."""
+        """Return whether ``blob`` may have been served at or after the confirmation of ``since``."""
         words = self._words
         return any(words[_FIRST + n] == blob for n in range(since, words[_PUBLISHED]))

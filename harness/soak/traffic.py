@@ -45,7 +45,7 @@ class Traffic:
         return [self._single() for _ in range(self._chance.randrange(2, _MAX_BURST))]
 
     def parts(self) -> bool:
-        """Tell whether to close a connection now, as clients do at times."""
+        """Return whether to close a connection now, as clients do at times."""
         return self._chance.random() < 1 / 500
 
     def _single(self) -> Ask:

@@ -36,7 +36,7 @@ class Commands(click.Group):
             status = streams.INTERRUPTED
         except click.ClickException as error:
             status = _fail(error)
-        except OSError as error:  # some of ipgeo's are these, too: they have a file name
+        except OSError as error:  # those of ipgeo's files among them
             _drop_output()
             name = f"{error.filename}: " if error.filename else ""
             status = _fail(click.ClickException(f"{name}{error.strerror or error}"))

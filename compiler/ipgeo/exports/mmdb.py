@@ -1,4 +1,4 @@
-"""A blob as MMDB (MaxMind DB 2.0): a tree for whoever has a reader of that format."""
+"""A blob as MMDB (MaxMind DB 2.0): a tree for the readers of that format."""
 
 import tempfile
 from bisect import bisect_left

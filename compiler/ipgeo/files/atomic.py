@@ -6,7 +6,7 @@ is renamed; then each is renamed and the folder synced, one after the other:
 
 - a build: **previous, blob, manifest** (and last, after ``--force``, the list of rollbacks);
 - a rollback: list of rollbacks, **blob, previous, manifest**. There the previous file is what the
-  blob is made from: replaced first, it would be lost to whoever is killed before the blob is.
+  blob is made from: replaced first, it would be lost if the process were killed next.
 
 Killed between any two of them, the blob is the old or the new one. A manifest that is not the
 blob's names another build id and is ignored; building the same again writes the right one.

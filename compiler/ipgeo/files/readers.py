@@ -17,7 +17,8 @@ from pathlib import Path
 DEFAULT_USER = "www-data"
 """The user that the servers' workers run as, unless IPGEO_USER names another."""
 
-_ACL = "system.posix_acl_access"
+ACL = "system.posix_acl_access"
+"""The extended attribute that is a file's access list."""
 _READ, _ENTER = stat.S_IROTH, stat.S_IXOTH
 _MAX_LINKS = 40  # as many as Linux follows
 
@@ -161,7 +162,7 @@ def _may(path: Path, account: _Account | None, bit: int) -> bool:
 
 
 def _class(path: Path, account: _Account) -> str:
-    """Return whose bits decide for an account: those of the user, the group or the others."""
+    """Return which bits decide for an account: those of the user, the group or the others."""
     status = path.stat()
     if account.uid == status.st_uid:
         return "u"
@@ -170,7 +171,7 @@ def _class(path: Path, account: _Account) -> str:
 
 def _has_acl(path: Path) -> bool:
     with contextlib.suppress(OSError):
-        return bool(os.getxattr(path, _ACL))
+        return bool(os.getxattr(path, ACL))
     return False
 
 

@@ -147,7 +147,7 @@ def _locked_files(path: Path) -> Iterator[BlobFiles]:
 def _publish(paths: BlobFiles, files: Sequence[File]) -> list[str]:
     """Publish ``files`` in the locked folder, cleared of what the killed left.
 
-    Not earlier: what is refused changes nothing, and what is left may be the way back.
+    Not earlier: a refused build changes nothing, and leftovers may hold the old content.
     """
     sweep(paths)
     return publish_all(files)

@@ -61,9 +61,9 @@ def same_file(outputs: Iterable[Path], inputs: Iterable[Path]) -> tuple[Path, Pa
 
 
 def refuse_foreign(files: BlobFiles) -> None:
-    """Refuse to replace a file that is no blob, or no manifest: it may be anybody's.
+    """Refuse to replace a file that is not a blob (or manifest): it may be another program's.
 
-    A damaged blob is one, and an empty file is nobody's. Raises InputError, OSError.
+    A damaged blob and an empty file may be replaced. Raises InputError, OSError.
     """
     if not _begins_as_blob(files.blob):
         raise InputError(files.blob, "", "exists and is not an ipgeo blob; --force replaces it")
@@ -84,7 +84,7 @@ def _begins_as_blob(path: Path) -> bool:
     try:
         with open_regular(path) as file:
             return MAGIC.startswith(file.read(len(MAGIC)))
-    except OSError:  # whoever cannot read it cannot tell
+    except OSError:  # a file that cannot be read is not judged
         return True
 
 

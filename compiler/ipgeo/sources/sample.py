@@ -1,4 +1,4 @@
-"""A small source that the project makes itself, from facts that anybody may state.
+"""A small source that the project makes itself, from public facts.
 
 The facts: IANA's IPv4 address space and special-purpose registries (which registry has which /8,
 which blocks have a special purpose), and the operators of a few well-known public services.
