@@ -69,6 +69,6 @@ class Timeline:
         return self._words[_FIRST + number]
 
     def was_current(self, blob: int, since: int) -> bool:
-        """Return whether ``blob`` may have been served at or after the confirmation of ``since``."""
+        """Whether ``blob`` may have been served at or after the confirmation of ``since``."""
         words = self._words
         return any(words[_FIRST + n] == blob for n in range(since, words[_PUBLISHED]))
