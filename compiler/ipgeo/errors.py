@@ -21,3 +21,7 @@ class BlobError(IpgeoError):
 
 class ProofError(IpgeoError):
     """A blob that does not answer what its source says."""
+
+
+class SettingError(IpgeoError):
+    """A setting that is not valid; the message names it and says what it must be."""

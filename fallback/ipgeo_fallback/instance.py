@@ -1,6 +1,7 @@
 """One gunicorn at a time runs in an IPGEO_VAR, and at its sockets.
 
-gunicorn.conf.py executes this file: it may import nothing but the standard library.
+gunicorn.conf.py executes this file: it may import nothing but the standard library, and of ipgeo
+what gunicorn.conf.py drops again.
 """
 
 import contextlib
@@ -11,14 +12,14 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from ipgeo.errors import IpgeoError
+
 _LOCK = "fallback.lock"
 # What the workers of a master that was killed take at most: to notice it, and `graceful_timeout`.
 _ORPHAN_SECONDS = 7
 
 
-# Not an IpgeoError: gunicorn's master executes this file and must import nothing of ours, or the
-# workers that a HUP starts would inherit the old code.
-class InstanceError(Exception):
+class InstanceError(IpgeoError):
     """Why gunicorn must not run here."""
 
 
