@@ -44,7 +44,7 @@ def install(app: Flask, store: BlobStore, settings: Settings) -> None:
         return _post(store, settings) if request.method == "POST" else _get(store)
 
     def readyz() -> Response:
-        return _readyz(_current(store), store.failure)
+        return _readyz(_current(store), store.refresh_error)
 
     def check_body() -> Response | None:
         # As nginx: by the header alone, whatever the path and the method.

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from ipgeo.blob.reader import Blob, read_content
 from ipgeo.errors import BlobError
 from ipgeo.files.reading import NotRegularError
-from ipgeo_fallback.held_path import HeldPath, MovedError
+from ipgeo_fallback.resolved_path import MovedError, ResolvedPath
 
 _log = logging.getLogger(__name__)
 
@@ -85,19 +85,19 @@ class BlobStore:
         held open from now on: a worker that drops its privileges later may not open them again.
         """
         self._path = path
-        self._held_path = HeldPath(path) if path else None
+        self._resolved_path = ResolvedPath(path) if path else None
         self._interval = interval
         self._current: LoadedBlob | None = None
         self._next_check = float("-inf")
         self._loaded: _Fingerprint | None = None
         self._refused: _RefusedFile | None = None
-        self.failure: RefreshFailure | None = None
+        self.refresh_error: RefreshFailure | None = None
 
     def current(self) -> LoadedBlob | None:
         """Return the current blob; None while none could be loaded.
 
         A changed file is loaded here, at a request. One that is missing or damaged changes
-        nothing but ``failure``.
+        nothing but ``refresh_error``.
         """
         now = time.monotonic()
         if now >= self._next_check:
@@ -112,7 +112,7 @@ class BlobStore:
                 self._open().close()
             except OSError as error:
                 _log.warning("no newer blob can be loaded by this user: %s", error)
-                self.failure = _failure_of(error)
+                self.refresh_error = _failure_of(error)
 
     def _reload_if_changed(self) -> None:
         """Load the file if it is not the one that was loaded or refused last; log a failure."""
@@ -121,7 +121,7 @@ class BlobStore:
         except (BlobError, OSError, MemoryError) as error:
             self._warn_once(_failure_of(error))
         else:
-            self.failure = None
+            self.refresh_error = None
 
     def _load_if_other(self) -> None:
         with self._open() as file:
@@ -147,21 +147,23 @@ class BlobStore:
 
     def _warn_once(self, failure: RefreshFailure) -> None:
         """Log why the file is not loaded: once for each reason, not at every check."""
-        if self.failure is None or _without_numbers(failure) != _without_numbers(self.failure):
+        if self.refresh_error is None or _without_numbers(failure) != _without_numbers(
+            self.refresh_error
+        ):
             state = "the loaded blob stays" if self._current else "no blob is loaded"
             prefix = f"{self._path}: " if self._path else ""
             _log.warning("%s: %s%s", state, prefix, failure.reason)
-        self.failure = failure
+        self.refresh_error = failure
 
     def _open(self) -> BinaryIO:
         """Open the blob's file; one that is being replaced just now, once more."""
-        if self._held_path is None:
+        if self._resolved_path is None:
             raise FileNotFoundError(errno.ENOENT, "IPGEO_BLOB is not set")
-        file = self._held_path.open()
+        file = self._resolved_path.open()
         if os.fstat(file.fileno()).st_nlink:
             return file
         file.close()
-        return self._held_path.open()
+        return self._resolved_path.open()
 
 
 def _without_numbers(failure: RefreshFailure) -> RefreshFailure:

@@ -329,7 +329,7 @@ def test_a_failed_read_is_tried_again(
         failing.setattr("ipgeo_fallback.store.read_content", fail)
         for _ in range(3):
             assert store.current() is None
-            assert store.failure == RefreshFailure("unreadable", str(error.strerror))
+            assert store.refresh_error == RefreshFailure("unreadable", str(error.strerror))
     assert len(caplog.records) == 1, "it is logged once"
     assert store.current() is not None
-    assert store.failure is None
+    assert store.refresh_error is None

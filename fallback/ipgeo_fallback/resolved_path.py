@@ -18,8 +18,8 @@ class MovedError(IpgeoError, OSError):
     """The path leads elsewhere by now, and this process may not follow it."""
 
 
-class HeldPath:
-    """The path of a file that is opened again and again; its folder and symbolic links are held."""
+class ResolvedPath:
+    """A file's path as it was resolved: its folder and symbolic links are held open."""
 
     def __init__(self, path: Path) -> None:
         """Hold the folder of ``path`` and the symbolic links above it, if they exist."""
