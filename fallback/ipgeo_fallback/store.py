@@ -147,9 +147,8 @@ class BlobStore:
 
     def _warn_once(self, failure: RefreshFailure) -> None:
         """Log why the file is not loaded: once for each reason, not at every check."""
-        if self.refresh_error is None or _without_numbers(failure) != _without_numbers(
-            self.refresh_error
-        ):
+        last = self.refresh_error
+        if last is None or _without_numbers(failure) != _without_numbers(last):
             state = "the loaded blob stays" if self._current else "no blob is loaded"
             prefix = f"{self._path}: " if self._path else ""
             _log.warning("%s: %s%s", state, prefix, failure.reason)
