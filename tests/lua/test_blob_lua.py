@@ -71,5 +71,5 @@ def test_more_locations_than_16_bits_hold(tmp_path: Path) -> None:
 def test_memory_that_changes_while_it_is_checked(blob: Path, tmp_path: Path) -> None:
     """As a process could do that shares it: nothing is read from outside all the same."""
     memory = luajit.sparse(tmp_path / "memory", 2 << 20)
-    printed = luajit.run("changing.lua", blob, memory, 2 << 20)
-    assert printed == ["sound", "not opened"]
+    told = luajit.run("changing.lua", blob, memory, 2 << 20)
+    assert told == ["sound", "not opened"]
