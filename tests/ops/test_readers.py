@@ -1,4 +1,4 @@
-"""Who may read what is published: those who could before, and the servers; else it is reported."""
+"""Which users may read a published file: the old one's readers and the servers, or a warning."""
 
 import grp
 import json

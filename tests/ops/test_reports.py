@@ -1,4 +1,4 @@
-"""Whoever has published says so, also when the command ends badly after that."""
+"""A command that has published reports it, also when it fails after that."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What publishing keeps beside a blob, what a kill between its steps leaves, and the way back."""
+"""What publishing keeps beside a blob, what a kill between its steps leaves, and rollbacks."""
 
 import fcntl
 import hashlib

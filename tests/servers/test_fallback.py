@@ -1,4 +1,4 @@
-"""What is the fallback's own: settings, a blob that is missing or bad, privileges, gunicorn."""
+"""The fallback alone: settings, a blob that is missing or bad, privileges, gunicorn."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""The fallback's file: what it takes up, what it remembers, what it tells in /readyz."""
+"""The fallback's file: what is loaded, what is remembered, what /readyz shows of it."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""What the edge takes for an answer of a fallback, and what it tells a fallback of a request."""
+"""What the edge takes for an answer of a fallback, and what of a request it passes on."""
 
 import socket
 import threading

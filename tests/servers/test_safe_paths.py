@@ -1,4 +1,4 @@
-"""Whose IPGEO_VAR and current folder are: nobody's code, configuration or pid file is taken up."""
+"""The owners of IPGEO_VAR and current folder: code, configuration and pid files of others."""
 
 import os
 import re
