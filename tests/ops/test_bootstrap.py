@@ -72,7 +72,7 @@ def test_an_unreachable_index_leaves_the_environment(checkout: Path) -> None:
     assert works(checkout)
 
 
-def test_another_python_in_path_is_no_reason(folder: Path, checkout: Path) -> None:
+def test_another_python_in_path_rebuilds_nothing(folder: Path, checkout: Path) -> None:
     """As cron's PATH, which has another Python than the one that made the environment."""
     tools = folder / "tools"
     tools.mkdir()

@@ -43,7 +43,7 @@ def compose() -> None:
         engine.require()
 
 
-def test_docker_compose_takes_it_silently(compose: None, tmp_path: Path) -> None:
+def test_docker_compose_accepts_the_file_silently(compose: None, tmp_path: Path) -> None:
     done = config(tmp_path)
     assert (done.status, done.err) == (0, "")
     services = yaml.safe_load(done.out)["services"]
@@ -62,7 +62,7 @@ def test_a_check_gets_what_its_service_gets(compose: None, tmp_path: Path) -> No
         assert services[check]["deploy"]["replicas"] == 0
 
 
-def test_it_follows_the_published_schema() -> None:
+def test_the_file_follows_the_published_schema() -> None:
     done = check_schema(COMPOSE)
     assert done.returncode == 0, done.stdout + done.stderr
 

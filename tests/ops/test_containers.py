@@ -195,7 +195,7 @@ def test_container_writes_only_where_it_must(container: str) -> None:
         assert execute(container, "rm", f"{mount}/new").status == 0, mount
 
 
-def test_the_data_are_written_by_the_compiler_alone(fresh: Project, compiler: str) -> None:
+def test_only_the_compiler_writes_the_data(fresh: Project, compiler: str) -> None:
     writes = {
         name: {m["Destination"]: m["RW"] for m in inspect(id_)["Mounts"]}[DATA]
         for name, id_ in [(s, fresh.container(s)) for s in ALL] + [("compiler", compiler)]

@@ -204,7 +204,7 @@ for turn in count():
 """
 
 
-def test_killed_in_the_middle_it_leaves_a_whole_file(path: Path) -> None:
+def test_a_killed_write_leaves_a_whole_file(path: Path) -> None:
     whole = [letter * LARGE for letter in (b"A", b"B")]
     path.write_bytes(whole[0])
     path.chmod(0o640)

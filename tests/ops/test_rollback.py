@@ -244,7 +244,7 @@ def test_the_previous_file_shares_nothing_with_the_blob(after_two: Workspace) ->
     assert after_two.name_of(after_two.beside(".previous")) == "B"
 
 
-def test_through_a_link_it_is_beside_the_file(workspace: Workspace) -> None:
+def test_files_of_a_linked_blob_are_beside_its_target(workspace: Workspace) -> None:
     link = workspace.folder / "link"
     link.symlink_to(workspace.out.name)
     for name in "AB":

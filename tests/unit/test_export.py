@@ -119,7 +119,7 @@ def test_mmdb_metadata() -> None:
 
 @pytest.mark.parametrize("by", [-1, 1])
 @pytest.mark.parametrize("start", ["1.2.3.0", "1.2.4.0", "5.0.0.0", "6.0.0.0"])
-def test_a_run_that_starts_elsewhere_is_noticed(start: str, by: int) -> None:
+def test_a_moved_start_of_a_run_is_noticed(start: str, by: int) -> None:
     right = {"0.0.0.0": UTOPIA, "1.2.3.0": ATLANTIS, "1.2.4.0": UTOPIA}  # noqa: S104 - idem
     right |= {"5.0.0.0": NO_DATA, "6.0.0.0": UTOPIA}
     moved = format_ipv4((parse_ipv4(start) or 0) + by)

@@ -458,7 +458,7 @@ def test_overridden_gates_are_reported_and_kept(workspace: Workspace) -> None:
     assert kept["coverage"]["state"] == "passed"
 
 
-def test_force_overrides_gates_alone(workspace: Workspace, tmp_path: Path) -> None:
+def test_force_overrides_only_gates(workspace: Workspace, tmp_path: Path) -> None:
     broken = tmp_path / "broken.dat"
     broken.write_bytes(b"nothing")
     before = workspace.files()
