@@ -14,7 +14,7 @@ import click
 from harness import blobs
 from harness.client import connect, request
 from harness.edge import Edge
-from harness.places import short_folder
+from harness.tempdirs import short_tempdir
 
 BODY = 65536
 """The body limit at default settings, in bytes."""
@@ -158,7 +158,7 @@ def main(count: int, blob: Path | None) -> None:
 
     BLOB is what is served; the default is a small one of the tests.
     """
-    with short_folder() as folder:
+    with short_tempdir() as folder:
         path = folder / "served.blob"
         path.write_bytes(blob.read_bytes() if blob else blobs.fictional(gap=True))
         edge = Edge(folder, path, IPGEO_WORKERS=1, IPGEO_DICT_SIZE="256m")

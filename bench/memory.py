@@ -13,7 +13,7 @@ import synthetic
 from load import Load, cores, measure
 
 from harness.edge import Edge
-from harness.places import short_folder
+from harness.tempdirs import short_tempdir
 
 LOAD = Load("get.lua", connections=256)
 """Enough connections for every worker to get some."""
@@ -38,7 +38,7 @@ def our_user() -> str:
 
 def measured(blob: bytes, workers: int, seconds: int) -> int:
     """Return the PSS of all processes of an edge that has just been under load."""
-    with short_folder() as folder:
+    with short_tempdir() as folder:
         path = folder / "served.blob"
         path.write_bytes(blob)
         edge = Edge(
@@ -50,7 +50,7 @@ def measured(blob: bytes, workers: int, seconds: int) -> int:
             return sum(map(pss, [edge.pid, *edge.worker_pids()]))
 
 
-def _numbers(_ctx: click.Context, _parameter: click.Parameter, value: str) -> list[int]:
+def _counts(_ctx: click.Context, _parameter: click.Parameter, value: str) -> list[int]:
     try:
         numbers = [int(text) for text in value.split(",")]
     except ValueError:
@@ -62,7 +62,7 @@ def _numbers(_ctx: click.Context, _parameter: click.Parameter, value: str) -> li
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--seconds", type=click.IntRange(1), default=3, show_default=True, help="Of load.")
-@click.option("--workers", callback=_numbers, default="1,2,4,8", show_default=True, metavar="N,…")
+@click.option("--workers", callback=_counts, default="1,2,4,8", show_default=True, metavar="N,…")
 @click.option("--runs", type=click.IntRange(1), default=684_000, show_default=True)
 @click.argument("blobs", nargs=-1, type=FilePath)
 def main(seconds: int, workers: list[int], runs: int, blobs: tuple[Path, ...]) -> None:

@@ -4,14 +4,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 from servers import PATH
 
 from harness.edge import Edge
-from harness.places import short_folder
+from harness.tempdirs import short_tempdir
 
 CONNECTIONS = 5000
 GET_ADDRESS, POST_ADDRESS = "165.118.213.9", "125.118.213.9"
@@ -28,7 +28,8 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 FilePath = click.Path(exists=True, path_type=Path)
 
 
-class Figures(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Figures:
     """What a command has printed: latencies in seconds, ``timeouts`` None where it has none."""
 
     per_second: float
@@ -39,7 +40,8 @@ class Figures(NamedTuple):
     timeouts: int | None
 
 
-class Command(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Command:
     """A load command as the predecessor's documentation has it, and who reads its output."""
 
     name: str
@@ -57,11 +59,11 @@ def commands(url: str, folder: Path, seconds: int, timeout: str | None) -> list[
     wrk, ab = ["wrk", f"-c{CONNECTIONS}"], ["ab", "-r", "-t", str(seconds), "-c", str(CONNECTIONS)]
     # ab ends at 50,000 requests unless -n comes after -t.
     unlimited = ["-n", "100000000"]
-    question = f"{target}?ip={GET_ADDRESS}"
+    query = f"{target}?ip={GET_ADDRESS}"
     return [
-        Command("wrk GET", [*wrk, "-t10", *duration, question]),
+        Command("wrk GET", [*wrk, "-t10", *duration, query]),
         Command("wrk POST", [*wrk, "-t50", *duration, "-s", str(script), url]),
-        Command("ab GET", [*ab, *unlimited, question]),
+        Command("ab GET", [*ab, *unlimited, query]),
         Command("ab POST", [*ab, *unlimited, "-p", str(body), "-T", "application/json", target]),
     ]
 
@@ -143,7 +145,7 @@ def main(seconds: int, timeout: str | None, blob: Path) -> None:
     failed = 0
     click.echo("| command | requests/s | p99 | longest | answered | failed | timeouts |")
     click.echo("|---|--:|--:|--:|--:|--:|--:|")
-    with short_folder() as folder:
+    with short_tempdir() as folder:
         served = folder / "served.blob"
         served.write_bytes(blob.read_bytes())
         with Edge(folder, served, IPGEO_WORKERS="auto", IPGEO_DICT_SIZE="64m") as edge:

@@ -12,7 +12,8 @@ from load import pinned_to
 from harness.client import Reply, get
 from harness.edge import Edge
 from harness.gunicorn import Gunicorn
-from harness.places import free_port, short_folder
+from harness.places import free_port
+from harness.tempdirs import short_tempdir
 from ipgeo.blob.reader import Blob
 from ipgeo.exports.mmdb import export_mmdb
 from ipgeo.ranges.address import parse_ipv4
@@ -55,7 +56,7 @@ class Servers:
 
     def __enter__(self) -> Self:
         with ExitStack() as started:
-            self._folder = started.enter_context(short_folder())
+            self._folder = started.enter_context(short_tempdir())
             self._blob_file = self._folder / "served.blob"
             self._blob_file.write_bytes(self._content)
             self._stack = started

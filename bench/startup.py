@@ -13,7 +13,7 @@ from targets import array_of
 
 from harness.client import get
 from harness.edge import Edge
-from harness.places import short_folder
+from harness.tempdirs import short_tempdir
 from ipgeo.blob.reader import Blob
 
 DEADLINE = 20
@@ -29,7 +29,7 @@ class Timed(Edge):
     """From the start of the process to that answer."""
 
     def __init__(self, folder: Path, blob: Path, address: str, wanted: object) -> None:
-        """Serve ``blob``, which owes ``wanted`` for ``address``, with a worker for each core."""
+        """Serve ``blob``, which answers ``address`` with ``wanted``, by a worker for each core."""
         super().__init__(folder, blob, IPGEO_WORKERS="auto", IPGEO_DICT_SIZE="64m")
         self._path = f"{PATH}?ip={address}"
         self._wanted = wanted
@@ -65,7 +65,7 @@ def main(rounds: int, blob: Path) -> None:
     wanted = array_of(Blob(content), address)
     taken = []
     for _ in range(rounds):
-        with short_folder() as folder:
+        with short_tempdir() as folder:
             path = folder / "served.blob"
             path.write_bytes(content)
             with Timed(folder, path, address, wanted) as edge:

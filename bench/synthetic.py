@@ -12,9 +12,10 @@ from bisect import bisect_left
 from itertools import accumulate
 from pathlib import Path
 
+from ipgeo.blob.layout import BUCKETS
 from ipgeo.blob.writer import write_blob
 from ipgeo.places.answers import render
-from ipgeo.places.codes import Codes, Names
+from ipgeo.places.codes import Codes, NamePath
 from ipgeo.places.location import Location
 from ipgeo.ranges.address import ADDRESS_COUNT, LAST_ADDRESS
 from ipgeo.sources.dat import RECORDS_START, TEXT_OVERLAP
@@ -34,11 +35,10 @@ PROVIDERS = (
     "Deutsche Telekom AG",
     "阿里云",
 )
-BUCKETS = 1 << 16
 
 
 def names(count: int) -> list[tuple[str, str, str, str, str]]:
-    """Return ``count`` different places: country, province, city, organization, ISP."""
+    """Return ``count`` different locations: country, province, city, organization, ISP."""
     source = random.Random(SEED)
     found: dict[tuple[str, str, str, str, str], None] = {}
     while len(found) < count:
@@ -63,8 +63,8 @@ def starts(count: int) -> "array[int]":
     return array("I", sorted(found))
 
 
-def numbers(count: int) -> "array[int]":
-    """Return ``count`` location numbers, each different from the one before."""
+def location_ids(count: int) -> "array[int]":
+    """Return ``count`` location ids, each different from the one before."""
     source = random.Random(SEED)
     steps = source.choices(range(1, LOCATIONS), k=count)
     return array("I", (total % LOCATIONS for total in accumulate(steps)))
@@ -72,15 +72,16 @@ def numbers(count: int) -> "array[int]":
 
 def blob(runs: int) -> bytes:
     """Return a blob; a country has a code, and one province in two, and so on."""
-    places = [Location(*place) for place in names(LOCATIONS)]
-    codes: dict[Names, str] = {}
-    for number, place in enumerate(places):
-        codes[place.country,] = f"{chr(65 + number % 26)}{chr(65 + number // 26 % 26)}"
+    locations = [Location(*fields) for fields in names(LOCATIONS)]
+    codes: dict[NamePath, str] = {}
+    for number, location in enumerate(locations):
+        country, province, city = location.country, location.province, location.city
+        codes[country,] = f"{chr(65 + number % 26)}{chr(65 + number // 26 % 26)}"
         if number % 2:
-            codes[place.country, place.province] = f"{number:06}"
-            codes[place.country, place.province, place.city] = f"{number:06}"
-    answers = [render(place, Codes(codes)) for place in places]
-    return write_blob(starts(runs), numbers(runs), answers, {"sample": True})
+            codes[country, province] = f"{number:06}"
+            codes[country, province, city] = f"{number:06}"
+    answers = [render(location, Codes(codes)) for location in locations]
+    return write_blob(starts(runs), location_ids(runs), answers, {"sample": True})
 
 
 def dat(records: int) -> bytes:
@@ -88,15 +89,15 @@ def dat(records: int) -> bytes:
 
     The contents take 0.7 MB: far below what an offset of 24 bits reaches.
     """
-    contents = ["\t".join(place).encode() for place in names(LOCATIONS)]
+    contents = ["\t".join(fields).encode() for fields in names(LOCATIONS)]
     offsets = [0, *accumulate(map(len, contents))]
     keys = [offset | len(content) << 24 for offset, content in zip(offsets, contents, strict=False)]
     bounds = starts(records)[1:]
-    for place, bound in enumerate(bounds):
-        bounds[place] = bound - 1
+    for record, bound in enumerate(bounds):
+        bounds[record] = bound - 1
     bounds.append(LAST_ADDRESS)
     words = array("I", bytes(8 * records))
-    words[1::2] = array("I", map(keys.__getitem__, numbers(records)))
+    words[1::2] = array("I", map(keys.__getitem__, location_ids(records)))
     big_endian = bounds[:]
     big_endian.byteswap()
     words[0::2] = big_endian

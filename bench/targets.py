@@ -35,15 +35,15 @@ class Target:
 
 
 def array_of(blob: Blob, text: str) -> list[Any]:
-    """Return the array form that is owed for an address."""
+    """Return the expected array form of an address."""
     answer: list[Any] = json.loads(blob.answer(_location(blob, text)).array)
     return answer
 
 
 def object_of(blob: Blob, text: str) -> dict[str, Any]:
-    """Return the object form that is owed for an address."""
-    members = json.loads(b"{" + blob.answer(_location(blob, text)).members)
-    return {"ip": text, **members}
+    """Return the expected object form of an address."""
+    answer: dict[str, Any] = json.loads(blob.answer(_location(blob, text)).object_form(text))
+    return answer
 
 
 def _location(blob: Blob, text: str) -> int:

@@ -30,7 +30,7 @@ FIELDS = [
 ]
 NAMES = " ".join(FIELDS).split()
 LAST = 2**32 - 1
-LARGEST = 2**30
+MAX_SIZE = 2**30
 
 Answer = tuple[str, str]
 Change = tuple[int, Answer | None]
@@ -51,8 +51,8 @@ def read_file(path: Path) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"{path} is not a regular file")
-        if status.st_size > LARGEST:
-            raise ValueError(f"{path} has {status.st_size} bytes (limit {LARGEST})")
+        if status.st_size > MAX_SIZE:
+            raise ValueError(f"{path} has {status.st_size} bytes (limit {MAX_SIZE})")
         return file.read()
 
 
@@ -78,18 +78,18 @@ class Tables:
 
     def answer(self, content: str) -> Answer:
         """Return the array and the object that a content stands for."""
-        place: dict[str, str] = dict.fromkeys(NAMES[:5], "")
-        place.update(zip(NAMES, content.split("\t"), strict=False))
-        path = place["country"], place["province"], place["city"]
+        fields: dict[str, str] = dict.fromkeys(NAMES[:5], "")
+        fields.update(zip(NAMES, content.split("\t"), strict=False))
+        path = fields["country"], fields["province"], fields["city"]
         codes = self.country.get(path[0]), self.province.get(path[:2]), self.city.get(path)
         row: list[str | None] = []
         for name, code in zip(path, codes, strict=True):
             row += [name, code]
-        row += [place["organization"], place["isp"]]
-        whole: dict[str, object] = dict(place)
+        row += [fields["organization"], fields["isp"]]
+        whole: dict[str, object] = dict(fields)
         for name in ("latitude", "longitude"):
             if name in whole:
-                whole[name] = float(place[name]) if place[name] else None
+                whole[name] = float(fields[name]) if fields[name] else None
         for level, code in zip(("country", "province", "city"), codes, strict=True):
             whole[f"{level}_code"] = code
         array_form = ["None" if value is None else value for value in row]
@@ -177,7 +177,7 @@ def run() -> int:
     except (OSError, ValueError, MemoryError) as error:
         print(f"the sweep cannot be read: {error}", file=sys.stderr)
         return 1
-    if not found:  # the sweep has said why
+    if not found:  # the sweep has printed why
         return 1
     try:
         expected = list(source_changes(source, Tables(codes)))

@@ -110,7 +110,7 @@ limit_request_line = 8190  # as long as nginx's
 forwarder_headers = ""  # nobody says by a header where the application is
 
 _instance = _executed("instance.py")
-_place = _executed("place.py")
+_place = _executed("safe_paths.py")
 
 for _module in [name for name in sys.modules if name.partition(".")[0] == "ipgeo"]:
     del sys.modules[_module]
@@ -217,12 +217,12 @@ def post_fork(_server: object, worker: _Worker) -> None:
 
 def post_worker_init(worker: _Worker) -> None:
     """Give up root's privileges, and look whether the blob can still be read."""
-    from ipgeo_fallback import holder_of, warm_up  # noqa: PLC0415 - not by the master
+    from ipgeo_fallback import store_of, warm_up  # noqa: PLC0415 - not by the master
 
     if _worker_user:
         warm_up(worker.wsgi)
         _become(_worker_user, worker)
-    holder_of(worker.wsgi).warn_unless_readable()
+    store_of(worker.wsgi).warn_unless_readable()
 
 
 def _become(user: pwd.struct_passwd, worker: _Worker) -> None:

@@ -66,12 +66,12 @@ def fictional(*, gap: bool = False) -> bytes:
 
 def of_runs(runs: Mapping[str, int]) -> bytes:
     """Return a blob from first addresses, ascending, to 0 (Atlantis), 1 (Utopia) or NO_DATA."""
-    first = array("I", (_number(text) for text in runs))
+    starts = array("I", (_address(text) for text in runs))
     answers = [render(location, _CODES) for location in (_ATLANTIS, _UTOPIA)]
-    return write_blob(first, array("I", runs.values()), answers, {"sample": True})
+    return write_blob(starts, array("I", runs.values()), answers, {"sample": True})
 
 
-def _number(text: str) -> int:
+def _address(text: str) -> int:
     address = parse_ipv4(text)
     if address is None:
         raise ValueError(f"{text} is not an address")
@@ -79,7 +79,7 @@ def _number(text: str) -> int:
 
 
 def expected(blob: Blob, address: int) -> bytes | None:
-    """Return the array answer that both servers owe for ``address``; None for no data."""
+    """Return the expected array answer of both servers for ``address``; None for no data."""
     location = blob.find(address)
     return None if location is None else blob.answer(location).array
 
@@ -106,5 +106,5 @@ def real_blob(folder: Path) -> bytes:
 def numbered(count: int) -> bytes:
     """Return a blob of ``count`` runs, 10,000 addresses each, with a location each."""
     answers = [Answer(b"[%d]" % n, b'"country":"%d"}' % n) for n in range(count)]
-    first = array("I", range(0, count * 10_000, 10_000))
-    return write_blob(first, array("I", range(count)), answers, {"sample": True})
+    starts = array("I", range(0, count * 10_000, 10_000))
+    return write_blob(starts, array("I", range(count)), answers, {"sample": True})

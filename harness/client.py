@@ -3,8 +3,9 @@
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 Address = tuple[str, int] | Path
 """Where a server listens: host and port, or a unix socket."""
@@ -13,7 +14,8 @@ _TIMEOUT = 60
 _BATCH = 200
 
 
-class Reply(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Reply:
     """A response: ``headers`` by lower-case name; ``body`` is all that followed the head."""
 
     status: int
@@ -85,7 +87,7 @@ def post(address: Address, target: str, body: bytes, *headers: str) -> Reply:
 def pipeline(address: Address, targets: Sequence[str]) -> Iterator[tuple[int, bytes]]:
     """GET all ``targets`` over one kept connection, many at a time; yield status and body of each.
 
-    A batch is small enough for the buffers of the sockets: nobody waits for the other one to read.
+    A batch is small enough for the sockets' buffers: neither side waits for the other one to read.
     """
     with connect(address) as connection, connection.makefile("rb") as reader:
         for start in range(0, len(targets), _BATCH):
@@ -107,7 +109,7 @@ def _read_one(reader: BinaryIO) -> tuple[int, bytes]:
 
 def _read_all(connection: socket.socket) -> bytes:
     received = bytearray()
-    # A server that refused a request unread may reset the connection behind its answer.
+    # A server that refused a request unread may reset the connection after its answer.
     with suppress(ConnectionResetError):
         while data := connection.recv(1 << 16):
             if not received:

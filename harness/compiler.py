@@ -4,11 +4,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 from click.testing import CliRunner
 
 from harness import ROOT
+from harness.process import Done
 from ipgeo.cli.main import main
 
 PROGRAM = Path(sys.executable).parent / "ipgeo-compile"
@@ -29,14 +29,6 @@ main()
 """
 
 
-class Done(NamedTuple):
-    """How a command has ended and what it printed."""
-
-    status: int
-    out: str
-    err: str
-
-
 def compiler(*arguments: object, stdin: str = "") -> Done:
     """Run a command in this process; an exception that it lets through is raised."""
     result = CliRunner().invoke(main, [*map(str, arguments)], input=stdin, prog_name=PROGRAM.name)
@@ -46,7 +38,7 @@ def compiler(*arguments: object, stdin: str = "") -> Done:
 
 
 def unprivileged(*arguments: object, **settings: str) -> Done:
-    """Run a command as a user without rights, for whom the checkout may be closed."""
+    """Run a command as a user without rights, who may not be able to read the checkout."""
     done = subprocess.run(
         [sys.executable, "-c", _UNPRIVILEGED, *map(str, arguments)],
         capture_output=True,
@@ -69,8 +61,8 @@ def build(out: Path, source: Path = SAMPLE, codes: Path | None = SAMPLE_CODES) -
 def exchanged(data: bytes, one: int, other: int) -> bytes:
     """Return a `.dat` file in which two records have exchanged their contents."""
     changed = bytearray(data)
-    places = [slice(1028 + record * 8 + 4, 1028 + record * 8 + 8) for record in (one, other)]
-    first, second = (data[place] for place in places)
+    parts = [slice(1028 + record * 8 + 4, 1028 + record * 8 + 8) for record in (one, other)]
+    first, second = (data[part] for part in parts)
     assert first != second
-    changed[places[0]], changed[places[1]] = second, first
+    changed[parts[0]], changed[parts[1]] = second, first
     return bytes(changed)

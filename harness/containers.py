@@ -9,10 +9,10 @@ from typing import Any, Self
 import yaml
 
 from harness import ROOT, engine, wait
-from harness.engine import Done, docker
+from harness.engine import docker
 from harness.logs import GUNICORN, NGINX, Log
 from harness.places import free_port
-from harness.process import environment
+from harness.process import Done, environment
 
 EDGE = "edge"
 FALLBACKS = ("fallback1", "fallback2", "fallback3")
@@ -54,7 +54,7 @@ class Project:
         for number, text in enumerate(overrides):
             files.append(folder / f"override{number}.yml")
             files[-1].write_text(text)
-        # In the place of the .env that somebody may have beside docker-compose.yml.
+        # Instead of the .env that a developer may have beside docker-compose.yml.
         self._env_file = folder / "env"
         self._env_file.touch()
         self._settings: dict[str, object] = {
@@ -182,10 +182,10 @@ class _ServiceLogs:
         for text, path in ((done.out, self.access_log), (done.err, self.error_log.path)):
             stamped = [line.partition(" ") for line in text.splitlines()]
             # What has the time of the last line itself comes once more.
-            new = [(time, said) for time, _, said in stamped if time > last]
+            new = [(time, line) for time, _, line in stamped if time > last]
             newest = max([newest, *(time for time, _ in new)])
             with path.open("a") as file:
-                file.writelines(f"{said}\n" for _, said in new)
+                file.writelines(f"{line}\n" for _, line in new)
         self._last[container] = newest
 
 

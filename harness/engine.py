@@ -15,11 +15,11 @@ from functools import partial
 from ipaddress import IPv4Network, ip_network
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from harness import ROOT, wait
+from harness.process import Done
 
 PROJECT_LABEL = "com.docker.compose.project"
 _NAME = "ipgeo-test-"
@@ -28,14 +28,6 @@ _BUILD_SECONDS = 1200
 
 # Outside those that the engine gives to networks that want none in particular.
 _NETWORKS = [IPv4Network(f"10.213.{number}.0/24") for number in range(256)]
-
-
-class Done(NamedTuple):
-    """How a program has ended and what it printed."""
-
-    status: int
-    out: str
-    err: str
 
 
 def call(
@@ -133,18 +125,18 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _place() -> str:
+def _namespace() -> str:
     """Return a name for what shares abstract sockets: a network namespace until the next boot."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()
     namespace = Path("/proc/self/ns/net").readlink()
     return hashlib.sha256(f"{boot}{namespace}".encode()).hexdigest()[:8]
 
 
-_PLACE = f"{_NAME}{_place()}-"
+_PREFIX = f"{_NAME}{_namespace()}-"
 
 
 def _begin() -> str:
-    while not _keep(run := f"{_PLACE}{os.urandom(4).hex()}"):
+    while not _keep(run := f"{_PREFIX}{os.urandom(4).hex()}"):
         pass
     return run
 
@@ -157,7 +149,7 @@ TAG = RUN
 
 
 def project_name(number: int) -> str:
-    """Return a name that tells which run the project belongs to."""
+    """Return a name that shows which run the project belongs to."""
     return f"{RUN}-{number}"
 
 
@@ -166,8 +158,8 @@ def _run_of(name: str) -> str:
 
     Of runs in another network namespace it cannot be known from here whether they go on.
     """
-    number = name.removeprefix(_PLACE).partition("-")[0]
-    return f"{_PLACE}{number}" if name.startswith(_PLACE) else ""
+    number = name.removeprefix(_PREFIX).partition("-")[0]
+    return f"{_PREFIX}{number}" if name.startswith(_PREFIX) else ""
 
 
 def _is_abandoned(name: str) -> bool:
@@ -231,7 +223,7 @@ def free_networks(count: int) -> list[IPv4Network]:
     with _alone():
         ids = docker("network", "ls", "-q").split()
         subnets = "{{range .IPAM.Config}}{{.Subnet}} {{end}}"
-        # One that another run has just removed has no subnet; the rest is printed all the same.
+        # One that another run has just removed has no subnet; the rest is still printed.
         known = call(["docker", "network", "inspect", "-f", subnets, *ids]).out.split()
         taken = [net for net in map(ip_network, known) if isinstance(net, IPv4Network)]
         free = (net for net in _NETWORKS if not any(map(net.overlaps, taken)))

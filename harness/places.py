@@ -1,11 +1,6 @@
-"""Where test servers live: free ports, and folders with short names."""
+"""Free ports for test servers."""
 
-import shutil
 import socket
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 _given: set[int] = set()
 
@@ -19,17 +14,3 @@ def free_port() -> int:
         if port not in _given:
             _given.add(port)
             return port
-
-
-@contextmanager
-def short_folder() -> Iterator[Path]:
-    """Give an empty folder whose name leaves room for a socket: its path has at most 107 bytes.
-
-    Everybody may enter it, because servers started as root work as another user.
-    """
-    folder = Path(tempfile.mkdtemp(prefix="ipgeo-", dir="/tmp"))
-    folder.chmod(0o755)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)

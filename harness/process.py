@@ -7,7 +7,7 @@ import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from harness import ROOT, wait
 from harness.client import Address, get
@@ -25,6 +25,14 @@ def environment(settings: Mapping[str, object]) -> dict[str, str]:
         if not name.startswith("IPGEO_") or name in _KEPT
     }
     return kept | {name: str(value) for name, value in settings.items()}
+
+
+class Done(NamedTuple):
+    """How a program has ended and what it printed."""
+
+    status: int
+    out: str
+    err: str
 
 
 class Server(ABC):

@@ -1,4 +1,4 @@
-"""Both servers as they work together: the edge in front, the fallback behind it."""
+"""Both servers as they work together: the edge, and the fallback that it asks."""
 
 from contextlib import ExitStack
 from pathlib import Path

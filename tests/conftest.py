@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from harness import blobs, containers, engine, figures, logs
-from harness.places import short_folder
+from harness import blobs, containers, engine, logs, measurements
 from harness.stack import Stack
+from harness.tempdirs import short_tempdir
 
 # How long an example takes says how busy the machine is, and nothing of what is tested.
 settings.register_profile("ipgeo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -19,7 +19,7 @@ settings.load_profile("ipgeo")
 ROOMS = {
     "unit": "it starts no process: one module of the compiler each",
     "lua": "it runs Lua's modules by luajit, or in an nginx that does nothing else",
-    "contract": "what every server answers: edge, fallback, and one behind the other",
+    "contract": "what every server answers: edge, fallback, and the fallback through the edge",
     "servers": "it starts nginx and gunicorn",
     "ops": "what operators call: ipgeo-compile, the scripts, containers",
 }
@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    measured = figures.lines()
+    measured = measurements.lines()
     if measured:
         terminalreporter.section("measured in containers")
         for line in measured:
@@ -98,14 +98,14 @@ def tmp_path(tmp_path: Path) -> Path:
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder for the run-time files of a server."""
-    with short_folder() as path:
+    with short_tempdir() as path:
         yield path
 
 
 @pytest.fixture(scope="session")
 def fiction() -> Iterator[Stack]:
     """Both servers over the fictional blob with a gap, for all tests that change nothing."""
-    with short_folder() as path:
+    with short_tempdir() as path:
         blob = path / "fiction.blob"
         blob.write_bytes(blobs.fictional(gap=True))
         with Stack(path, blob) as stack:
@@ -127,7 +127,7 @@ def real_blob(real_data: Path) -> bytes:
 @pytest.fixture(scope="session")
 def real(real_blob: bytes) -> Iterator[Stack]:
     """Both servers over the real data."""
-    with short_folder() as path:
+    with short_tempdir() as path:
         blob = path / "real.blob"
         blob.write_bytes(real_blob)
         with Stack(path, blob) as stack:

@@ -1,3 +1,5 @@
 """ipgeo: compiles IP-geolocation sources into the blob that nginx and the fallback serve."""
 
-__version__ = "0.1.0"
+from ipgeo.contract import VERSION
+
+__version__ = VERSION

@@ -11,15 +11,15 @@ from flask import Flask
 
 from ipgeo_fallback import api
 from ipgeo_fallback.forwarded import Forwarded
-from ipgeo_fallback.holder import Holder
 from ipgeo_fallback.settings import Settings
+from ipgeo_fallback.store import BlobStore
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-__all__ = ["create_app", "holder_of", "warm_up"]
+__all__ = ["create_app", "store_of", "warm_up"]
 
-_HOLDER = "ipgeo_holder"
+_STORE = "ipgeo_store"
 
 
 class _Application(Flask):
@@ -42,20 +42,20 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = _Application(__name__, static_folder=None)
     # //api/ip_query is another path, not a redirection.
     app.url_map.merge_slashes = False
-    holder = Holder(settings.blob, settings.refresh_interval)
-    app.extensions[_HOLDER] = holder
-    api.install(app, holder, settings)
+    store = BlobStore(settings.blob, settings.refresh_interval)
+    app.extensions[_STORE] = store
+    api.install(app, store, settings)
     app.wsgi_app = Forwarded(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
-    holder.view()
+    store.current()
     return app
 
 
-def holder_of(app: Flask) -> Holder:
-    """Return the holder of an application's blob."""
-    holder = app.extensions[_HOLDER]
-    if not isinstance(holder, Holder):
+def store_of(app: Flask) -> BlobStore:
+    """Return the store of an application's blob."""
+    store = app.extensions[_STORE]
+    if not isinstance(store, BlobStore):
         raise TypeError("not an application of create_app")
-    return holder
+    return store
 
 
 def warm_up(app: Flask) -> None:

@@ -9,7 +9,7 @@ from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed
 
 from ipgeo.ranges.address import format_ipv4
-from ipgeo_fallback import question
+from ipgeo_fallback import parse
 from ipgeo_fallback.errors import (
     BAD_REQUEST,
     BODY_TOO_LARGE,
@@ -23,39 +23,39 @@ from ipgeo_fallback.errors import (
     Fault,
     RefusedError,
 )
-from ipgeo_fallback.holder import Holder, Trouble, View
-from ipgeo_fallback.private import raised, shown
-from ipgeo_fallback.question import ARRAY, Batch, Question
+from ipgeo_fallback.parse import ARRAY, Batch, Query
+from ipgeo_fallback.redaction import described, redacted
 from ipgeo_fallback.settings import Settings
+from ipgeo_fallback.store import BlobStore, LoadedBlob, RefreshFailure
 
 _QUERY = "/api/ip_query"
 _NDJSON = "application/x-ndjson"
-_MOST_LENGTH = (1 << 63) - 1
+_MAX_CONTENT_LENGTH = (1 << 63) - 1
 """The longest body, in bytes, that nginx can think of."""
 
 _MEDIA_TYPE = re.compile(r"\s*([^;\s]*)", re.ASCII)
 _QUOTED = re.compile(r'"[^"]*"')
 
 
-def install(app: Flask, holder: Holder, settings: Settings) -> None:
+def install(app: Flask, store: BlobStore, settings: Settings) -> None:
     """Add the routes, and answer every error as JSON."""
 
     def ip_query() -> Response:
-        return _post(holder, settings) if request.method == "POST" else _get(holder)
+        return _post(store, settings) if request.method == "POST" else _get(store)
 
     def readyz() -> Response:
-        return _readyz(_loaded(holder), holder.trouble)
+        return _readyz(_current(store), store.refresh_error)
 
-    def look_at_body() -> Response | None:
+    def check_body() -> Response | None:
         # As nginx: by the header alone, whatever the path and the method.
         length = request.content_length or 0
         if length > settings.body_limit:
-            return _fault(BODY_TOO_LARGE if length <= _MOST_LENGTH else BAD_REQUEST)
+            return _fault(BODY_TOO_LARGE if length <= _MAX_CONTENT_LENGTH else BAD_REQUEST)
         if request.method != "POST" or request.path != _QUERY:
-            _read(settings.body_limit)  # for its framing; nobody needs it
+            _read(settings.body_limit)  # for its framing alone
         return None
 
-    app.before_request(look_at_body)
+    app.before_request(check_body)
     _route(app, _QUERY, ip_query, "GET", "HEAD", "POST")
     _route(app, "/healthz", _healthz, "GET", "HEAD")
     _route(app, "/readyz", readyz, "GET", "HEAD")
@@ -69,19 +69,19 @@ def _route(app: Flask, path: str, view: Callable[[], Response], *methods: str) -
     app.add_url_rule(path, path, view, methods=methods, provide_automatic_options=False)
 
 
-def _loaded(holder: Holder) -> View:
-    view = holder.view()
-    if view is None:
+def _current(store: BlobStore) -> LoadedBlob:
+    loaded = store.current()
+    if loaded is None:
         raise RefusedError(UNAVAILABLE)
-    return view
+    return loaded
 
 
-def _get(holder: Holder) -> Response:
+def _get(store: BlobStore) -> Response:
     """Answer GET and HEAD, whose answers name their data and can be asked for conditionally."""
-    asked = question.from_query(request.query_string)
-    view = _loaded(holder)
-    text = _found(view, asked)
-    tag = f'"{view.blob.build_id}"'
+    query = parse.from_query(request.query_string)
+    loaded = _current(store)
+    text = _single_answer(loaded, query)
+    tag = f'"{loaded.blob.build_id}"'
     if _none_match(request.headers.get("If-None-Match", ""), tag):
         response = Response(status=HTTPStatus.NOT_MODIFIED, headers=HEADERS)
         del response.headers["Content-Type"]
@@ -91,20 +91,20 @@ def _get(holder: Holder) -> Response:
     return response
 
 
-def _post(holder: Holder, settings: Settings) -> Response:
+def _post(store: BlobStore, settings: Settings) -> Response:
     media_type = request.headers.get("Content-Type", "")
     if "," in _QUOTED.sub("", media_type):
         raise BadRequest  # two, joined by a proxy
     body = _body(settings.body_limit)
     if _is_text(media_type):
-        lines = question.from_lines(request.query_string, body, settings.batch_limit)
-        texts = _texts(_loaded(holder), lines)
+        lines = parse.from_lines(request.query_string, body, settings.batch_limit)
+        texts = _batch_answers(_current(store), lines)
         return _answer(b"".join(text + b"\n" for text in texts), media_type=_NDJSON)
-    asked = question.from_body(body, settings.batch_limit)
-    view = _loaded(holder)
-    if isinstance(asked, Batch):
-        return _answer(b'{"results":[' + b",".join(_texts(view, asked)) + b"]}")
-    return _answer(_found(view, asked))
+    query = parse.from_body(body, settings.batch_limit)
+    loaded = _current(store)
+    if isinstance(query, Batch):
+        return _answer(b'{"results":[' + b",".join(_batch_answers(loaded, query)) + b"]}")
+    return _answer(_single_answer(loaded, query))
 
 
 def _is_text(media_type: str) -> bool:
@@ -131,31 +131,31 @@ def _read(limit: int) -> bytes:
     return body
 
 
-def _found(view: View, asked: Question) -> bytes:
-    text = _text(view, asked.address, asked.form)
+def _single_answer(loaded: LoadedBlob, query: Query) -> bytes:
+    text = _answer_of(loaded, query.address, query.form)
     if text is None:
         raise RefusedError(NO_DATA)
     return text
 
 
-def _texts(view: View, asked: Batch) -> Iterator[bytes]:
-    """Yield the answer of each address, or an error in its place, all from ``view``."""
+def _batch_answers(loaded: LoadedBlob, query: Batch) -> Iterator[bytes]:
+    """Yield the answer of each address, or an error in its place, all from ``loaded``."""
     invalid_ip, no_data = INVALID_IP.body, NO_DATA.body
-    for address in asked.addresses:
+    for address in query.addresses:
         if address is None:
             yield invalid_ip
         else:
-            yield _text(view, address, asked.form) or no_data
+            yield _answer_of(loaded, address, query.form) or no_data
 
 
-def _text(view: View, address: int, form: str) -> bytes | None:
-    location = view.blob.find(address)
+def _answer_of(loaded: LoadedBlob, address: int, form: str) -> bytes | None:
+    location = loaded.blob.find(address)
     if location is None:
         return None
-    answer = view.blob.answer(location)
+    answer = loaded.blob.answer(location)
     if form == ARRAY:
         return answer.array
-    return b'{"ip":"' + format_ipv4(address).encode() + b'",' + answer.members
+    return answer.object_form(format_ipv4(address))
 
 
 def _none_match(condition: str, tag: str) -> bool:
@@ -168,17 +168,17 @@ def _healthz() -> Response:
     return _answer(b'{"status":"ok"}')
 
 
-def _readyz(view: View, trouble: Trouble | None) -> Response:
+def _readyz(loaded: LoadedBlob, failure: RefreshFailure | None) -> Response:
     state = {
         "status": "ready",
-        "build_id": view.blob.build_id,
-        "generation": view.generation,
-        "runs": view.blob.runs,
-        "data_age": view.data_age,
-        "refresh": "failing" if trouble else "ok",
+        "build_id": loaded.blob.build_id,
+        "generation": loaded.generation,
+        "runs": loaded.blob.runs,
+        "data_age": loaded.data_age,
+        "refresh": "failing" if failure else "ok",
     }
-    if trouble:
-        state |= {"refresh_error": trouble.kind, "refresh_message": trouble.reason}
+    if failure:
+        state |= {"refresh_error": failure.kind, "refresh_message": failure.reason}
     return _answer(json.dumps(state, separators=(",", ":")).encode())
 
 
@@ -191,7 +191,7 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    what = shown(request.method), shown(request.path), raised(error)
+    what = redacted(request.method), redacted(request.path), described(error)
     current_app.logger.error("%s %s failed: %s", *what)
     return _fault(INTERNAL)
 

@@ -1,4 +1,4 @@
-"""The client behind the proxies: whose address a request has, and who is believed about it.
+"""The client in front of the proxies: the address of a request, and which peers may name it.
 
 The edge decides the same way, by nginx's realip module with `real_ip_recursive on`.
 """
@@ -61,7 +61,7 @@ class Forwarded:
 def _address(text: str) -> Address | None:
     """Return an address, IPv4 if it is mapped into IPv6; None for anything else.
 
-    Behind a `%` Python takes any text for an IPv6 zone: none of it may reach a log.
+    After a `%` Python takes any text for an IPv6 zone: none of it may reach a log.
     """
     try:
         address = ip_address(text)

@@ -1,6 +1,7 @@
 """One gunicorn at a time runs in an IPGEO_VAR, and at its sockets.
 
-gunicorn.conf.py executes this file: it may import nothing but the standard library.
+gunicorn.conf.py executes this file: it may import nothing but the standard library, and of ipgeo
+what gunicorn.conf.py drops again.
 """
 
 import contextlib
@@ -11,12 +12,14 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from ipgeo.errors import IpgeoError
+
 _LOCK = "fallback.lock"
 # What the workers of a master that was killed take at most: to notice it, and `graceful_timeout`.
 _ORPHAN_SECONDS = 7
 
 
-class InstanceError(Exception):
+class InstanceError(IpgeoError):
     """Why gunicorn must not run here."""
 
 
@@ -30,7 +33,7 @@ def claim(var: Path, sockets: Iterable[str], *, second: bool) -> None:
     _lock(var / _LOCK)
     if not second:
         _wait_until_free(sockets)
-    # Whoever holds the lock is alone: by now the number in an old pid file may be anybody's.
+    # The owner of the lock is alone: the number in an old pid file may be another process's by now.
     stale = ["fallback.pid.2"] if second else ["fallback.pid", "fallback.pid.2"]
     for name in stale:
         (var / name).unlink(missing_ok=True)

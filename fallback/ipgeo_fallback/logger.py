@@ -24,10 +24,10 @@ class Logger(GunicornLogger):  # type: ignore[misc]
     """Writes the access log as nginx writes its own, and reopens files as nginx does."""
 
     user: pwd.struct_passwd | None = None
-    """Whom root gives the files that it reopens: the workers reopen them next, as this user."""
+    """The user to whom root gives the files that it reopens: the workers' user."""
 
     problem_of: Callable[[Path], str | None]
-    """Says why another user may have chosen where a path leads."""
+    """Returns why another user may have chosen where a path leads; None if none may."""
 
     def __init__(self, cfg: object) -> None:
         """Open the files."""
@@ -64,15 +64,16 @@ class Logger(GunicornLogger):  # type: ignore[misc]
     def atoms(
         self, resp: object, req: object, environ: dict[str, Any], request_time: timedelta
     ) -> dict[str, Any]:
-        """Return what the access log may tell, and no more.
+        """Return what the access log may hold, and no more.
 
         All of it comes out when the line cannot be written: logging prints its arguments then.
         """
-        from ipgeo_fallback.private import shown  # noqa: PLC0415 - not by the master
+        from ipgeo_fallback.redaction import redacted  # noqa: PLC0415 - not by the master
 
         atoms: dict[str, Any] = super().atoms(resp, req, environ, request_time)
-        told = {name: atoms[name] for name in "htHsbL"}
-        return told | {"h": atoms["h"] or "-", "m": shown(atoms["m"]), "U": shown(atoms["U"])}
+        kept = {name: atoms[name] for name in "htHsbL"}
+        method, path = redacted(atoms["m"]), redacted(atoms["U"])
+        return kept | {"h": atoms["h"] or "-", "m": method, "U": path}
 
     def reopen_files(self) -> None:
         """Reopen the log files by their names, the master's first."""

@@ -18,7 +18,7 @@ from ipgeo_fallback.errors import (
     URI_TOO_LONG,
     Fault,
 )
-from ipgeo_fallback.private import raised
+from ipgeo_fallback.redaction import described
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -65,17 +65,17 @@ def check(request: Request) -> None:
         raise http.InvalidRequestMethod("")
 
 
-def refuse(
+def refuse_and_close(
     log: "Logger", request: object, client: "socket", peer: object, error: BaseException
 ) -> None:
-    """Answer, and close the connection; tell of it without a word of what was sent.
+    """Answer and close the connection; log it without anything of what was sent.
 
-    ``request`` is None where gunicorn has not got so far.
+    ``request`` is None if gunicorn has not parsed one.
     """
     fault = fault_of(error)
     method = getattr(request or getattr(error, "req", None), "method", "")
     if fault is INTERNAL:
-        log.error("a request failed: %s", raised(error))
+        log.error("a request failed: %s", described(error))
     else:
         name = peer[0] if isinstance(peer, tuple) else "a unix socket"
         log.warning("a request from %s is not valid: %s", name, type(error).__name__)

@@ -11,8 +11,8 @@ from gevent.server import StreamServer
 from gevent.socket import socket
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 
-_MOST_ACCEPTS = 10
-"""In one turn of the event loop, in which each connection that has a request is served too.
+_MAX_ACCEPTS = 10
+"""In one cycle of the event loop, in which each connection that has a request is served too.
 
 With more, the worker that happens to be quick takes most connections, and the others idle.
 """
@@ -30,15 +30,15 @@ class _Listener(StreamServer):
 
     @property
     def max_accept(self) -> int:  # type: ignore[override]
-        """How many connections to accept in one turn; gunicorn would have it 1."""
-        return _MOST_ACCEPTS if self._worker.alive else 1
+        """How many connections to accept in one cycle; gunicorn would accept 1."""
+        return _MAX_ACCEPTS if self._worker.alive else 1
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
     """Closes the kept connections on which no request is on its way, as nginx's workers do.
 
-    gunicorn's own waits for them until its graceful timeout, and accepts nothing meanwhile: where
-    it is the only one, as after max_requests, nobody answers for seconds.
+    gunicorn's own waits for them until its graceful timeout, and accepts nothing in that time: if
+    it is the only one, as after max_requests, no request is answered for seconds.
     """
 
     def __init__(self, *args: object, **options: object) -> None:
@@ -50,7 +50,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """End at once, whatever is on its way.
 
         gunicorn lets a greenlet raise SystemExit, a tenth of a second later: a worker that has
-        noticed its end meanwhile reports that as a fault.
+        noticed its end by then reports that as a fault.
         """
         os._exit(0)
 
@@ -64,9 +64,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
         Later the worker may not be able to read it.
         """
         super().load_wsgi()
-        from ipgeo_fallback.malformed import check, refuse  # noqa: PLC0415
+        from ipgeo_fallback.malformed import check, refuse_and_close  # noqa: PLC0415
 
-        self._check, self._refuse = check, refuse
+        self._check, self._refuse = check, refuse_and_close
 
     def notify(self) -> None:
         """Give the heartbeat, once a second; when it is to end, close what is idle too."""
@@ -102,7 +102,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
 
 def _close_unless_asked(connection: socket) -> None:
-    """Close an idle connection; one on which a request has arrived meanwhile gets its answer."""
+    """Close an idle connection; one on which a request has just arrived gets its answer."""
     # Below gevent, whose own shutdown() raises in the greenlet that reads.
     plain = connection._sock  # type: ignore[attr-defined] # noqa: SLF001
     with contextlib.suppress(OSError):

@@ -17,16 +17,16 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from harness.client import Address, connect
-from harness.soak.board import Board
 from harness.soak.judge import Judge
 from harness.soak.tally import FAILED, Tally
+from harness.soak.timeline import Timeline
 from harness.soak.traffic import SINGLE, Ask, Traffic
 
 _ANSWER_SECONDS = 10
 _DRAIN_SECONDS = 10
-_LOOK_SECONDS = 0.2
+_CHECK_SECONDS = 0.2
 _RECEIVE = 1 << 18
-_MOST_HEADS = 10_000
+_MAX_HEADS = 10_000
 
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)", re.IGNORECASE)
@@ -77,34 +77,36 @@ class _Connection:
 
 
 class Client:
-    """Keeps connections to one server busy until the board says stop."""
+    """Keeps connections to one server busy until the timeline says stop."""
 
-    def __init__(self, address: Address, traffic: Traffic, judge: Judge, board: Board) -> None:
+    def __init__(
+        self, address: Address, traffic: Traffic, judge: Judge, timeline: Timeline
+    ) -> None:
         """Ask what ``traffic`` makes up."""
         self._address = address
         self._traffic = traffic
         self._judge = judge
-        self._board = board
+        self._timeline = timeline
         self._poll = select.epoll()
         self._connections: dict[int, _Connection] = {}
         self._heads: dict[bytes, _Head] = {}
         self.tally = Tally()
 
     def run(self, connections: int) -> Tally:
-        """Ask until the board says stop; return what was counted."""
-        parent, next_look = os.getppid(), 0.0
-        while not self._board.stopped and os.getppid() == parent:
+        """Ask until the timeline says stop; return what was counted."""
+        parent, next_check = os.getppid(), 0.0
+        while not self._timeline.stopped and os.getppid() == parent:
             now = time.monotonic()
-            if now >= next_look:
-                next_look = now + _LOOK_SECONDS
+            if now >= next_check:
+                next_check = now + _CHECK_SECONDS
                 self._end_late(now)
                 for _ in range(connections - len(self._connections)):
                     self._open()
-            self._turn()
+            self._poll_once()
         return self._end()
 
-    def _turn(self) -> None:
-        for descriptor, _ in self._poll.poll(_LOOK_SECONDS):
+    def _poll_once(self) -> None:
+        for descriptor, _ in self._poll.poll(_CHECK_SECONDS):
             connection = self._connections.get(descriptor)
             if connection is not None:
                 self._receive(connection)
@@ -112,7 +114,7 @@ class Client:
     def _end(self) -> Tally:
         deadline = time.monotonic() + _DRAIN_SECONDS
         while any(c.waiting for c in self._connections.values()) and time.monotonic() < deadline:
-            self._turn()
+            self._poll_once()
         for connection in list(self._connections.values()):
             for sent in connection.waiting:
                 self._fail(sent, "no answer until the end")
@@ -136,7 +138,7 @@ class Client:
             self._send(connection, self._traffic.next())
 
     def _send(self, connection: _Connection, asks: Sequence[Ask], *, again: bool = False) -> None:
-        now, confirmed, in_burst = time.monotonic(), self._board.confirmed, len(asks) > 1
+        now, confirmed, in_burst = time.monotonic(), self._timeline.confirmed, len(asks) > 1
         connection.waiting.extend(_Sent(ask, now, confirmed, in_burst, again) for ask in asks)
         try:
             # What is sent at once fits into the socket's buffer, so this does not wait.
@@ -170,7 +172,7 @@ class Client:
         if connection.also_lost:
             self._drop(connection)
             self._open(connection.also_lost)
-        elif self._board.stopped:
+        elif self._timeline.stopped:
             return
         elif self._traffic.parts():
             self._drop(connection)
@@ -179,17 +181,17 @@ class Client:
             self._send(connection, self._traffic.next())
 
     def _take_answers(self, connection: _Connection) -> bool:
-        """Judge the answers that are there whole; tell whether the server closes behind them."""
+        """Judge the answers that are complete; return whether the server closes after them."""
         received = connection.received
         while connection.waiting:
-            behind_head = received.find(b"\r\n\r\n") + 4
-            if behind_head < 4:
+            head_end = received.find(b"\r\n\r\n") + 4
+            if head_end < 4:
                 return False
-            head = self._head(bytes(received[:behind_head]))
-            end = behind_head + head.length
+            head = self._head(bytes(received[:head_end]))
+            end = head_end + head.length
             if len(received) < end:
                 return False
-            body = bytes(received[behind_head:end])
+            body = bytes(received[head_end:end])
             del received[:end]
             connection.answered += 1
             self._judge_one(connection.waiting.popleft(), head, body)
@@ -203,7 +205,7 @@ class Client:
         """Heads repeat within a second: the same bytes are read once."""
         head = self._heads.get(text)
         if head is None:
-            if len(self._heads) > _MOST_HEADS:
+            if len(self._heads) > _MAX_HEADS:
                 self._heads.clear()
             head = self._heads[text] = _read_head(text)
         return head
@@ -222,14 +224,14 @@ class Client:
             return
         tally.right[ask.kind] += ask.size
         if not sent.in_burst:
-            tally.latencies[self._board.swapping, ask.kind in SINGLE].append(seconds)
+            tally.latencies[self._timeline.swapping, ask.kind in SINGLE].append(seconds)
 
     def _lose(self, connection: _Connection) -> None:
         """The server has closed the connection: send again what may be, and open another one."""
         self._drop(connection)
         again = []
-        for place, sent in enumerate(connection.waiting):
-            begun = place == 0 and connection.received
+        for index, sent in enumerate(connection.waiting):
+            begun = index == 0 and connection.received
             if begun or not connection.answered or sent.again:
                 where = "in the middle of an answer" if begun else "before the first byte"
                 which = "again, " if sent.again else ""
@@ -238,8 +240,8 @@ class Client:
                 again.append(sent.ask)
         self.tally.retried += len(again)
         lost = (*again, *connection.also_lost)
-        # One that was refused at once is opened anew when it is next looked for missing ones.
-        if lost or (connection.answered and not self._board.stopped):
+        # A connection that was refused at once is replaced at the next check.
+        if lost or (connection.answered and not self._timeline.stopped):
             self._open(lost)
 
     def _fail(self, sent: _Sent, reason: str) -> None:

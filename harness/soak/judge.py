@@ -1,13 +1,13 @@
-"""Judging an answer: whose it is, whether it is right, and whether it came too late."""
+"""Judging an answer: which blob's it is, whether it is right, and whether it came too late."""
 
 import json
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from harness.soak.board import Board
+from harness.soak.expected import ExpectedBlob, Pool
 from harness.soak.tally import MIXED, STALE, WRONG
+from harness.soak.timeline import Timeline
 from harness.soak.traffic import BATCH, GET, LINES, Ask
-from harness.soak.truth import Pool, Truth
 
 _EXCERPT = 160
 
@@ -22,12 +22,16 @@ class Fault(NamedTuple):
 class Judge:
     """Knows all blobs, and what was published when."""
 
-    def __init__(self, truths: Sequence[Truth], pool: Pool, board: Board) -> None:
+    def __init__(
+        self, all_expected: Sequence[ExpectedBlob], pool: Pool, timeline: Timeline
+    ) -> None:
         """Judge answers for addresses of ``pool``."""
-        self._truths = truths
+        self._expected = all_expected
         self._pool = pool
-        self._board = board
-        self._by_tag = {f'"{truth.build_id}"'.encode(): n for n, truth in enumerate(truths)}
+        self._timeline = timeline
+        self._by_tag = {
+            f'"{expected.build_id}"'.encode(): n for n, expected in enumerate(all_expected)
+        }
 
     def fault(self, ask: Ask, confirmed: int, etag: bytes, body: bytes) -> Fault | None:
         """Return what is wrong with an answer that has status 200, if anything is.
@@ -37,21 +41,21 @@ class Judge:
         blob = self._of_get(ask, etag, body) if ask.kind == GET else self._of_post(ask, etag, body)
         if isinstance(blob, Fault):
             return blob
-        if self._board.was_current(blob, confirmed):
+        if self._timeline.was_current(blob, confirmed):
             return None
-        since = self._truths[self._board.blob(confirmed)].name
-        name = self._truths[blob].name
-        example = f"{ask.kind}: {name} in publication {self._board.published - 1}"
+        since = self._expected[self._timeline.blob(confirmed)].name
+        name = self._expected[blob].name
+        example = f"{ask.kind}: {name} in publication {self._timeline.published - 1}"
         return Fault(STALE, f"{example}, asked after {since} (number {confirmed}) was served")
 
     def _of_get(self, ask: Ask, etag: bytes, body: bytes) -> int | Fault:
         blob = self._by_tag.get(etag)
         if blob is None:
             return Fault(WRONG, f"{ask.kind}: ETag {etag!r} is no blob's")
-        owed = self._one(blob, ask)
-        if body == owed:
+        expected = self._one(blob, ask)
+        if body == expected:
             return blob
-        return Fault(WRONG, self._compare(ask, ask.start, owed, body))
+        return Fault(WRONG, self._compare(ask, ask.start, expected, body))
 
     def _of_post(self, ask: Ask, etag: bytes, body: bytes) -> int | Fault:
         if etag:
@@ -63,19 +67,19 @@ class Judge:
 
     def _likely(self) -> Iterator[int]:
         """All blobs, the one that was published last first."""
-        current = self._board.current
+        current = self._timeline.current
         yield current
-        yield from (blob for blob in range(len(self._truths)) if blob != current)
+        yield from (blob for blob in range(len(self._expected)) if blob != current)
 
     def _one(self, blob: int, ask: Ask) -> bytes:
         pool, start = self._pool, ask.start
-        return self._truths[blob].owed(pool.addresses[start], pool.texts[start], ask.form)
+        return self._expected[blob].answer(pool.addresses[start], pool.texts[start], ask.form)
 
     def _each(self, blob: int, ask: Ask) -> list[bytes]:
-        pool, owed, form = self._pool, self._truths[blob].owed, ask.form
-        places = slice(ask.start, ask.start + ask.size)
-        pairs = zip(pool.addresses[places], pool.texts[places], strict=True)
-        return [owed(address, text, form) for address, text in pairs]
+        pool, answer, form = self._pool, self._expected[blob].answer, ask.form
+        asked = slice(ask.start, ask.start + ask.size)
+        pairs = zip(pool.addresses[asked], pool.texts[asked], strict=True)
+        return [answer(address, text, form) for address, text in pairs]
 
     def _whole(self, blob: int, ask: Ask) -> bytes:
         if ask.kind == BATCH:
@@ -92,12 +96,14 @@ class Judge:
             return Fault(WRONG, f"{ask.kind}: not JSON: {_excerpt(body)}")
         if len(parts) != ask.size:
             return Fault(WRONG, f"{ask.kind}: {len(parts)} answers to {ask.size} addresses")
-        owed = [[json.loads(text) for text in self._each(n, ask)] for n in range(len(self._truths))]
+        expected = [
+            [json.loads(text) for text in self._each(n, ask)] for n in range(len(self._expected))
+        ]
         met: dict[str, int] = {}
         for at, part in enumerate(parts):
-            of = [t.name for n, t in enumerate(self._truths) if owed[n][at] == part]
+            of = [t.name for n, t in enumerate(self._expected) if expected[n][at] == part]
             if not of:
-                right = self._each(self._board.current, ask)[at]
+                right = self._each(self._timeline.current, ask)[at]
                 given = json.dumps(part, ensure_ascii=False).encode()
                 return Fault(WRONG, self._compare(ask, ask.start + at, right, given))
             met[of[0]] = met.get(of[0], 0) + 1
@@ -105,9 +111,9 @@ class Judge:
             return Fault(WRONG, f"{ask.kind}: not byte for byte: {_excerpt(body)}")
         return Fault(MIXED, f"{ask.kind} of {ask.size}: {met}")
 
-    def _compare(self, ask: Ask, place: int, owed: bytes, body: bytes) -> str:
-        text = self._pool.texts[place].decode()
-        return f"{ask.kind} {text}: owed {_excerpt(owed)}, got {_excerpt(body)}"
+    def _compare(self, ask: Ask, index: int, expected: bytes, body: bytes) -> str:
+        text = self._pool.texts[index].decode()
+        return f"{ask.kind} {text}: expected {_excerpt(expected)}, got {_excerpt(body)}"
 
 
 def _parts(ask: Ask, body: bytes) -> list[object]:

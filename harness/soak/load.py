@@ -8,16 +8,16 @@ from types import TracebackType
 from typing import Self
 
 from harness.client import Address
-from harness.soak.board import Board
 from harness.soak.client import Client
+from harness.soak.expected import ExpectedBlob, Pool
 from harness.soak.judge import Judge
 from harness.soak.tally import Tally
+from harness.soak.timeline import Timeline
 from harness.soak.traffic import Traffic
-from harness.soak.truth import Pool, Truth
 
 _END_SECONDS = 30
 
-_fork = multiprocessing.get_context("fork")  # the truths are shared, not copied
+_fork = multiprocessing.get_context("fork")  # the all_expected are shared, not copied
 
 
 class Load:
@@ -26,8 +26,8 @@ class Load:
     def __init__(
         self,
         address: Address,
-        truths: Sequence[Truth],
-        board: Board,
+        all_expected: Sequence[ExpectedBlob],
+        timeline: Timeline,
         *,
         seed: int = 1,
         connections: int = 32,
@@ -35,12 +35,12 @@ class Load:
         batch: int = 500,
     ) -> None:
         """Share ``connections`` among ``processes``; batches have up to ``batch`` addresses."""
-        self._board = board
-        pool = Pool(truths, seed)
-        judge = Judge(truths, pool, board)
+        self._timeline = timeline
+        pool = Pool(all_expected, seed)
+        judge = Judge(all_expected, pool, timeline)
         shares = [len(range(n, connections, processes)) for n in range(processes)]
         self._clients = [
-            (Client(address, Traffic(pool, f"{seed} {n}", batch), judge, board), share)
+            (Client(address, Traffic(pool, f"{seed} {n}", batch), judge, timeline), share)
             for n, share in enumerate(shares)
         ]
         self._running: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
@@ -56,7 +56,7 @@ class Load:
 
     def finish(self) -> Tally:
         """Stop asking; return what was counted."""
-        self._board.stop()
+        self._timeline.stop()
         tally = Tally()
         for process, receiver in self._running:
             if not receiver.poll(_END_SECONDS):
@@ -73,7 +73,7 @@ class Load:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._board.stop()
+        self._timeline.stop()
         for process, receiver in self._running:
             receiver.close()
             if kind is not None:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from harness.edge import Edge
 from harness.gunicorn import Gunicorn
-from harness.places import short_folder
 from harness.process import Server
 from harness.soak import interrupts
-from harness.soak.board import Board
+from harness.soak.expected import ExpectedBlob, make
 from harness.soak.load import Load
 from harness.soak.swaps import Swaps, frozen
 from harness.soak.tally import Tally
-from harness.soak.truth import Truth, make
+from harness.soak.timeline import Timeline
+from harness.tempdirs import short_tempdir
 
 SIZES = (1_000, 200_000, 20_000, 100_000, 5_000, 50_000)
 """The runs of the blobs."""
@@ -26,7 +26,7 @@ _HUP_PAUSE = 0.2
 _FREEZE_EVERY = 4
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is to be done; times are in seconds.
 
@@ -68,15 +68,15 @@ class Result:
 def run(plan: Plan, **settings: object) -> Result:
     """Do it; ``settings`` are further environment variables (IPGEO_...) of the server."""
     with interrupts.taken():
-        truths = make(plan.sizes, plan.seed)
-    board = Board(first=0)
-    with short_folder() as folder:
+        all_expected = make(plan.sizes, plan.seed)
+    timeline = Timeline(first=0)
+    with short_tempdir() as folder:
         path = folder / "served.blob"
-        path.write_bytes(truths[0].data)
+        path.write_bytes(all_expected[0].data)
         server = _server(plan, folder, path, settings)
         with server:
-            swaps = Swaps(server, path, truths, board, seed=plan.seed)
-            result = _soak(plan, server, swaps, truths, board)
+            swaps = Swaps(server, path, all_expected, timeline, seed=plan.seed)
+            result = _soak(plan, server, swaps, all_expected, timeline)
         edge_logs = [server.error_log, server.request_log] if isinstance(server, Edge) else []
         logs = [server.output, *edge_logs]
         result.error_lines = [line for log in logs for line in log.take()]
@@ -87,7 +87,7 @@ def _server(plan: Plan, folder: Path, path: Path, settings: dict[str, object]) -
     interval = NEVER if plan.interval is None else plan.interval
     settings = {"IPGEO_REFRESH_INTERVAL": f"{interval:g}", **settings}
     if plan.fallback:
-        # One worker: /readyz speaks for the one that answers it, and for nobody else.
+        # One worker: /readyz shows the state of the worker that answers it, and of no other.
         return Gunicorn(
             folder,
             path,
@@ -106,15 +106,19 @@ def _server(plan: Plan, folder: Path, path: Path, settings: dict[str, object]) -
 
 
 def _soak(
-    plan: Plan, server: Server, swaps: Swaps, truths: Sequence[Truth], board: Board
+    plan: Plan,
+    server: Server,
+    swaps: Swaps,
+    all_expected: Sequence[ExpectedBlob],
+    timeline: Timeline,
 ) -> Result:
     chance = random.Random(plan.seed)
     pause = _HUP_PAUSE if plan.interval is None else plan.interval
     with interrupts.taken():
         load = Load(
             server.address,
-            truths,
-            board,
+            all_expected,
+            timeline,
             seed=plan.seed,
             connections=plan.connections,
             processes=plan.processes,
@@ -126,7 +130,7 @@ def _soak(
         time.sleep(plan.steady)
         while result.swaps < plan.swaps or time.monotonic() - begin < plan.seconds:
             if plan.freeze and result.swaps % _FREEZE_EVERY == 0:
-                # The first worker loads; what the others are reading is overwritten meanwhile.
+                # The first worker loads; what the others are reading is overwritten.
                 with frozen(server.worker_pids()[1:]):
                     for _ in range(3):
                         swaps.swap()

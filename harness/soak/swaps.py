@@ -12,8 +12,8 @@ from pathlib import Path
 from harness import wait
 from harness.client import get
 from harness.process import Server
-from harness.soak.board import Board
-from harness.soak.truth import Truth
+from harness.soak.expected import ExpectedBlob
+from harness.soak.timeline import Timeline
 from ipgeo.files.atomic import write_atomically
 
 Write = Callable[[Path, bytes], object]
@@ -26,40 +26,46 @@ class Swaps:
     """Swaps the blobs at ``path`` in seeded random order."""
 
     def __init__(
-        self, server: Server, path: Path, truths: Sequence[Truth], board: Board, *, seed: int = 1
+        self,
+        server: Server,
+        path: Path,
+        all_expected: Sequence[ExpectedBlob],
+        timeline: Timeline,
+        *,
+        seed: int = 1,
     ) -> None:
-        """``board`` is told of each swap before it is done, and when it is seen to be served."""
+        """``timeline`` gets each swap before it is done, and when it is seen to be served."""
         self._server = server
         self._path = path
-        self._truths = truths
-        self._board = board
+        self._expected = all_expected
+        self._timeline = timeline
         self._chance = random.Random(seed)
         self.seen = 0
 
     def swap(
         self, *, hup: bool = False, how: Write = write_atomically, seconds: float = SEEN_SECONDS
     ) -> bool:
-        """Publish another blob; tell whether /readyz names it within ``seconds``."""
+        """Publish another blob; return whether /readyz names it within ``seconds``."""
         return self.seen_served(self.publish(hup=hup, how=how), seconds)
 
     def publish(self, *, hup: bool = False, how: Write = write_atomically) -> int:
         """Publish another blob by ``how``; return the number of the publication."""
-        current = self._board.current
-        blob = self._chance.choice([n for n in range(len(self._truths)) if n != current])
-        number = self._board.publish(blob)
-        how(self._path, self._truths[blob].data)
+        current = self._timeline.current
+        blob = self._chance.choice([n for n in range(len(self._expected)) if n != current])
+        number = self._timeline.publish(blob)
+        how(self._path, self._expected[blob].data)
         if hup:
             os.kill(self._server.pid, signal.SIGHUP)
         return number
 
     def seen_served(self, number: int, seconds: float = SEEN_SECONDS) -> bool:
         """Wait until /readyz names the blob of a publication; False if it never does."""
-        build_id = self._truths[self._board.blob(number)].build_id
+        build_id = self._expected[self._timeline.blob(number)].build_id
         try:
             wait.until(lambda: self.serves() == build_id, "the blob is served", seconds)
         except TimeoutError:
             return False
-        self._board.confirm(number)
+        self._timeline.confirm(number)
         self.seen += 1
         return True
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 WRONG, MIXED, STALE, FAILED = "wrong", "mixed", "stale", "failed"
 FAULTS = (WRONG, MIXED, STALE, FAILED)
 
-_MOST_EXAMPLES = 20
+_MAX_EXAMPLES = 20
 
 
 def _latencies() -> "dict[tuple[bool, bool], array[float]]":
@@ -46,7 +46,7 @@ class Tally:
     def fault(self, kind: str, example: str) -> None:
         """Count a fault; the first ones are kept as examples."""
         self.faults[kind] += 1
-        if len(self.examples) < _MOST_EXAMPLES:
+        if len(self.examples) < _MAX_EXAMPLES:
             self.examples.append(f"{kind}: {example}")
 
     def add(self, other: "Tally") -> None:

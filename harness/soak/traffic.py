@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from harness.soak.truth import ARRAY, OBJECT, Pool
+from harness.soak.expected import ARRAY, OBJECT, Pool
 
 GET, POST, BATCH, LINES = "GET", "POST", "batch", "lines"
 SINGLE = (GET, POST)
@@ -12,7 +12,7 @@ KINDS = (GET, POST, BATCH, LINES)
 
 _PATH = b"/api/ip_query"
 _HOST = b" HTTP/1.1\r\nHost: localhost\r\n"
-_LONGEST_BURST = 8
+_MAX_BURST = 8
 
 
 class Ask(NamedTuple):
@@ -42,10 +42,10 @@ class Traffic:
             return (self._single(),)
         if move < 0.75:
             return (self._many(),)
-        return [self._single() for _ in range(self._chance.randrange(2, _LONGEST_BURST))]
+        return [self._single() for _ in range(self._chance.randrange(2, _MAX_BURST))]
 
     def parts(self) -> bool:
-        """Tell whether to close a connection now, as clients do at times."""
+        """Return whether to close a connection now, as clients do at times."""
         return self._chance.random() < 1 / 500
 
     def _single(self) -> Ask:

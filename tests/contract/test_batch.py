@@ -26,11 +26,11 @@ from harness.blobs import (
 )
 from harness.client import Address, Reply, connect, exchange, post, request
 from harness.edge import Edge
-from harness.places import short_folder
 from harness.process import environment
 from harness.stack import Stack
+from harness.tempdirs import short_tempdir
 from ipgeo.ranges.address import format_ipv4
-from ipgeo_fallback import create_app, errors, holder_of
+from ipgeo_fallback import create_app, errors, store_of
 from ipgeo_fallback.settings import Settings
 from test_http import (
     BAD_ADDRESSES,
@@ -410,7 +410,7 @@ def text_lines() -> Iterator[Case]:
 def text_arguments() -> Iterator[Case]:
     content = "1.2.3.4\r\nx\n5.5.5.5\n9.9.9.9"
     arrays, objects = lines(A, BAD, NONE, U), lines(A_OBJECT, BAD, NONE, U_OBJECT)
-    for arguments, owed in (
+    for arguments, expected in (
         ("", arrays),
         ("?", arrays),
         ("?format=array", arrays),
@@ -423,7 +423,7 @@ def text_arguments() -> Iterator[Case]:
         yield Case(
             name=f"lines {arguments}",
             request=body(content, TEXT, target=PATH + arguments),
-            body=owed,
+            body=expected,
             media_type=NDJSON,
         )
     for arguments, code in (
@@ -463,7 +463,7 @@ def media_types() -> Iterator[Case]:
                        "application/json; x=text/plain", "text",
                        ";text/plain", "application/x-ndjson", '"text/plain"', "text/plain\xa0",
                        "text/plain\x85;x"):  # fmt: skip
-        for content, status, code, owed in (
+        for content, status, code, expected in (
             ("1.2.3.4", 400, "invalid_json", None),
             ('{"ips":["1.2.3.4"]}', 200, "", results(A)),
         ):
@@ -472,7 +472,7 @@ def media_types() -> Iterator[Case]:
                 request=body(content, f"Content-Type: {media_type}"),
                 status=status,
                 code=code,
-                body=owed,
+                body=expected,
             )
 
 
@@ -519,18 +519,18 @@ def test_every_error_is_the_same_bytes(fiction: Stack) -> None:
 # One view for all answers
 
 
-def test_a_batch_takes_the_view_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_takes_the_blob_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blob = tmp_path / "test.blob"
     blob.write_bytes(blobs.fictional())
     app = create_app(Settings(blob))
-    holder = holder_of(app)
-    view = Mock(return_value=holder.view())
-    monkeypatch.setattr(holder, "view", view)
+    store = store_of(app)
+    current = Mock(return_value=store.current())
+    monkeypatch.setattr(store, "current", current)
     client = app.test_client()
     assert client.post(PATH, data=many(100)).status_code == 200
-    assert view.call_count == 1
+    assert current.call_count == 1
     assert client.post(PATH, data="9.9.9.9\n" * 100, content_type="text/plain").status_code == 200
-    assert view.call_count == 2
+    assert current.call_count == 2
 
 
 # The limits are settings
@@ -549,7 +549,7 @@ def stack_with(**given: object) -> Stack:
 class _Temporary(Stack):
     def __init__(self, given: dict[str, object]) -> None:
         self._folder = ExitStack()
-        folder = self._folder.enter_context(short_folder())
+        folder = self._folder.enter_context(short_tempdir())
         blob = folder / "fiction.blob"
         blob.write_bytes(blobs.fictional(gap=True))
         super().__init__(folder, blob, **given)
@@ -605,14 +605,14 @@ def test_the_body_limit_fits_the_largest_batch(large: Stack, server: str) -> Non
     over = 400, error_body("too_many_ips")
     # `post` ends its side when the answer begins: nginx would not send all of a long one then.
     with closing(Kept(address)) as kept:
-        for sent, headers, owed in (
+        for sent, headers, expected in (
             (content, (), (200, results(*[U] * count))),
             (crlf, (TEXT,), (200, lines(*[U] * count))),
             (crlf + b"x", (TEXT,), over),
             (many(count + 1).encode(), (), over),
             (many(1).encode().ljust(2_001_024), (), (200, results(U))),
         ):
-            check(kept.ask(request("POST", PATH, *headers, body=sent, close=False)), *owed)
+            check(kept.ask(request("POST", PATH, *headers, body=sent, close=False)), *expected)
 
 
 @pytest.mark.provokes(TOO_LARGE)

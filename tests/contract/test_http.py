@@ -28,8 +28,8 @@ from harness.blobs import (
 )
 from harness.client import Address, Reply, connect, exchange, get, pipeline, post, request
 from harness.edge import Edge
-from harness.places import short_folder
 from harness.stack import Stack
+from harness.tempdirs import short_tempdir
 from ipgeo.blob.reader import Blob
 from ipgeo.ranges.address import ADDRESS_COUNT, format_ipv4
 from ipgeo_fallback import create_app, errors
@@ -71,9 +71,9 @@ MESSAGES = {
 TOO_LARGE = r"client intended to send too large (chunked )?body"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A request and what is owed for it.
+    """A request and its expected answer.
 
     ``code`` is an error's, ``message`` what it says if that is not what MESSAGES has; ``body`` is
     the exact body of anything else; ``headers`` has None for one that must be absent. ``only``
@@ -855,7 +855,7 @@ def holds(case: Case, server: str) -> bool:
 def in_front(stack: Stack, blob: Path, **settings: object) -> Iterator[Edge]:
     """Give another edge that asks the stack's fallback."""
     settings["IPGEO_UPSTREAMS"] = f"unix:{stack.fallback.address}"
-    with short_folder() as folder, Edge(folder, blob, None, **settings) as edge:
+    with short_tempdir() as folder, Edge(folder, blob, None, **settings) as edge:
         yield edge
 
 
@@ -901,7 +901,7 @@ def check_case(address: Address, server: str, case: Case) -> None:
 
 
 def check_headers(reply: Reply, server: str, media_type: str) -> None:
-    """What every answer owes, whatever was asked."""
+    """What every answer has, whatever was asked."""
     if reply.status != 304:
         assert reply.headers["content-type"] == media_type
         assert "content-length" in reply.headers
@@ -938,10 +938,10 @@ def test_continue_is_said_before_a_refusal_by_the_fallback_only(fiction: Stack) 
 
 def test_a_request_of_http_0_9(fiction: Stack) -> None:
     """To this the edge answers with the body alone."""
-    for server, owed in ((EDGE, ATLANTIS_ARRAY), (FALLBACK, b"HTTP/1.1 400 ")):
+    for server, expected in ((EDGE, ATLANTIS_ARRAY), (FALLBACK, b"HTTP/1.1 400 ")):
         with connect(address_of(fiction, server)) as connection:
             connection.sendall(b"GET %s?ip=1.2.3.4\r\n" % PATH.encode())
-            assert connection.recv(len(owed)) == owed
+            assert connection.recv(len(expected)) == expected
 
 
 def test_the_table_names_no_case_twice() -> None:
@@ -956,16 +956,16 @@ def test_an_exception_has_a_reason() -> None:
 def test_messages_are_those_of_the_fallback() -> None:
     """All codes but that for a server's own fault, which no request brings about."""
     faults = {fault for fault in vars(errors).values() if isinstance(fault, errors.Fault)}
-    said = {fault.code: fault.message for fault in faults - {errors.INTERNAL}}
-    assert said == {code: MESSAGES[code] for code in said}
+    messages = {fault.code: fault.message for fault in faults - {errors.INTERNAL}}
+    assert messages == {code: MESSAGES[code] for code in messages}
 
 
 def test_unavailable_is_the_same_bytes(through: Edge) -> None:
-    owed = (503, error_body("unavailable"))
+    expected = (503, error_body("unavailable"))
     edge = get(through.address, "/readyz")
-    assert (edge.status, edge.body) == owed
+    assert (edge.status, edge.body) == expected
     fallback = create_app(Settings(None)).test_client().get("/readyz")
-    assert (fallback.status_code, fallback.data) == owed
+    assert (fallback.status_code, fallback.data) == expected
 
 
 @pytest.fixture(params=[EDGE, FALLBACK])
@@ -984,9 +984,15 @@ def test_readyz(fiction: Stack, server: str) -> None:
     age = state.pop("data_age")
     assert isinstance(age, int)
     assert 0 <= age < 3600
-    owed = {"status": "ready", "build_id": BUILD_ID, "generation": 1, "runs": 5, "refresh": "ok"}
-    assert state == owed
-    assert [*state] == [*owed]
+    expected = {
+        "status": "ready",
+        "build_id": BUILD_ID,
+        "generation": 1,
+        "runs": 5,
+        "refresh": "ok",
+    }
+    assert state == expected
+    assert [*state] == [*expected]
 
 
 def test_input_is_not_echoed(fiction: Stack, server: str) -> None:
@@ -1068,7 +1074,7 @@ def test_both_forms_of_the_real_data(real: Stack, real_blob: bytes, server: str)
     for number, text, reply in zip(numbers, texts, replies, strict=True):
         location = blob.find(number)
         assert location is not None
-        members = blob.answer(location).members
+        members = blob.answer(location).object_tail
         assert reply == (200, f'{{"ip":"{text}",'.encode() + members)
 
 

@@ -60,7 +60,7 @@ def works(checkout: Path) -> bool:
     return subprocess.run([python, "-c", "import pip"], check=False).returncode == 0
 
 
-def test_an_index_that_is_away_leaves_the_environment(checkout: Path) -> None:
+def test_an_unreachable_index_leaves_the_environment(checkout: Path) -> None:
     before = (checkout / ".venv").readlink()
     with (checkout / "requirements-dev.lock").open("a") as lock:
         lock.write("# changed\n")
@@ -72,7 +72,7 @@ def test_an_index_that_is_away_leaves_the_environment(checkout: Path) -> None:
     assert works(checkout)
 
 
-def test_another_python_in_path_is_no_reason(folder: Path, checkout: Path) -> None:
+def test_another_python_in_path_rebuilds_nothing(folder: Path, checkout: Path) -> None:
     """As cron's PATH, which has another Python than the one that made the environment."""
     tools = folder / "tools"
     tools.mkdir()
@@ -83,7 +83,7 @@ def test_another_python_in_path_is_no_reason(folder: Path, checkout: Path) -> No
     assert works(checkout)
 
 
-def test_a_plain_folder_gives_way_to_a_link_and_is_kept(checkout: Path) -> None:
+def test_a_plain_folder_is_replaced_by_a_link_and_kept(checkout: Path) -> None:
     """Environments were folders once."""
     made = checkout / ".venvs"
     (checkout / ".venv").unlink()
@@ -110,7 +110,7 @@ MV = '#!/bin/bash\n/bin/mv "$@" && kill -{signal} $$ $PPID\n'
 
 @pytest.mark.parametrize("signal", ["INT", "TERM", "HUP"])
 @pytest.mark.parametrize("plain", [False, True], ids=["link", "plain folder"])
-def test_an_interrupt_finds_one_environment_or_the_other(
+def test_an_interrupt_leaves_one_environment_or_the_other(
     folder: Path, checkout: Path, signal: str, plain: bool
 ) -> None:
     """A signal, also to the program that renames, after each step of the swap."""
@@ -133,7 +133,7 @@ def test_an_interrupt_finds_one_environment_or_the_other(
     assert list(made.glob("*.link")) == []
 
 
-def test_what_runs_is_not_removed(checkout: Path) -> None:
+def test_a_running_environment_is_not_removed(checkout: Path) -> None:
     made = checkout / ".venvs"
     python = made / "20260101T000000-1" / "bin" / "python"
     for name in ("20260102T000000-2", "20260103T000000-3", "20251231T000000-4"):

@@ -17,8 +17,8 @@ import pytest
 
 from harness import ROOT, blobs
 from harness.compiler import PROGRAM, SAMPLE, SAMPLE_CODES, build, compiler, exchanged
-from harness.places import short_folder
 from harness.sources import dat, patched, small_dat, u32_be, u32_le, write_codes
+from harness.tempdirs import short_tempdir
 from ipgeo import __version__
 from ipgeo.blob.layout import MAGIC
 from ipgeo.blob.reader import Blob
@@ -143,7 +143,7 @@ def test_wrong_usage(arguments: list[object], monkeypatch: pytest.MonkeyPatch) -
         (["sample", "{}/fiction.blob"], "fiction.blob: File exists"),
     ],
 )
-def test_what_cannot_be_read_or_written(
+def test_unreadable_inputs_and_unwritable_outputs_are_reported(
     tmp_path: Path, fiction: Path, arguments: list[object], named: str
 ) -> None:
     assert named in refusal(*(str(argument).format(tmp_path) for argument in arguments))
@@ -217,7 +217,7 @@ def test_the_names_without_a_code_that_cover_most(tmp_path: Path, codes: Path, o
     assert len(summary["without_code"]["top"]) == 10
 
 
-def test_without_codes_it_says_so(source: Path, out: Path) -> None:
+def test_a_build_without_codes_is_reported(source: Path, out: Path) -> None:
     text = compiler("build", source, "-o", out).out
     assert "\nno --codes: no answer has a country, province or city code\n" in text
     assert "without a code" not in text
@@ -333,7 +333,7 @@ def test_any_mutant_is_refused_with_its_name_or_compiled(tmp_path: Path) -> None
         ("loop", "loop"),
     ],
 )
-def test_an_output_that_cannot_be(tmp_path: Path, name: str, problem: str) -> None:
+def test_an_impossible_output_is_refused(tmp_path: Path, name: str, problem: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "null").symlink_to("/dev/null")
     (tmp_path / "loop").symlink_to("loop")
@@ -394,7 +394,7 @@ def test_no_input_is_replaced(
     assert contents(tmp_path) == before
 
 
-def test_a_file_that_is_no_blob_is_replaced_by_force_alone(source: Path, out: Path) -> None:
+def test_only_force_replaces_a_file_that_is_not_a_blob(source: Path, out: Path) -> None:
     out.write_bytes(b"my thesis")
     before = contents(out.parent)
     message = refusal("build", source, "-o", out)
@@ -405,14 +405,14 @@ def test_a_file_that_is_no_blob_is_replaced_by_force_alone(source: Path, out: Pa
 
 
 @pytest.mark.parametrize("content", [b"", MAGIC[:5], MAGIC, OLD])
-def test_what_was_a_blob_once_is_replaced(source: Path, out: Path, content: bytes) -> None:
+def test_a_damaged_blob_is_replaced(source: Path, out: Path, content: bytes) -> None:
     out.write_bytes(content)
     assert compiler("build", source, "-o", out).status == DONE
     assert Blob(out.read_bytes()).runs == 3
 
 
 @pytest.mark.parametrize("content", [b"[1]", b"[" * 100_000, b'{"name": "x"}', b'{"build_id": 5}'])
-def test_a_file_that_is_no_manifest_is_replaced_by_force_alone(
+def test_only_force_replaces_a_file_that_is_not_a_manifest(
     source: Path, out: Path, content: bytes
 ) -> None:
     path = out.with_name("out.blob.json")
@@ -426,7 +426,7 @@ def test_a_file_that_is_no_manifest_is_replaced_by_force_alone(
 
 
 @pytest.mark.parametrize("character", ["x", "中"])
-def test_a_name_that_leaves_no_room_is_said_at_once(tmp_path: Path, character: str) -> None:
+def test_a_too_long_name_is_reported_at_once(tmp_path: Path, character: str) -> None:
     size = len(character.encode())
     room = os.pathconf(tmp_path, "PC_NAME_MAX") - len(".rolled-back" + "." + ".abcd1234.ipgeo-new")
     longest = room - room % size
@@ -534,7 +534,7 @@ def test_lookup_of_lines(fiction: Path, end: str) -> None:
 
 
 @pytest.mark.parametrize("as_lines", [True, False])
-def test_lookup_reports_what_is_no_address_and_goes_on(fiction: Path, as_lines: bool) -> None:
+def test_lookup_reports_invalid_addresses_and_continues(fiction: Path, as_lines: bool) -> None:
     asked = ["010.0.0.1", blobs.ATLANTIS_IP, "x", "", "1.2.3.4.5", "::1", blobs.UTOPIA_IP]
     given = {"stdin": "\n".join(asked)} if as_lines else {}
     done = compiler("lookup", fiction, *([] if as_lines else asked), **given)
@@ -571,7 +571,7 @@ def test_lookup_in_a_pipe_whose_reader_leaves(fiction: Path) -> None:
     assert (done.stdout.decode(), done.stderr) == (ATLANTIS, b"")
 
 
-def test_a_full_disk_is_said(fiction: Path) -> None:
+def test_a_full_disk_is_reported(fiction: Path) -> None:
     command = f"'{PROGRAM}' lookup '{fiction}' 1.2.3.4 >/dev/full"
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=False, timeout=60)
     assert done.returncode == REFUSED
@@ -584,7 +584,7 @@ def shell(command: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_a_closed_standard_input_is_said(fiction: Path) -> None:
+def test_a_closed_standard_input_is_reported(fiction: Path) -> None:
     done = shell(f"'{PROGRAM}' lookup '{fiction}' <&-")
     assert (done.returncode, done.stdout) == (USAGE, "")
     assert done.stderr.endswith("Error: standard input is closed and no IP is given\n")
@@ -593,7 +593,7 @@ def test_a_closed_standard_input_is_said(fiction: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (DONE, ATLANTIS, "")
 
 
-def test_blank_lines_are_no_question(fiction: Path) -> None:
+def test_lookup_skips_blank_lines(fiction: Path) -> None:
     asked = f"\n{blobs.ATLANTIS_IP}\n \t\r\nx\n\n"
     done = compiler("lookup", fiction, stdin=asked)
     assert (done.status, done.out) == (REFUSED, ATLANTIS)
@@ -655,7 +655,7 @@ def test_inspect_as_text(source: Path, codes: Path, out: Path) -> None:
     assert f"records {3}" in done.out
 
 
-def test_inspect_gives_a_terminal_nothing_to_obey(out: Path) -> None:
+def test_inspect_escapes_control_characters(out: Path) -> None:
     evil = "\x1b]0;x\x07\x7f\x9b1m\n"
     meta = {"sources": [{evil: evil, "list": [evil]}], evil: {evil: evil}}
     data = write_blob(array("I", [0]), array("I", [0]), [SOUND], meta)
@@ -668,7 +668,7 @@ def test_inspect_gives_a_terminal_nothing_to_obey(out: Path) -> None:
     assert json.loads(done.out)["meta"] == meta
 
 
-def test_names_without_a_code_give_a_terminal_nothing_to_obey(
+def test_uncoded_names_are_printed_without_control_characters(
     tmp_path: Path, codes: Path, out: Path
 ) -> None:
     path = tmp_path / "evil.dat"
@@ -692,17 +692,20 @@ SOUND = Answer(b'["x"]', b'"country":"x"}')
 ODD: dict[str, tuple[Answer, dict[str, Any]]] = {
     "sources are a number": (SOUND, {"sources": 5}),
     "a source is a number": (SOUND, {"sources": [1]}),
-    "an answer has half a surrogate pair": (Answer(b'["\xed\xa0\x80"]', SOUND.members), {}),
-    "an answer has half an escaped pair": (Answer(b'["\\ud800"]', SOUND.members), {}),
+    "an answer has half a surrogate pair": (Answer(b'["\xed\xa0\x80"]', SOUND.object_tail), {}),
+    "an answer has half an escaped pair": (Answer(b'["\\ud800"]', SOUND.object_tail), {}),
     "a member has half an escaped pair": (Answer(SOUND.array, b'"\\udfff":1}'), {}),
-    "an answer has two lines": (Answer(b'["x",\n"y"]', SOUND.members), {}),
-    "an answer is UTF-16": (Answer('["中"]'.encode("utf-16-le"), SOUND.members), {}),
-    "an answer begins with a byte order mark": (Answer(b'\xef\xbb\xbf["x"]', SOUND.members), {}),
+    "an answer has two lines": (Answer(b'["x",\n"y"]', SOUND.object_tail), {}),
+    "an answer is UTF-16": (Answer('["中"]'.encode("utf-16-le"), SOUND.object_tail), {}),
+    "an answer begins with a byte order mark": (
+        Answer(b'\xef\xbb\xbf["x"]', SOUND.object_tail),
+        {},
+    ),
 }
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_an_odd_blob_under_a_right_seal_raises_nothing(out: Path, name: str) -> None:
+def test_an_odd_blob_with_a_valid_seal_raises_no_exception(out: Path, name: str) -> None:
     answer, meta = ODD[name]
     out.write_bytes(write_blob(array("I", [0]), array("I", [0]), [answer], meta))
     for command in (["inspect", out], ["inspect", out, "--json"], ["lookup", out, "1.2.3.4"]):
@@ -718,7 +721,7 @@ def test_an_odd_blob_under_a_right_seal_raises_nothing(out: Path, name: str) -> 
 
 @contextmanager
 def unprivileged_checkout() -> Iterator[Path]:
-    with short_folder() as folder:
+    with short_tempdir() as folder:
         for name in ("script", "compiler", "nginx"):
             (folder / name).mkdir()
         for name in ("script/bootstrap", "script/lib.sh", "nginx/help.sh"):
@@ -728,7 +731,7 @@ def unprivileged_checkout() -> Iterator[Path]:
         folder.chmod(0o755)
 
 
-def test_a_checkout_that_may_not_be_written_is_said() -> None:
+def test_a_read_only_checkout_is_reported() -> None:
     drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     with unprivileged_checkout() as folder:
         command = [*(drop if os.geteuid() == 0 else []), str(folder / "script" / "bootstrap")]

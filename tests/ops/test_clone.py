@@ -48,7 +48,7 @@ def test_a_clone_with_autocrlf_starts(folder: Path) -> None:
         ("docs/blob-format.md", False),
     ],
 )
-def test_what_git_ignores(name: str, ignored: bool) -> None:
+def test_git_ignores_generated_files(name: str, ignored: bool) -> None:
     git = ["git", "-C", str(ROOT), "-c", "safe.directory=*"]
     command = [*git, "check-ignore", "--no-index", "-q", name]
     assert subprocess.run(command, check=False).returncode == (0 if ignored else 1)

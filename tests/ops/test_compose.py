@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from harness import ROOT, engine
-from harness.process import environment
+from harness.process import Done, environment
 
 COMPOSE = ROOT / "docker-compose.yml"
 CHECK_SCHEMA = Path(sys.executable).parent / "check-jsonschema"
@@ -20,7 +20,7 @@ EXAMPLE = re.compile(r"^#([A-Z_]+)=(.*)$", re.MULTILINE)
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
 
 
-def config(folder: Path, **settings: object) -> engine.Done:
+def config(folder: Path, **settings: object) -> Done:
     """What docker-compose makes of the file; an .env beside it does not count."""
     nothing = folder / "env"
     nothing.touch()
@@ -43,7 +43,7 @@ def compose() -> None:
         engine.require()
 
 
-def test_docker_compose_takes_it_silently(compose: None, tmp_path: Path) -> None:
+def test_docker_compose_accepts_the_file_silently(compose: None, tmp_path: Path) -> None:
     done = config(tmp_path)
     assert (done.status, done.err) == (0, "")
     services = yaml.safe_load(done.out)["services"]
@@ -62,7 +62,7 @@ def test_a_check_gets_what_its_service_gets(compose: None, tmp_path: Path) -> No
         assert services[check]["deploy"]["replicas"] == 0
 
 
-def test_it_follows_the_published_schema() -> None:
+def test_the_file_follows_the_published_schema() -> None:
     done = check_schema(COMPOSE)
     assert done.returncode == 0, done.stdout + done.stderr
 

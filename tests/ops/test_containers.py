@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import engine, figures, wait
+from harness import engine, measurements, wait
 from harness.client import get
 from harness.compiler import SAMPLE, SAMPLE_CODES
 from harness.containers import (
@@ -25,18 +25,19 @@ from harness.containers import (
     inspect,
 )
 from harness.engine import docker
-from harness.judged import assert_faultless, under_load
-from harness.places import short_folder
+from harness.judged_load import assert_faultless, under_load
+from harness.process import Done
+from harness.soak.expected import ExpectedFromSource
 from harness.soak.tally import FAILED
-from harness.soak.truth import SourceTruth
 from harness.sources import END, dat, write_codes
+from harness.tempdirs import short_tempdir
 
 SAMPLE_ANSWER = '["美国","US","美国","None","","None","Google Public DNS",""]'
 DATA = "/var/lib/ipgeo"
 OWNER = "10001"
 
 CLOSED_TO_WRITERS = ("/", "/etc", "/home", "/opt", "/opt/ipgeo", "/usr/local", "/var", "/var/tmp")  # noqa: S108 - nothing is written
-MOST_MEMORY = 0.6
+MAX_MEMORY_SHARE = 0.6
 MEGABYTES = {"edge": 100, "fallback": 120}
 """The most that an image may have beyond the base image."""
 
@@ -64,24 +65,24 @@ REFUSED = re.compile(
 @pytest.fixture(scope="module")
 def fresh(images: None) -> Iterator[Project]:
     """All services with their defaults, just started with an empty volume."""
-    with short_folder() as path, Project(path) as project:
+    with short_tempdir() as path, Project(path) as project:
         project.up()
         project.wait_until_healthy()
         yield project
 
 
 @pytest.fixture(scope="module")
-def sample() -> SourceTruth:
-    return SourceTruth("sample", SAMPLE, SAMPLE_CODES)
+def sample() -> ExpectedFromSource:
+    return ExpectedFromSource("sample", SAMPLE, SAMPLE_CODES)
 
 
 @pytest.fixture(scope="module")
-def real(real_data: Path) -> SourceTruth:
-    return SourceTruth("real", real_data / "17monipdb.dat", real_data)
+def real(real_data: Path) -> ExpectedFromSource:
+    return ExpectedFromSource("real", real_data / "17monipdb.dat", real_data)
 
 
 @pytest.fixture
-def serving(fresh: Project, sample: SourceTruth) -> Project:
+def serving(fresh: Project, sample: ExpectedFromSource) -> Project:
     """All services as after a fresh start, whatever the tests before have done."""
     fresh.up(EDGE, IPGEO_MODE="edge", IPGEO_TRUSTED_PROXIES="")
     fresh.build(SAMPLE_CODES, SAMPLE.name, "--force")
@@ -89,15 +90,17 @@ def serving(fresh: Project, sample: SourceTruth) -> Project:
     return fresh
 
 
-def wait_until_served(project: Project, truth: SourceTruth) -> None:
+def wait_until_served(project: Project, expected: ExpectedFromSource) -> None:
     addresses = (project.address, *(node(project, service) for service in FALLBACKS))
     for address in addresses:
-        wait.until(partial(serves_only, address, truth), f"{truth.name} is served", seconds=20)
+        wait.until(
+            partial(serves_only, address, expected), f"{expected.name} is served", seconds=20
+        )
 
 
-def serves_only(address: tuple[str, int], truth: SourceTruth) -> bool:
+def serves_only(address: tuple[str, int], expected: ExpectedFromSource) -> bool:
     """Whether all workers serve it: none of many new connections meets another one."""
-    return {serves(address) for _ in range(10 * WORKERS)} == {truth.build_id}
+    return {serves(address) for _ in range(10 * WORKERS)} == {expected.build_id}
 
 
 def serves(address: tuple[str, int]) -> str | None:
@@ -153,7 +156,7 @@ def container(request: pytest.FixtureRequest, fresh: Project, compiler: str) -> 
     return compiler if request.param == "compiler" else fresh.container(request.param)
 
 
-def test_it_is_nobody_and_may_nothing(container: str) -> None:
+def test_container_runs_unprivileged(container: str) -> None:
     status = fields_of(container, "/proc/1/status")
     assert set(status["Uid"].split()) == {OWNER}
     assert set(status["Gid"].split()) == {OWNER}
@@ -161,7 +164,7 @@ def test_it_is_nobody_and_may_nothing(container: str) -> None:
     assert status["NoNewPrivs"] == "1"
 
 
-def test_the_engine_holds_it_back(container: str) -> None:
+def test_container_is_confined_by_the_engine(container: str) -> None:
     host = inspect(container)["HostConfig"]
     assert host["ReadonlyRootfs"]
     assert host["CapDrop"] == ["ALL"]
@@ -180,19 +183,19 @@ def test_the_engine_holds_it_back(container: str) -> None:
     }
 
 
-def test_it_writes_where_it_must_only(container: str) -> None:
+def test_container_writes_only_where_it_must(container: str) -> None:
     mounts = {mount["Destination"]: mount["RW"] for mount in inspect(container)["Mounts"]}
-    closed = [*CLOSED_TO_WRITERS, *(place for place, writable in mounts.items() if not writable)]
+    closed = [*CLOSED_TO_WRITERS, *(mount for mount, writable in mounts.items() if not writable)]
     assert set(mounts) <= {DATA, "/run/ipgeo"}
-    for place in closed:
-        done = execute(container, "touch", f"{place}/new")
-        assert (done.status, done.err.count("Read-only file system")) == (1, 1), place
-    for place in set(mounts) - set(closed):
-        assert execute(container, "touch", f"{place}/new").status == 0, place
-        assert execute(container, "rm", f"{place}/new").status == 0, place
+    for mount in closed:
+        done = execute(container, "touch", f"{mount}/new")
+        assert (done.status, done.err.count("Read-only file system")) == (1, 1), mount
+    for mount in set(mounts) - set(closed):
+        assert execute(container, "touch", f"{mount}/new").status == 0, mount
+        assert execute(container, "rm", f"{mount}/new").status == 0, mount
 
 
-def test_the_data_are_written_by_the_compiler_alone(fresh: Project, compiler: str) -> None:
+def test_only_the_compiler_writes_the_data(fresh: Project, compiler: str) -> None:
     writes = {
         name: {m["Destination"]: m["RW"] for m in inspect(id_)["Mounts"]}[DATA]
         for name, id_ in [(s, fresh.container(s)) for s in ALL] + [("compiler", compiler)]
@@ -218,7 +221,7 @@ def test_the_size_of_an_image(images: None, image: str) -> None:
         for name in (f"ipgeo-{image}:{engine.TAG}", "debian:bookworm-slim")
     ]
     beyond = (sizes[0] - sizes[1]) / 1e6
-    figures.say(f"image {image}: {beyond:.1f} MB on top of the base image")
+    measurements.add_line(f"image {image}: {beyond:.1f} MB on top of the base image")
     assert beyond <= MEGABYTES[image]
 
 
@@ -227,24 +230,28 @@ def test_the_size_of_an_image(images: None, image: str) -> None:
 
 @pytest.mark.parametrize("mode", ["edge", "proxy"])
 def test_a_refresh(
-    serving: Project, sample: SourceTruth, real: SourceTruth, real_data: Path, mode: str
+    serving: Project,
+    sample: ExpectedFromSource,
+    real: ExpectedFromSource,
+    real_data: Path,
+    mode: str,
 ) -> None:
     serving.up(EDGE, IPGEO_MODE=mode)
     wait_until_served(serving, sample)
-    with under_load(serving.address, [sample, real], f"refresh, {mode}") as pressure:
-        pressure.go_on(1)
-        pressure.board.publish(1)
+    with under_load(serving.address, [sample, real], f"refresh, {mode}") as running:
+        running.run_for(1)
+        running.timeline.publish(1)
         done = serving.build(real_data, "17monipdb.dat")
         wait.until(lambda: serves(serving.address) == real.build_id, "the new data", seconds=2)
         if mode == "proxy":
             # Each worker looks at its next request, at most once a second.
-            pressure.go_on(2)
-        pressure.board.confirm(1)
-        pressure.go_on(2)
+            running.run_for(2)
+        running.timeline.confirm(1)
+        running.run_for(2)
     assert real.build_id in done.out
-    assert_faultless(pressure.tally)
-    assert pressure.tally.retried == 0
-    assert pressure.tally.by_fallback == (pressure.tally.responses if mode == "proxy" else 0)
+    assert_faultless(running.tally)
+    assert running.tally.retried == 0
+    assert running.tally.by_fallback == (running.tally.responses if mode == "proxy" else 0)
     assert all(serves_only(node(serving, service), real) for service in FALLBACKS)
     serving.wait_until_healthy()
     assert RELOAD not in serving.logs[EDGE].error_log.text()
@@ -255,8 +262,8 @@ def test_memory_is_ample(fresh: Project, real_data: Path) -> None:
     shares = {service: memory_share(fresh.container(service)) for service in ALL}
     shares["compiler"] = compiler_share(fresh, real_data)
     for name, share in shares.items():
-        figures.say(f"memory {name}: {share:.1%} of its limit")
-        assert 0 < share < MOST_MEMORY
+        measurements.add_line(f"memory {name}: {share:.1%} of its limit")
+        assert 0 < share < MAX_MEMORY_SHARE
 
 
 def memory_share(container: str) -> float:
@@ -311,7 +318,7 @@ def logged_clients(project: Project, marks: dict[str, int]) -> list[str] | None:
 # Signals
 
 
-def test_hup(serving: Project, sample: SourceTruth) -> None:
+def test_hup(serving: Project, sample: ExpectedFromSource) -> None:
     log = serving.logs[EDGE].error_log
     before = log.text().count(RELOAD)
 
@@ -319,23 +326,23 @@ def test_hup(serving: Project, sample: SourceTruth) -> None:
         serving.fetch_logs()
         return log.text().count(RELOAD) == before + times
 
-    with under_load(serving.address, [sample], f"HUP {HUPS} times, edge") as pressure:
+    with under_load(serving.address, [sample], f"HUP {HUPS} times, edge") as running:
         for times in range(1, HUPS + 1):
             docker("kill", "--signal", "HUP", serving.container(EDGE))
             wait.until(partial(reloaded, times), "the configuration is read again")
-            pressure.go_on(0.5)
-    assert_faultless(pressure.tally)
+            running.run_for(0.5)
+    assert_faultless(running.tally)
 
 
-def test_stop_of_the_edge(serving: Project, sample: SourceTruth) -> None:
+def test_stop_of_the_edge(serving: Project, sample: ExpectedFromSource) -> None:
     """What is being answered is answered to its end; later ones are refused, as they must be."""
     container = serving.container(EDGE)
-    with under_load(serving.address, [sample], "edge stopped, refused from then on") as pressure:
-        pressure.go_on(1)
+    with under_load(serving.address, [sample], "edge stopped, refused from then on") as running:
+        running.run_for(1)
         docker("stop", container)
     assert inspect(container)["State"]["ExitCode"] == 0
-    assert set(pressure.tally.faults) <= {FAILED}
-    assert [text for text in pressure.tally.examples if not REFUSED.match(text)] == []
+    assert set(running.tally.faults) <= {FAILED}
+    assert [text for text in running.tally.examples if not REFUSED.match(text)] == []
     docker("start", container)
     serving.wait_until_healthy(EDGE)
 
@@ -346,7 +353,7 @@ def test_stop_of_the_edge(serving: Project, sample: SourceTruth) -> None:
 @pytest.fixture(scope="module")
 def large(fresh: Project) -> Iterator[Path]:
     """A folder with large.dat, which takes some time to compile."""
-    with short_folder() as path:
+    with short_tempdir() as path:
         starts = range(0, END, END // LARGE_RUNS)
         contents = [(start, ("large", f"{n % 3_000}", "", "")) for n, start in enumerate(starts)]
         (path / "large.dat").write_bytes(dat(contents))
@@ -369,7 +376,7 @@ def lifetime(container: str) -> tuple[float, float]:
     return start, end
 
 
-def test_a_build_that_is_killed(serving: Project, sample: SourceTruth, large: Path) -> None:
+def test_a_build_that_is_killed(serving: Project, sample: ExpectedFromSource, large: Path) -> None:
     """At several moments: the blob stays the old one, whole, and it is served all the time.
 
     One that has ended before it is killed, or is killed behind the rename, is not counted.
@@ -377,22 +384,22 @@ def test_a_build_that_is_killed(serving: Project, sample: SourceTruth, large: Pa
     start, end = lifetime(ended(started_build(serving, large)))
     serving.build(SAMPLE_CODES, SAMPLE.name, "--force")
     wait_until_served(serving, sample)
-    truths = [sample, SourceTruth("large", large / "large.dat", large)]
+    all_expected = [sample, ExpectedFromSource("large", large / "large.dat", large)]
     killed = 0
-    with under_load(serving.address, truths, "compiler killed") as pressure:
+    with under_load(serving.address, all_expected, "compiler killed") as running:
         for share in KILLED_AT:
-            pressure.board.publish(1)
+            running.timeline.publish(1)
             was_killed = ended_by_kill(started_build(serving, large), share * (end - start))
             left = sound_blob(serving)
-            assert left in {truth.build_id for truth in truths}
+            assert left in {expected.build_id for expected in all_expected}
             if was_killed and left == sample.build_id:
                 killed += 1
             else:
                 serving.build(SAMPLE_CODES, SAMPLE.name, "--force")
                 wait_until_served(serving, sample)
-            pressure.board.confirm(pressure.board.publish(0))
-            pressure.go_on(1)
-    assert_faultless(pressure.tally)
+            running.timeline.confirm(running.timeline.publish(0))
+            running.run_for(1)
+    assert_faultless(running.tally)
     assert killed >= len(KILLED_AT) // 2
 
 
@@ -417,7 +424,9 @@ def ended(container: str) -> str:
     return container
 
 
-def test_a_volume_that_is_read_only(serving: Project, sample: SourceTruth, large: Path) -> None:
+def test_a_volume_that_is_read_only(
+    serving: Project, sample: ExpectedFromSource, large: Path
+) -> None:
     volumes = ("--volume", f"{serving.name}_data:{DATA}:ro", "--volume", f"{large}:/in:ro")
     image = f"ipgeo-compiler:{engine.TAG}"
     done = engine.call(["docker", "run", "--rm", *volumes, image, "build", "/in/large.dat"])
@@ -426,21 +435,21 @@ def test_a_volume_that_is_read_only(serving: Project, sample: SourceTruth, large
     assert serves(serving.address) == sample.build_id
 
 
-def test_a_volume_that_is_full(images: None, sample: SourceTruth, large: Path) -> None:
-    with short_folder() as path, Project(path, QUICK_HEALTH, SMALL_VOLUME) as project:
+def test_a_volume_that_is_full(images: None, sample: ExpectedFromSource, large: Path) -> None:
+    with short_tempdir() as path, Project(path, QUICK_HEALTH, SMALL_VOLUME) as project:
         project.up(EDGE)
         project.build(SAMPLE_CODES, SAMPLE.name)
         project.wait_until_healthy(EDGE)
-        with under_load(project.address, [sample], "volume full") as pressure:
+        with under_load(project.address, [sample], "volume full") as running:
             done = project.run("build", "/in/large.dat", inputs=large)
-            pressure.go_on(1)
+            running.run_for(1)
         assert done.status == 1
         assert complaint(done).endswith("No space left on device")
-        assert_faultless(pressure.tally)
+        assert_faultless(running.tally)
         assert serves(project.address) == sample.build_id
 
 
-def complaint(done: engine.Done) -> str:
+def complaint(done: Done) -> str:
     """The only line of the compiler; docker-compose has its own beside it."""
     assert "Traceback" not in done.err
     (line,) = [line for line in done.err.splitlines() if line.startswith("Error: ")]

@@ -9,8 +9,8 @@ import yaml
 from harness import ROOT, engine
 from harness.client import get
 from harness.containers import EDGE, QUICK_HEALTH, Project
-from harness.engine import Done
-from harness.places import short_folder
+from harness.process import Done
+from harness.tempdirs import short_tempdir
 
 BAD = {
     "check": ("IPGEO_WORKERS", "nginx/start: IPGEO_WORKERS must be a number from 1 to 1024"),
@@ -24,7 +24,7 @@ BAD = {
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    with short_folder() as path:
+    with short_tempdir() as path:
         yield path
 
 
@@ -58,7 +58,7 @@ def untouched(serving: Project) -> Iterator[Project]:
 @pytest.mark.parametrize("service", BAD)
 def test_good_settings(untouched: Project, service: str) -> None:
     done = check(untouched, service)
-    assert (done.status, said(done)) == (0, [])
+    assert (done.status, printed(done)) == (0, [])
 
 
 @pytest.mark.parametrize("service", BAD)
@@ -86,13 +86,13 @@ def test_a_misspelt_setting_is_named(untouched: Project, folder: Path) -> None:
     )
     done = check(untouched, "check")
     assert done.status == 0
-    assert said(done) == [
+    assert printed(done) == [
         f"check: .env: there is no setting {name}: it has no effect"
         for name in ("IPGEO_WORKER", "IPGEO_Bind")
     ]
 
 
-def said(done: Done) -> list[str]:
+def printed(done: Done) -> list[str]:
     """What a check says; docker-compose has lines of its own beside it."""
     return [
         line.removeprefix("nginx/")

@@ -13,9 +13,9 @@ from harness.client import Reply, get
 from harness.compiler import SAMPLE, SAMPLE_CODES
 from harness.containers import EDGE, QUICK_HEALTH, RELOAD, Project
 from harness.engine import docker
-from harness.judged import NOBODY_LEFT, NODE_FAILS, assert_faultless, under_load
-from harness.places import short_folder
-from harness.soak.truth import SourceTruth
+from harness.judged_load import NO_NODE_LEFT, NODE_FAILS, assert_faultless, under_load
+from harness.soak.expected import ExpectedFromSource
+from harness.tempdirs import short_tempdir
 
 PATH = "/api/ip_query?ip=8.8.8.8"
 
@@ -30,13 +30,13 @@ services:
 
 
 @pytest.fixture(scope="module")
-def sample() -> SourceTruth:
-    return SourceTruth("sample", SAMPLE, SAMPLE_CODES)
+def sample() -> ExpectedFromSource:
+    return ExpectedFromSource("sample", SAMPLE, SAMPLE_CODES)
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    with short_folder() as path:
+    with short_tempdir() as path:
         yield path
 
 
@@ -61,7 +61,7 @@ def test_the_edge_alone(images: None, folder: Path) -> None:
         assert len(project.containers()) == 1
 
 
-@pytest.mark.provokes(*NODE_FAILS, NOBODY_LEFT)
+@pytest.mark.provokes(*NODE_FAILS, NO_NODE_LEFT)
 def test_the_edge_alone_as_a_proxy(images: None, folder: Path) -> None:
     with Project(folder, QUICK_HEALTH, IPGEO_MODE="proxy") as project:
         project.up(EDGE)
@@ -71,7 +71,7 @@ def test_the_edge_alone_as_a_proxy(images: None, folder: Path) -> None:
         assert get(project.address, "/readyz").status == 503
 
 
-@pytest.mark.provokes(*NODE_FAILS, NOBODY_LEFT)
+@pytest.mark.provokes(*NODE_FAILS, NO_NODE_LEFT)
 @pytest.mark.parametrize("mode", ["edge", "proxy"])
 def test_neither_blob_nor_fallback(images: None, folder: Path, mode: str) -> None:
     with Project(folder, QUICK_HEALTH, WITHOUT_BLOB, IPGEO_MODE=mode) as project:
@@ -87,7 +87,9 @@ def test_neither_blob_nor_fallback(images: None, folder: Path, mode: str) -> Non
 
 
 @pytest.mark.provokes(*NODE_FAILS)
-def test_names(images: None, folder: Path, sample: SourceTruth) -> None:
+def test_names_of_nodes_are_followed(
+    images: None, folder: Path, sample: ExpectedFromSource
+) -> None:
     """One that nobody has, then somebody, then nobody again."""
     settings = {
         "IPGEO_MODE": "proxy",
@@ -100,33 +102,33 @@ def test_names(images: None, folder: Path, sample: SourceTruth) -> None:
         project.wait_until_healthy("fallback1")
         project.up(EDGE)
         project.wait_until_healthy(EDGE)
-        assert "'nobody:8000' does not resolve and is left out" in said(project)
-        with under_load(project.address, [sample], "a name comes and goes") as pressure:
-            pressure.go_on(4)
-            assert said(project).count(RELOAD) == 0
+        assert "'nobody:8000' does not resolve and is left out" in logged(project)
+        with under_load(project.address, [sample], "a name comes and goes") as running:
+            running.run_for(4)
+            assert logged(project).count(RELOAD) == 0
 
             project.up("fallback2")
             new = f"nginx reloads: +{project.node('fallback2')}\n"
-            wait.until(lambda: new in said(project), "the name is followed", seconds=20)
+            wait.until(lambda: new in logged(project), "the name is followed", seconds=20)
             project.wait_until_healthy("fallback2")
             wait.until(lambda: answers_of(project, "fallback2") > 100, "it is asked", seconds=20)
             before = [answers_of(project, service) for service in ("fallback1", "fallback2")]
-            pressure.go_on(3)
+            running.run_for(3)
             after = [answers_of(project, service) for service in ("fallback1", "fallback2")]
-            assert said(project).count(RELOAD) == 1
+            assert logged(project).count(RELOAD) == 1
 
             docker("kill", project.container("fallback2"))
-            pressure.go_on(4)
-            assert "'nobody:8000' does not resolve and keeps its last addresses" in said(project)
-            assert said(project).count(RELOAD) == 1
-        assert_faultless(pressure.tally)
-        assert pressure.tally.by_fallback == pressure.tally.responses
+            running.run_for(4)
+            assert "'nobody:8000' does not resolve and keeps its last addresses" in logged(project)
+            assert logged(project).count(RELOAD) == 1
+        assert_faultless(running.tally)
+        assert running.tally.by_fallback == running.tally.responses
         # Each has half of them, but for what was on its way as it was counted.
         old, new_one = (late - early for early, late in zip(before, after, strict=True))
         assert old == pytest.approx(new_one, rel=0.3)
 
 
-def said(project: Project) -> str:
+def logged(project: Project) -> str:
     project.fetch_logs()
     return project.logs[EDGE].error_log.text()
 

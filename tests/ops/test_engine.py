@@ -44,7 +44,7 @@ def network(project: str, subnet: object) -> None:
     docker("network", "create", "--internal", "--label", label, "--subnet", str(subnet), project)
 
 
-def test_what_another_run_has_stays_until_its_process_is_gone() -> None:
+def test_things_of_another_run_stay_until_its_process_ends() -> None:
     with another_run() as (process, (run, subnet, _)):
         project = f"{run}-1"
         network(project, subnet)
@@ -77,7 +77,7 @@ def is_there(image: str) -> bool:
     return bool(docker("image", "ls", "-q", image).split())
 
 
-def test_a_run_removes_its_own_images_alone() -> None:
+def test_a_run_removes_only_its_own_images() -> None:
     own = make_image(f"{engine.TAG}-other")
     try:
         with another_run() as (process, (run, *_)):

@@ -15,10 +15,11 @@ from harness import ROOT, engine, wait
 from harness.client import get
 from harness.containers import EDGE, FALLBACKS, QUICK_HEALTH, Project
 from harness.engine import docker
-from harness.judged import NOBODY_LEFT, NODE_FAILS, assert_faultless, differing, under_load
-from harness.places import short_folder
+from harness.judged_load import NO_NODE_LEFT, NODE_FAILS, assert_faultless, differing, under_load
+from harness.process import Done
+from harness.soak.expected import ExpectedFromSource
 from harness.soak.tally import Tally
-from harness.soak.truth import SourceTruth
+from harness.tempdirs import short_tempdir
 
 BLOB = "/var/lib/ipgeo/ipgeo.blob"
 WITHOUT_DATA = """
@@ -46,18 +47,18 @@ pytestmark = pytest.mark.provokes(*NODE_FAILS)
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    with short_folder() as path:
+    with short_tempdir() as path:
         yield path
 
 
 @pytest.fixture(scope="module")
-def truth(folder: Path) -> SourceTruth:
+def expected(folder: Path) -> ExpectedFromSource:
     (folder / "in").mkdir()
     return differing(folder / "in", "one", 2_000)
 
 
 @pytest.fixture(scope="module")
-def project(images: None, folder: Path, truth: SourceTruth) -> Iterator[Project]:
+def project(images: None, folder: Path, expected: ExpectedFromSource) -> Iterator[Project]:
     """All services, over a source of which no two runs answer alike."""
     overrides = (QUICK_HEALTH, WITHOUT_DATA)
     with Project(folder, *overrides, IPGEO_FALLBACK_ACCESS_LOG="") as started:
@@ -79,10 +80,10 @@ def through(project: Project, request: pytest.FixtureRequest) -> Project:
 def nodes(through: Project) -> Iterator[Project]:
     """The same with all fallbacks, whatever the test before has done to them."""
     yield through
-    mend(through)
+    restore(through)
 
 
-def mend(project: Project) -> None:
+def restore(project: Project) -> None:
     for service in FALLBACKS:
         state = project.inspect(service)["State"]
         if state["Paused"]:
@@ -131,13 +132,13 @@ def assert_all_by_fallbacks(tally: Tally) -> None:
     assert tally.by_fallback == tally.responses
 
 
-def test_killed(nodes: Project, truth: SourceTruth) -> None:
-    with under_load(nodes.address, [truth], case(nodes, "two of three killed")) as pressure:
-        pressure.go_on(1)
+def test_two_of_three_nodes_killed(nodes: Project, expected: ExpectedFromSource) -> None:
+    with under_load(nodes.address, [expected], case(nodes, "two of three killed")) as running:
+        running.run_for(1)
         for service in FALLBACKS[:2]:
             docker("kill", nodes.container(service))
-            pressure.go_on(3)
-    assert_all_by_fallbacks(pressure.tally)
+            running.run_for(3)
+    assert_all_by_fallbacks(running.tally)
 
 
 def pause(container: str) -> None:
@@ -149,49 +150,49 @@ def pause(container: str) -> None:
     wait.until(is_paused, "it is paused")
 
 
-def test_hung(nodes: Project, truth: SourceTruth) -> None:
+def test_one_node_paused(nodes: Project, expected: ExpectedFromSource) -> None:
     """Paused for longer than a try may take, and then there again."""
-    with under_load(nodes.address, [truth], case(nodes, "one paused")) as pressure:
-        pressure.go_on(1)
+    with under_load(nodes.address, [expected], case(nodes, "one paused")) as running:
+        running.run_for(1)
         pause(nodes.container("fallback2"))
-        pressure.go_on(8)
+        running.run_for(8)
         docker("unpause", nodes.container("fallback2"))
-        pressure.go_on(3)
-    assert_all_by_fallbacks(pressure.tally)
+        running.run_for(3)
+    assert_all_by_fallbacks(running.tally)
 
 
-def test_cut_off(nodes: Project, truth: SourceTruth) -> None:
+def test_one_node_disconnected(nodes: Project, expected: ExpectedFromSource) -> None:
     network, container = f"{nodes.name}_inner", nodes.container("fallback3")
     address = nodes.node("fallback3").partition(":")[0]
-    with under_load(nodes.address, [truth], case(nodes, "one disconnected")) as pressure:
-        pressure.go_on(1)
+    with under_load(nodes.address, [expected], case(nodes, "one disconnected")) as running:
+        running.run_for(1)
         docker("network", "disconnect", network, container)
-        pressure.go_on(5)
+        running.run_for(5)
         docker("network", "connect", "--ip", address, network, container)
-        pressure.go_on(3)
-    assert_all_by_fallbacks(pressure.tally)
+        running.run_for(3)
+    assert_all_by_fallbacks(running.tally)
 
 
-@pytest.mark.provokes(NOBODY_LEFT)
-def test_restarted(nodes: Project, truth: SourceTruth) -> None:
+@pytest.mark.provokes(NO_NODE_LEFT)
+def test_all_nodes_restarted(nodes: Project, expected: ExpectedFromSource) -> None:
     """One after the other, as soon as the engine says that the one before has started."""
-    with under_load(nodes.address, [truth], case(nodes, "all three restarted")) as pressure:
-        pressure.go_on(1)
+    with under_load(nodes.address, [expected], case(nodes, "all three restarted")) as running:
+        running.run_for(1)
         docker("restart", *map(nodes.container, FALLBACKS))
-        pressure.go_on(3)
+        running.run_for(3)
     if is_proxy(nodes):
         # It has data, and answers by itself while it believes that nobody is left.
-        assert_faultless(pressure.tally)
+        assert_faultless(running.tally)
     else:
-        assert_all_by_fallbacks(pressure.tally)
+        assert_all_by_fallbacks(running.tally)
 
 
-def test_stopped(nodes: Project, truth: SourceTruth) -> None:
-    with under_load(nodes.address, [truth], case(nodes, "one stopped")) as pressure:
-        pressure.go_on(1)
+def test_one_node_stopped(nodes: Project, expected: ExpectedFromSource) -> None:
+    with under_load(nodes.address, [expected], case(nodes, "one stopped")) as running:
+        running.run_for(1)
         docker("stop", nodes.container("fallback1"))
-        pressure.go_on(1)
-    assert_all_by_fallbacks(pressure.tally)
+        running.run_for(1)
+    assert_all_by_fallbacks(running.tally)
     assert nodes.inspect("fallback1")["State"]["ExitCode"] == 0
 
 
@@ -215,7 +216,7 @@ def image(project: Project, folder: Path, request: pytest.FixtureRequest) -> Ite
         docker("image", "rm", f"ipgeo-fallback:{tag}", f"ipgeo-edge:{tag}")
 
 
-def roll(project: Project, tag: str) -> engine.Done:
+def roll(project: Project, tag: str) -> Done:
     return engine.call([ROOT / "script" / "roll"], project.variables(IPGEO_TAG=tag))
 
 
@@ -223,33 +224,35 @@ def images(project: Project) -> list[str]:
     return [project.inspect(service)["Config"]["Image"] for service in FALLBACKS]
 
 
-@pytest.mark.provokes(NOBODY_LEFT)
+@pytest.mark.provokes(NO_NODE_LEFT)
 @pytest.mark.parametrize("through", [PROXY], indirect=True, ids=["proxy"])
 @pytest.mark.parametrize("image", [NEW], indirect=True, ids=["new"])
-def test_rolled(nodes: Project, truth: SourceTruth, image: str) -> None:
-    with under_load(nodes.address, [truth], case(nodes, "all three replaced")) as pressure:
-        pressure.go_on(1)
+def test_all_nodes_replaced(nodes: Project, expected: ExpectedFromSource, image: str) -> None:
+    with under_load(nodes.address, [expected], case(nodes, "all three replaced")) as running:
+        running.run_for(1)
         done = roll(nodes, image)
-        pressure.go_on(1)
+        running.run_for(1)
     assert done.status == 0, done.err
     assert images(nodes) == [f"ipgeo-fallback:{image}"] * 3
-    assert_all_by_fallbacks(pressure.tally)
+    assert_all_by_fallbacks(running.tally)
 
 
-@pytest.mark.provokes(NOBODY_LEFT)
+@pytest.mark.provokes(NO_NODE_LEFT)
 @pytest.mark.parametrize("through", [PROXY], indirect=True, ids=["proxy"])
 @pytest.mark.parametrize("image", [BROKEN], indirect=True, ids=["broken"])
-def test_a_bad_image_replaces_one_only(nodes: Project, truth: SourceTruth, image: str) -> None:
+def test_a_bad_image_replaces_one_only(
+    nodes: Project, expected: ExpectedFromSource, image: str
+) -> None:
     before = [nodes.container(service) for service in FALLBACKS[1:]]
-    with under_load(nodes.address, [truth], case(nodes, "one replaced badly")) as pressure:
-        pressure.go_on(1)
+    with under_load(nodes.address, [expected], case(nodes, "one replaced badly")) as running:
+        running.run_for(1)
         done = roll(nodes, image)
-        pressure.go_on(1)
+        running.run_for(1)
     assert done.status == 1
     assert "fallback1 does not get healthy" in done.err
     assert images(nodes)[0] == f"ipgeo-fallback:{image}"
     assert [nodes.container(service) for service in FALLBACKS[1:]] == before
-    assert_all_by_fallbacks(pressure.tally)
+    assert_all_by_fallbacks(running.tally)
 
 
 # Nobody is left
@@ -259,22 +262,24 @@ def test_a_bad_image_replaces_one_only(nodes: Project, truth: SourceTruth, image
 def whole(project: Project, request: pytest.FixtureRequest) -> Iterator[Project]:
     """The project with its data at the edge too; afterwards the fallbacks are there again."""
     project.up(EDGE, **PROXY)
-    mend(project)
+    restore(project)
     project.up(EDGE, IPGEO_MODE=request.param)
     wait.until(partial(reachable, project), "the edge answers", seconds=20)
     yield project
     project.up(EDGE, **PROXY)
-    mend(project)
+    restore(project)
 
 
-@pytest.mark.provokes(NOBODY_LEFT)
-def test_without_any_fallback_the_edge_answers(whole: Project, truth: SourceTruth) -> None:
+@pytest.mark.provokes(NO_NODE_LEFT)
+def test_without_any_fallback_the_edge_answers(
+    whole: Project, expected: ExpectedFromSource
+) -> None:
     mode = whole.variables()["IPGEO_MODE"]
-    with under_load(whole.address, [truth], f"all three killed, {mode}") as pressure:
-        pressure.go_on(1)
+    with under_load(whole.address, [expected], f"all three killed, {mode}") as running:
+        running.run_for(1)
         docker("kill", *map(whole.container, FALLBACKS))
-        pressure.go_on(3)
-    assert_faultless(pressure.tally)
-    assert (pressure.tally.by_fallback > 0) == (mode == "proxy")
-    assert pressure.tally.by_fallback < pressure.tally.responses
+        running.run_for(3)
+    assert_faultless(running.tally)
+    assert (running.tally.by_fallback > 0) == (mode == "proxy")
+    assert running.tally.by_fallback < running.tally.responses
     assert get(whole.address, "/readyz").status == (503 if mode == "proxy" else 200)

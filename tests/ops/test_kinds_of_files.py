@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.compiler import PROGRAM, SAMPLE, SAMPLE_CODES, Done, build, compiler
+from harness.compiler import PROGRAM, SAMPLE, SAMPLE_CODES, build, compiler
+from harness.process import Done
 from ipgeo.blob.layout import LAYOUT, MAGIC
 from ipgeo.sources.dat import MAX_TEXT, RECORDS_START, TEXT_OVERLAP
 
@@ -27,7 +28,7 @@ MEMORY = 1 << 30
 CODES = ("country_list.txt", "china_province_code.txt", "china_city_code.txt")
 
 
-class Place:
+class Workspace:
     """A folder with one of everything that the commands read."""
 
     def __init__(self, folder: Path, template: Path) -> None:
@@ -105,8 +106,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(tmp_path: Path, template: Path) -> Place:
-    return Place(tmp_path, template)
+def workspace(tmp_path: Path, template: Path) -> Workspace:
+    return Workspace(tmp_path, template)
 
 
 BUILD = ["build", "source.dat", "--codes", ".", "--expect", "expect.tsv", "-o", "served.blob"]
@@ -175,32 +176,34 @@ def files(folder: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("read", READ)
-def test_what_is_no_regular_file_is_refused_at_once(place: Place, read: str, kind: str) -> None:
-    refused_at_once(place, read, kind)
+def test_a_file_that_is_not_regular_is_refused_at_once(
+    workspace: Workspace, read: str, kind: str
+) -> None:
+    refused_at_once(workspace, read, kind)
 
 
 @pytest.mark.parametrize("read", [read for read in READ if READ[read][0].startswith("served.")])
-def test_it_is_refused_while_another_publishes(place: Place, read: str) -> None:
-    descriptor = os.open(place.folder, os.O_RDONLY)
+def test_a_fifo_is_refused_while_another_build_publishes(workspace: Workspace, read: str) -> None:
+    descriptor = os.open(workspace.folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        refused_at_once(place, read, "a FIFO")
+        refused_at_once(workspace, read, "a FIFO")
     finally:
         os.close(descriptor)
 
 
-def refused_at_once(place: Place, read: str, kind: str) -> None:
+def refused_at_once(workspace: Workspace, read: str, kind: str) -> None:
     name, command = READ[read]
-    path = place.folder / name
+    path = workspace.folder / name
     path.unlink(missing_ok=True)
     KINDS[kind](path)
-    before = files(place.folder)
-    done = place.run(*command)
+    before = files(workspace.folder)
+    done = workspace.run(*command)
     assert done.status == BAD_INPUT
     assert done.err.startswith("Error: ")
     assert name in done.err
     assert done.err.count("\n") == 1
-    assert files(place.folder) == before
+    assert files(workspace.folder) == before
 
 
 def sparse(path: Path, size: int, head: bytes = b"") -> None:
@@ -238,41 +241,41 @@ HUGE_FILES: dict[str, tuple[str, bytes, str]] = {
 
 
 @pytest.mark.parametrize("case", HUGE_FILES)
-def test_a_file_of_gigabytes_is_refused_before_it_is_read(place: Place, case: str) -> None:
+def test_a_file_of_gigabytes_is_refused_before_it_is_read(workspace: Workspace, case: str) -> None:
     """With less memory than the file has bytes: read first, it would be out of memory."""
     read, head, problem = HUGE_FILES[case]
     name, command = READ[read]
-    sparse(place.folder / name, HUGE, head)
-    before = files(place.folder)
-    done = place.run(*command)
+    sparse(workspace.folder / name, HUGE, head)
+    before = files(workspace.folder)
+    done = workspace.run(*command)
     assert (done.status, done.out) == (BAD_INPUT, "")
     assert f"{name}: {problem}" in done.err
     assert done.err.count("\n") == 1
-    assert files(place.folder) == before
+    assert files(workspace.folder) == before
 
 
-def test_a_current_file_of_gigabytes_is_not_sound(place: Place) -> None:
-    sparse(place.folder / "served.blob", HUGE, MAGIC)
-    done = place.run(*BUILD[:4], "-o", "served.blob")
+def test_a_current_file_of_gigabytes_is_not_sound(workspace: Workspace) -> None:
+    sparse(workspace.folder / "served.blob", HUGE, MAGIC)
+    done = workspace.run(*BUILD[:4], "-o", "served.blob")
     assert (done.status, done.err) == (0, "")
     assert f"the current file is not sound: {HUGE} bytes, a blob has at most" in done.out
 
 
 @pytest.mark.parametrize("command", [["inspect"], ["verify"], ["lookup", "8.8.8.8"]])
-def test_too_little_memory_is_said(place: Place, command: list[str]) -> None:
+def test_too_little_memory_is_reported(workspace: Workspace, command: list[str]) -> None:
     size = 2_000_000_000
-    sparse(place.folder / "other.blob", size, MAGIC + struct.pack("<IIQ", LAYOUT, 6, size))
-    done = place.run_program(command[0], "other.blob", *command[1:])
+    sparse(workspace.folder / "other.blob", size, MAGIC + struct.pack("<IIQ", LAYOUT, 6, size))
+    done = workspace.run_program(command[0], "other.blob", *command[1:])
     assert (done.returncode, done.stdout) == (BAD_INPUT, "")
     assert done.stderr == "Error: out of memory\n"
 
 
-def test_the_longest_text_is_read(place: Place) -> None:
+def test_the_longest_text_is_read(workspace: Workspace) -> None:
     """The limit is exact: bytes that a record might reach are no reason to refuse a file."""
     text_start = int.from_bytes(SAMPLE.read_bytes()[:4], "big") - TEXT_OVERLAP
-    os.truncate(place.folder / "source.dat", text_start + MAX_TEXT)
-    assert place.run("build", "source.dat", "-o", "fits.blob").status == 0
-    os.truncate(place.folder / "source.dat", text_start + MAX_TEXT + 1)
-    done = place.run("build", "source.dat", "-o", "fits.blob")
+    os.truncate(workspace.folder / "source.dat", text_start + MAX_TEXT)
+    assert workspace.run("build", "source.dat", "-o", "fits.blob").status == 0
+    os.truncate(workspace.folder / "source.dat", text_start + MAX_TEXT + 1)
+    done = workspace.run("build", "source.dat", "-o", "fits.blob")
     assert done.status == BAD_INPUT
     assert f"records reach {MAX_TEXT}\n" in done.err

@@ -14,8 +14,8 @@ import pytest
 from harness import ROOT
 from harness.edge import Edge
 from harness.gunicorn import Gunicorn
-from harness.places import short_folder
 from harness.process import environment
+from harness.tempdirs import short_tempdir
 
 PYTHON = sys.executable
 LOOKED_UP = ("script", "nginx", "bench", "crosscheck", "docker")
@@ -74,7 +74,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_help_is_all_that_is_done(folder: Path, tools: Path, path: Path, option: str) -> None:
+def test_help_does_nothing_else(folder: Path, tools: Path, path: Path, option: str) -> None:
     done = run([*command(path), option], folder, PATH=tools, IPGEO_VAR=folder / "var")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search("usage:", done.stdout, re.IGNORECASE)
@@ -92,7 +92,7 @@ TO_ANOTHER = {"test": "pytest", "install-locked": "pip"}
     [path for path in PROGRAMS if path.name not in TO_ANOTHER],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
-def test_an_unknown_option_is_refused_before_anything_is_done(folder: Path, path: Path) -> None:
+def test_an_unknown_option_is_refused_at_once(folder: Path, path: Path) -> None:
     done = run([*command(path), "--banana"], folder, IPGEO_VAR=folder / "var")
     assert (done.returncode, done.stdout) == (2, "")
     assert "banana" in done.stderr or "usage:" in done.stderr
@@ -114,7 +114,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    with short_folder() as folder:
+    with short_tempdir() as folder:
         blob = folder / "sample.blob"
         compiled = [Path(PYTHON).with_name("ipgeo-compile"), "build", ROOT / "data" / "sample.dat"]
         done = run([*compiled, "--codes", ROOT / "data", "-o", blob])
@@ -261,7 +261,7 @@ ELSEWHERE = {
 
 
 @pytest.mark.parametrize("name", SMOKE)
-def test_it_runs(world: World, name: str) -> None:
+def test_each_program_runs(world: World, name: str) -> None:
     SMOKE[name](world)
 
 

@@ -32,7 +32,7 @@ SECONDS = 1200
 EQUAL, DIFFERENT, USAGE = 0, 1, 2
 
 # Two records of the sample: 8.8.8.0/24 and the rest of 8.0.0.0/8 behind it.
-GOOGLE, BEHIND = "8.8.8.0", "8.8.9.0"
+GOOGLE, NEXT_AFTER_GOOGLE = "8.8.8.0", "8.8.9.0"
 
 
 def start(*arguments: object) -> "subprocess.Popen[str]":
@@ -51,7 +51,7 @@ def finish(proof: "subprocess.Popen[str]") -> tuple[int, str, str]:
 
 def exchanged_sample() -> bytes:
     runs = read_dat(SAMPLE).runs
-    record = list(runs.first).index(0x08080800)
+    record = list(runs.starts).index(0x08080800)
     return exchanged(SAMPLE.read_bytes(), record, record + 1)
 
 
@@ -108,7 +108,7 @@ def test_two_exchanged_contents_are_caught(proofs: dict[str, Proof]) -> None:
     lines = out.splitlines()
     assert lines[0] == "different: 3 changes are only in the source or only in the blob"
     assert lines[1] == f"  from {GOOGLE} on the source answers {google}"
-    assert f"  from {BEHIND} on the blob answers {google}" in lines[2:]
+    assert f"  from {NEXT_AFTER_GOOGLE} on the blob answers {google}" in lines[2:]
     assert len(lines) == 4
 
 
@@ -131,7 +131,7 @@ def test_wrong_usage(arguments: list[str]) -> None:
         (blobs.fictional()[:-1] + b"\xff", "checksum"),
     ],
 )
-def test_a_blob_that_is_none_is_refused(
+def test_a_file_that_is_not_a_blob_is_refused(
     tmp_path: Path, content: bytes | None, problem: str
 ) -> None:
     path = tmp_path / "bad.blob"
@@ -154,7 +154,7 @@ INPUTS = {
 
 @pytest.mark.parametrize("kind", ["a FIFO", "an endless device", "a folder", "nothing"])
 @pytest.mark.parametrize("name", INPUTS)
-def test_an_input_that_is_no_file_is_refused_before_the_sweep(
+def test_an_input_that_is_not_a_file_is_refused_before_the_sweep(
     tmp_path: Path, name: str, kind: str
 ) -> None:
     build(tmp_path / "right.blob")
@@ -175,7 +175,7 @@ def test_an_input_that_is_no_file_is_refused_before_the_sweep(
 
 
 @pytest.mark.parametrize("kind", ["a FIFO", "an endless device", "terabytes"])
-def test_the_second_reading_waits_for_nothing(tmp_path: Path, kind: str) -> None:
+def test_the_second_reader_never_blocks(tmp_path: Path, kind: str) -> None:
     blob = Blob(build(tmp_path / "right.blob"))
     source = tmp_path / "source.dat"
     problem = f"{source} is not a regular file"
@@ -319,22 +319,22 @@ def test_both_see_a_difference(tmp_path: Path, name: str) -> None:
     right, wrong = tmp_path / "right.dat", tmp_path / "wrong.dat"
     right.write_bytes(dat([(0, ("A", "", "", "")), (9, ("B", "", "", ""))]))
     blob = Blob(build(tmp_path / "x.blob", right, SAMPLE_CODES))
-    data, place = WRONG_SOURCES[name]
+    data, address = WRONG_SOURCES[name]
     wrong.write_bytes(data)
     codes = read_codes(SAMPLE_CODES)
     prove(blob, read_dat(right).runs, codes)
-    with pytest.raises(ProofError, match=rf"^{place.replace('.', '[.]')}: "):
+    with pytest.raises(ProofError, match=rf"^{address.replace('.', '[.]')}: "):
         prove(blob, read_dat(wrong).runs, codes)
     done = read_again(blob, wrong, SAMPLE_CODES)
     assert (done.returncode, done.stderr) == (DIFFERENT, "")
-    assert f"  from {place} on the " in done.stdout
+    assert f"  from {address} on the " in done.stdout
     assert done.stdout.startswith("different: ")
 
 
 @pytest.mark.parametrize(
     "data", [b"", small_dat()[:500], small_dat()[:1040], small_dat()[:-5], b"\xff" * 3000]
 )
-def test_a_source_that_is_none_is_refused(tmp_path: Path, data: bytes) -> None:
+def test_an_invalid_source_is_refused(tmp_path: Path, data: bytes) -> None:
     source = tmp_path / "bad.dat"
     blob = Blob(build(tmp_path / "x.blob"))
     source.write_bytes(data)
@@ -430,7 +430,7 @@ def test_a_result_that_cannot_be_printed(tmp_path: Path, end: str, problem: str)
 # The compiler's own proof
 
 
-def test_two_exchanged_contents_are_no_proof(tmp_path: Path) -> None:
+def test_two_exchanged_contents_fail_the_proof(tmp_path: Path) -> None:
     wrong = tmp_path / "exchanged.dat"
     wrong.write_bytes(exchanged_sample())
     blob = Blob(build(tmp_path / "x.blob", wrong))
@@ -440,7 +440,7 @@ def test_two_exchanged_contents_are_no_proof(tmp_path: Path) -> None:
         prove(blob, read_dat(SAMPLE).runs, codes)
 
 
-def test_a_gap_is_no_answer(tmp_path: Path) -> None:
+def test_a_gap_fails_the_proof(tmp_path: Path) -> None:
     """A blob without data where its source has some is not equal, nor is the other way round."""
     source = tmp_path / "source.dat"
     source.write_bytes(dat([(0, ("Utopia", "", "", ""))]))
@@ -449,7 +449,7 @@ def test_a_gap_is_no_answer(tmp_path: Path) -> None:
         prove(Blob(blobs.fictional(gap=True)), runs, Codes())
 
 
-def test_exchanged_real_contents_are_no_proof(
+def test_exchanged_real_contents_fail_the_proof(
     real_data: Path, real_blob: bytes, tmp_path: Path
 ) -> None:
     source = real_data / "17monipdb.dat"
@@ -457,15 +457,15 @@ def test_exchanged_real_contents_are_no_proof(
     runs = read_dat(source).runs
     # The first two neighbours behind 120.0.0.0 that differ.
     record = next(
-        i for i in range(bisect_left(runs.first, 120 << 24), len(runs)) if differ(runs, i)
+        i for i in range(bisect_left(runs.starts, 120 << 24), len(runs)) if differ(runs, i)
     )
     wrong.write_bytes(exchanged(source.read_bytes(), record, record + 1))
     codes = read_codes(real_data)
     prove(Blob(real_blob), runs, codes)
-    with pytest.raises(ProofError, match=rf"^{format_ipv4(runs.first[record])}: the source "):
+    with pytest.raises(ProofError, match=rf"^{format_ipv4(runs.starts[record])}: the source "):
         prove(Blob(real_blob), read_dat(wrong).runs, codes)
 
 
 def differ(runs: Runs, record: int) -> bool:
     """Whether three records in a row have three locations."""
-    return len(set(runs.number[record - 1 : record + 2])) == 3
+    return len(set(runs.location_ids[record - 1 : record + 2])) == 3

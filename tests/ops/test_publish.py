@@ -45,7 +45,7 @@ def names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
 
 
-def test_a_new_file_is_readable_to_all_whom_the_umask_lets(path: Path, umask: int) -> None:
+def test_a_new_file_is_readable_as_the_umask_allows(path: Path, umask: int) -> None:
     write_atomically(path, NEW)
     assert path.read_bytes() == NEW
     assert mode(path) == 0o644 & ~umask
@@ -71,9 +71,7 @@ def test_the_owner_is_kept(path: Path) -> None:
     assert (status.st_uid, status.st_gid, mode(path)) == (33, 34, 0o604)
 
 
-def test_who_may_not_give_files_away_publishes_all_the_same(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unprivileged_user_publishes_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_descriptor: int, _user: int, _group: int) -> None:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
@@ -101,7 +99,7 @@ def test_a_symbolic_link_stays_one(tmp_path: Path, relative: bool) -> None:
     assert names(tmp_path) == ["link.blob", "middle.blob", "store"]
 
 
-def test_a_link_that_leads_nowhere_leads_to_the_file_then(path: Path) -> None:
+def test_the_target_of_a_dangling_link_is_created(path: Path) -> None:
     path.symlink_to("later.blob")
     write_atomically(path, NEW)
     assert names(path.parent) == ["later.blob", path.name]
@@ -176,9 +174,9 @@ def test_a_reader_sees_no_half_file(path: Path) -> None:
 
     def publish_often() -> None:
         try:
-            for turn in range(5000):
-                write_atomically(path, whole[turn % 3])
-                if turn >= 60 and satisfied.is_set():
+            for count in range(5000):
+                write_atomically(path, whole[count % 3])
+                if count >= 60 and satisfied.is_set():
                     return
         finally:
             done.set()
@@ -206,11 +204,11 @@ for turn in count():
 """
 
 
-def test_killed_in_the_middle_it_leaves_a_whole_file(path: Path) -> None:
+def test_a_killed_write_leaves_a_whole_file(path: Path) -> None:
     whole = [letter * LARGE for letter in (b"A", b"B")]
     path.write_bytes(whole[0])
     path.chmod(0o640)
-    left_behind = 0
+    leftovers = 0
     for _ in range(16):
         before = set(names(path.parent))
         command = [sys.executable, "-c", PUBLISH_FOR_EVER, str(path), str(LARGE)]
@@ -220,10 +218,10 @@ def test_killed_in_the_middle_it_leaves_a_whole_file(path: Path) -> None:
         finally:
             publisher.send_signal(signal.SIGKILL)
             publisher.wait()
-        left_behind += len(set(names(path.parent)) - before)
+        leftovers += len(set(names(path.parent)) - before)
         assert path.read_bytes() in whole
         assert mode(path) == 0o640
-    assert left_behind > 0, "it was killed before the rename at least once"
+    assert leftovers > 0, "it was killed before the rename at least once"
     write_atomically(path, NEW)
     assert path.read_bytes() == NEW
 

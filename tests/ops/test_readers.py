@@ -1,4 +1,4 @@
-"""Who may read what is published: those who could before, and the servers; else it is reported."""
+"""Which users may read a published file: the old one's readers and the servers, or a warning."""
 
 import grp
 import json
@@ -202,7 +202,7 @@ def test_the_group_may_not_enter_what_the_others_may(out: Path) -> None:
 
 
 @as_root
-def test_without_a_user_less_than_all_is_not_known(
+def test_without_a_user_readability_is_unknown_unless_all_may_read(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IPGEO_USER", "nobody-here")
@@ -218,8 +218,8 @@ def access_list(*entries: tuple[int, int, int]) -> bytes:
     return (2).to_bytes(4, "little") + b"".join(
         tag.to_bytes(2, "little")
         + right.to_bytes(2, "little")
-        + (who % 2**32).to_bytes(4, "little")
-        for tag, right, who in entries
+        + (user % 2**32).to_bytes(4, "little")
+        for tag, right, user in entries
     )
 
 
@@ -232,7 +232,7 @@ def set_access_list(path: Path, acl: bytes) -> None:
 
 @as_root
 @pytest.mark.parametrize("closed", ["file", "folder"])
-def test_an_access_list_that_refuses_is_not_overlooked(out: Path, closed: str) -> None:
+def test_an_access_list_that_refuses_is_noticed(out: Path, closed: str) -> None:
     """It says less than the mode: owner rwx, the servers' user nothing, all others r-x."""
     build(out)
     path = out if closed == "file" else out.parent
@@ -250,7 +250,9 @@ def summary(done: Any) -> dict[str, Any]:
 
 
 @as_root
-def test_the_summary_says_it(out: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_summary_has_the_readability(
+    out: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = compiler(*command(out), "--json")
     user = {"user": USER.pw_name}
     assert summary(done)["readable"] == user | {"state": "yes", "detail": ""}
@@ -318,7 +320,7 @@ def theirs(out: Path) -> Path:
         (0o640, NOBODY, NOBODY, ""),
     ],
 )
-def test_who_could_read_the_old_file_can_read_the_new_one(
+def test_readers_of_the_old_file_can_read_the_new_one(
     theirs: Path, *, mode: int, owner: int, group: int, lost: str
 ) -> None:
     os.chown(theirs, owner, group)
@@ -350,7 +352,7 @@ def test_a_rollback_keeps_the_readers_too(theirs: Path) -> None:
     assert {path: path.read_bytes() for path in theirs.parent.iterdir()} == before
 
 
-def test_that_it_is_not_known_is_reported_once(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_readability_is_reported_once(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a user to ask for: the servers may be of the same one."""
     monkeypatch.delenv("IPGEO_USER")
     detail = "its mode is 0600: servers that run as another user may not read it"

@@ -1,4 +1,4 @@
-"""What publishing keeps beside a blob, what a kill between its steps leaves, and the way back."""
+"""What publishing keeps beside a blob, what a kill between its steps leaves, and rollbacks."""
 
 import fcntl
 import hashlib
@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from harness import wait
-from harness.compiler import PROGRAM, Done, compiler
+from harness.compiler import PROGRAM, compiler
+from harness.process import Done
 from harness.rights import as_root
 from harness.sources import dat, patched, write_codes
 from ipgeo import __version__
@@ -32,7 +33,7 @@ CHINA = ("中国", "北京", "北京", "")
 JAPAN = ("日本", "东京", "", "")
 
 
-class Place:
+class Workspace:
     """A folder in which sources A, B, C are built to one blob."""
 
     def __init__(self, folder: Path) -> None:
@@ -52,8 +53,8 @@ class Place:
         return self.folder / f"{name}.dat"
 
     def command(self, name: str, *flags: object) -> list[object]:
-        place = [] if "-o" in flags else ["-o", self.out]
-        return ["build", self.source(name), "--codes", self.codes, *place, *flags]
+        workspace = [] if "-o" in flags else ["-o", self.out]
+        return ["build", self.source(name), "--codes", self.codes, *workspace, *flags]
 
     def build(self, name: str, *flags: object) -> Done:
         return compiler(*self.command(name, *flags))
@@ -86,32 +87,32 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
 
 
 @pytest.fixture
-def after_two(place: Place) -> Place:
-    assert [place.build(name).status for name in "AB"] == [DONE, DONE]
-    return place
+def after_two(workspace: Workspace) -> Workspace:
+    assert [workspace.build(name).status for name in "AB"] == [DONE, DONE]
+    return workspace
 
 
 # What publishing keeps
 
 
-def test_previous_and_manifest(place: Place) -> None:
-    assert place.build("A").status == DONE
-    assert sorted(place.files()) == ["served.blob", "served.blob.json"]
-    assert place.manifest()["previous"] is None
+def test_previous_and_manifest(workspace: Workspace) -> None:
+    assert workspace.build("A").status == DONE
+    assert sorted(workspace.files()) == ["served.blob", "served.blob.json"]
+    assert workspace.manifest()["previous"] is None
     for before, name in ("AB", "BC"):
-        assert place.build(name).status == DONE
-        assert place.state() == (name, before)
-        assert place.manifest()["previous"]["build_id"] == place.id(before)
-        assert "previous" not in place.manifest()["previous"]
-    assert len(place.files()) == 3
+        assert workspace.build(name).status == DONE
+        assert workspace.state() == (name, before)
+        assert workspace.manifest()["previous"]["build_id"] == workspace.id(before)
+        assert "previous" not in workspace.manifest()["previous"]
+    assert len(workspace.files()) == 3
 
 
-def test_what_the_manifest_says(after_two: Place) -> None:
+def test_content_of_the_manifest(after_two: Workspace) -> None:
     manifest = after_two.manifest()
     blob = read_blob(after_two.out)
     files = [
@@ -145,19 +146,19 @@ def test_what_the_manifest_says(after_two: Place) -> None:
     assert abs(time.mktime(published) - time.mktime(time.gmtime())) < 60
 
 
-def test_no_path_is_in_the_manifest(after_two: Place) -> None:
+def test_no_path_is_in_the_manifest(after_two: Workspace) -> None:
     assert str(after_two.folder).encode() not in after_two.beside(".json").read_bytes()
 
 
-def test_a_name_that_is_not_utf8(place: Place) -> None:
-    source = Path(os.fsdecode(os.fsencode(place.folder) + b"/\xff.dat"))
-    source.write_bytes(place.source("A").read_bytes())
+def test_a_name_that_is_not_utf8(workspace: Workspace) -> None:
+    source = Path(os.fsdecode(os.fsencode(workspace.folder) + b"/\xff.dat"))
+    source.write_bytes(workspace.source("A").read_bytes())
     command: list[str | Path] = [PROGRAM, "build", source]
-    command += ["--codes", place.codes, "-o", place.out]
+    command += ["--codes", workspace.codes, "-o", workspace.out]
     done = subprocess.run(command, capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (DONE, b"")
-    place.beside(".json").read_bytes().decode()
-    assert place.manifest()["inputs"][0]["name"] == "\udcff.dat"
+    workspace.beside(".json").read_bytes().decode()
+    assert workspace.manifest()["inputs"][0]["name"] == "\udcff.dat"
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ def test_a_name_that_is_not_utf8(place: Place) -> None:
     ],
 )
 def test_a_manifest_that_is_lost_is_written_by_the_same_build(
-    after_two: Place, damage: Callable[[Path], object]
+    after_two: Workspace, damage: Callable[[Path], object]
 ) -> None:
     inode = after_two.out.stat().st_ino
     damage(after_two.beside(".json"))
@@ -187,38 +188,40 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     os.umask(before)
 
 
-def modes(place: Place) -> set[int]:
-    return {stat.S_IMODE(path.stat().st_mode) for path in place.folder.glob("*served.blob*")}
+def modes(workspace: Workspace) -> set[int]:
+    return {stat.S_IMODE(path.stat().st_mode) for path in workspace.folder.glob("*served.blob*")}
 
 
-def test_all_files_are_as_readable_as_the_blob(place: Place, umask: int) -> None:
-    assert place.build("A").status == DONE
-    assert modes(place) == {0o644 & ~umask}
-    place.out.chmod(0o640)
-    place.beside(".json").unlink()
-    assert [place.build("B").status, place.rollback().status] == [DONE, DONE]
-    assert len(place.files()) == 4
-    assert modes(place) == {0o640}
+def test_all_files_are_as_readable_as_the_blob(workspace: Workspace, umask: int) -> None:
+    assert workspace.build("A").status == DONE
+    assert modes(workspace) == {0o644 & ~umask}
+    workspace.out.chmod(0o640)
+    workspace.beside(".json").unlink()
+    assert [workspace.build("B").status, workspace.rollback().status] == [DONE, DONE]
+    assert len(workspace.files()) == 4
+    assert modes(workspace) == {0o640}
 
 
-def test_a_mode_given_to_the_manifest_is_kept(after_two: Place, umask: int) -> None:
+def test_a_mode_given_to_the_manifest_is_kept(after_two: Workspace, umask: int) -> None:
     after_two.beside(".json").chmod(0o604)
     assert after_two.build("C").status == DONE
     assert stat.S_IMODE(after_two.beside(".json").stat().st_mode) == 0o604
 
 
 @as_root
-def test_all_files_have_the_owner_of_the_blob(place: Place) -> None:
-    assert place.build("A").status == DONE
-    os.chown(place.out, 33, 34)
-    place.beside(".json").unlink()
-    assert [place.build("B").status, place.rollback().status] == [DONE, DONE]
-    owners = {(path.stat().st_uid, path.stat().st_gid) for path in place.folder.glob("*served*")}
+def test_all_files_have_the_owner_of_the_blob(workspace: Workspace) -> None:
+    assert workspace.build("A").status == DONE
+    os.chown(workspace.out, 33, 34)
+    workspace.beside(".json").unlink()
+    assert [workspace.build("B").status, workspace.rollback().status] == [DONE, DONE]
+    owners = {
+        (path.stat().st_uid, path.stat().st_gid) for path in workspace.folder.glob("*served*")
+    }
     assert owners == {(33, 34)}
 
 
-def test_who_may_not_give_the_file_to_its_user_gives_it_to_its_group(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+def test_the_file_is_given_to_its_group_if_not_to_its_user(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = []
 
@@ -227,41 +230,43 @@ def test_who_may_not_give_the_file_to_its_user_gives_it_to_its_group(
         if user != -1:
             raise PermissionError(1, "Operation not permitted")
 
-    assert place.build("A").status == DONE
+    assert workspace.build("A").status == DONE
     monkeypatch.setattr(os, "fchown", refuse)
-    write_atomically(place.out, b"x")
-    status = place.out.stat()
+    write_atomically(workspace.out, b"x")
+    status = workspace.out.stat()
     assert given == [(status.st_uid, status.st_gid), (-1, status.st_gid)]
 
 
-def test_the_previous_file_shares_nothing_with_the_blob(after_two: Place) -> None:
+def test_the_previous_file_shares_nothing_with_the_blob(after_two: Workspace) -> None:
     """Whoever overwrites the blob in place must not damage the way back."""
     after_two.rollback()
     after_two.out.write_bytes(b"overwritten")
     assert after_two.name_of(after_two.beside(".previous")) == "B"
 
 
-def test_through_a_link_it_is_beside_the_file(place: Place) -> None:
-    link = place.folder / "link"
-    link.symlink_to(place.out.name)
+def test_files_of_a_linked_blob_are_beside_its_target(workspace: Workspace) -> None:
+    link = workspace.folder / "link"
+    link.symlink_to(workspace.out.name)
     for name in "AB":
-        assert place.build(name, "-o", link).status == DONE
+        assert workspace.build(name, "-o", link).status == DONE
     assert compiler("rollback", link).status == DONE
     assert link.is_symlink()
-    assert place.state() == ("A", "B")
-    assert not [*place.folder.glob("link.*")]
+    assert workspace.state() == ("A", "B")
+    assert not [*workspace.folder.glob("link.*")]
 
 
 @pytest.mark.parametrize("suffix", [".previous", ".json"])
-def test_a_folder_in_the_way_is_named_and_nothing_is_touched(place: Place, suffix: str) -> None:
-    assert place.build("A").status == DONE
-    place.beside(suffix).unlink(missing_ok=True)
-    place.beside(suffix).mkdir()
-    done = place.build("B")
+def test_a_folder_at_an_output_path_is_named_and_nothing_is_touched(
+    workspace: Workspace, suffix: str
+) -> None:
+    assert workspace.build("A").status == DONE
+    workspace.beside(suffix).unlink(missing_ok=True)
+    workspace.beside(suffix).mkdir()
+    done = workspace.build("B")
     assert done.status == BAD_INPUT
-    assert done.err == f"Error: {place.beside(suffix)}: exists and is not a regular file\n"
-    assert place.name_of(place.out) == "A"
-    assert not [*place.folder.glob(".served*")]
+    assert done.err == f"Error: {workspace.beside(suffix)}: exists and is not a regular file\n"
+    assert workspace.name_of(workspace.out) == "A"
+    assert not [*workspace.folder.glob(".served*")]
 
 
 # Killed and failing between the steps
@@ -298,7 +303,7 @@ KILLS = [(0, "before"), (0, "after"), (1, "before"), (1, "after"), (2, "before")
     [*zip(KILLS, "BBBCCC", "ABBBBB", "BBBBBC", strict=True)],
 )
 def test_a_build_killed_between_two_steps(
-    after_two: Place, kill: tuple[int, str], current: str, previous: str, manifest: str
+    after_two: Workspace, kill: tuple[int, str], current: str, previous: str, manifest: str
 ) -> None:
     """Previous, blob, manifest: in this order."""
     killed(*kill, after_two.command("C"))
@@ -321,7 +326,7 @@ ROLLBACK_KILLS = [*KILLS, (3, "before"), (3, "after")]
     [*zip(ROLLBACK_KILLS, "BBBAAAAA", "AAAAABBB", "BBBBBBBA", " BBBBBBB", strict=True)],
 )
 def test_a_rollback_killed_between_two_steps(
-    after_two: Place,
+    after_two: Workspace,
     *,
     kill: tuple[int, str],
     current: str,
@@ -343,7 +348,9 @@ def test_a_rollback_killed_between_two_steps(
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])
-def test_a_rename_that_fails(after_two: Place, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+def test_a_rename_that_fails(
+    after_two: Workspace, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
     replace = os.replace
     done: list[Path] = []
 
@@ -365,16 +372,16 @@ def test_a_rename_that_fails(after_two: Place, monkeypatch: pytest.MonkeyPatch, 
     assert after_two.state() == ("B", "A")
 
 
-@pytest.mark.parametrize("turn", [0, 1, 2, 3])
+@pytest.mark.parametrize("step", [0, 1, 2, 3])
 def test_nothing_is_touched_before_everything_is_on_the_disk(
-    after_two: Place, monkeypatch: pytest.MonkeyPatch, turn: int
+    after_two: Workspace, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     """A full disk shows before the work, or at one of the three files."""
     before, fsync = after_two.files(), os.fsync
     synced: list[int] = []
 
     def fail(descriptor: int) -> None:
-        if len(synced) == turn:
+        if len(synced) == step:
             raise OSError(28, "No space left on device")
         synced.append(descriptor)
         fsync(descriptor)
@@ -387,7 +394,7 @@ def test_nothing_is_touched_before_everything_is_on_the_disk(
     assert after_two.files() == before
 
 
-def test_leftovers_of_the_killed_are_removed_and_nothing_else(after_two: Place) -> None:
+def test_only_leftovers_of_killed_commands_are_removed(after_two: Workspace) -> None:
     leftovers = [
         f".served.blob{suffix}.abcd_123.{kind}"
         for suffix in ("", ".previous", ".json", ".rolled-back")
@@ -412,7 +419,7 @@ def test_leftovers_of_the_killed_are_removed_and_nothing_else(after_two: Place) 
 # Two at once
 
 
-def test_two_builds_at_once_come_one_after_the_other(after_two: Place) -> None:
+def test_two_builds_at_once_come_one_after_the_other(after_two: Workspace) -> None:
     """The second one waits while a publisher holds the folder, and judges what that one left."""
     descriptor = os.open(after_two.folder, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -438,11 +445,11 @@ def folder_is_open(process: int, folder: Path) -> bool:
         return False
 
 
-def test_who_waits_too_long_says_so(after_two: Place) -> None:
+def test_a_lock_timeout_is_reported(after_two: Workspace) -> None:
     with (
         locked(after_two.folder),
         pytest.raises(OSError, match="another build or rollback is publishing here") as failure,
-        locked(after_two.folder, patience=0.1),
+        locked(after_two.folder, timeout=0.1),
     ):
         pass
     assert failure.value.filename == str(after_two.folder)
@@ -451,7 +458,7 @@ def test_who_waits_too_long_says_so(after_two: Place) -> None:
 # rollback
 
 
-def test_rollback_and_back_again(after_two: Place) -> None:
+def test_rollback_and_back_again(after_two: Workspace) -> None:
     for now, before in ("AB", "BA", "AB"):
         done = after_two.rollback()
         assert (done.status, done.err) == (DONE, "")
@@ -468,7 +475,7 @@ def test_rollback_and_back_again(after_two: Place) -> None:
         assert manifest["previous"]["inputs"][0]["name"] == f"{before}.dat"
 
 
-def test_the_data_are_as_old_as_they_are(after_two: Place) -> None:
+def test_a_rollback_keeps_the_age_of_the_data(after_two: Workspace) -> None:
     os.utime(after_two.beside(".previous"), (1000, 1000))
     current = after_two.out.stat().st_mtime_ns
     assert after_two.rollback().status == DONE
@@ -476,7 +483,7 @@ def test_the_data_are_as_old_as_they_are(after_two: Place) -> None:
     assert after_two.beside(".previous").stat().st_mtime_ns == current
 
 
-def test_what_was_rolled_back_is_refused_from_then_on(after_two: Place) -> None:
+def test_a_rolled_back_build_is_refused(after_two: Workspace) -> None:
     assert after_two.rollback().status == DONE
     before = after_two.files()
     done = after_two.build("B")
@@ -492,14 +499,16 @@ def test_what_was_rolled_back_is_refused_from_then_on(after_two: Place) -> None:
     assert [after_two.build(name).status for name in "CB"] == [DONE, DONE], "forgotten by force"
 
 
-def test_it_is_refused_over_the_sample_and_over_nothing(after_two: Place) -> None:
+def test_a_rolled_back_build_is_refused_over_the_sample_and_over_nothing(
+    after_two: Workspace,
+) -> None:
     assert after_two.rollback().status == DONE
     after_two.out.unlink()
     assert after_two.build("B").status == REFUSED
     assert not after_two.out.exists()
 
 
-def test_several_are_remembered(after_two: Place) -> None:
+def test_several_rollbacks_are_remembered(after_two: Workspace) -> None:
     assert after_two.rollback().status == DONE
     assert after_two.build("C").status == DONE
     assert after_two.rollback().status == DONE
@@ -508,14 +517,14 @@ def test_several_are_remembered(after_two: Place) -> None:
     assert [line.split()[0] for line in lines] == [after_two.id("B"), after_two.id("C")]
 
 
-def test_without_a_previous_file(place: Place) -> None:
-    assert place.build("A").status == DONE
-    before = place.files()
-    done = place.rollback()
-    path = place.beside(".previous")
+def test_without_a_previous_file(workspace: Workspace) -> None:
+    assert workspace.build("A").status == DONE
+    before = workspace.files()
+    done = workspace.rollback()
+    path = workspace.beside(".previous")
     assert (done.status, done.out) == (BAD_INPUT, "")
     assert done.err == f"Error: {path}: there is no previous file to go back to\n"
-    assert place.files() == before
+    assert workspace.files() == before
 
 
 @pytest.mark.parametrize(
@@ -528,7 +537,7 @@ def test_without_a_previous_file(place: Place) -> None:
     ],
 )
 def test_a_damaged_previous_file(
-    after_two: Place, change: Callable[[bytes], bytes], problem: str
+    after_two: Workspace, change: Callable[[bytes], bytes], problem: str
 ) -> None:
     path = after_two.beside(".previous")
     path.write_bytes(change(path.read_bytes()))
@@ -541,7 +550,7 @@ def test_a_damaged_previous_file(
 
 
 @pytest.mark.parametrize("damage", ["garbage", "gone"])
-def test_back_from_a_current_file_that_is_not_sound(after_two: Place, damage: str) -> None:
+def test_back_from_a_current_file_that_is_not_sound(after_two: Workspace, damage: str) -> None:
     if damage == "gone":
         after_two.out.unlink()
         problem = "there is no current file"
@@ -561,7 +570,7 @@ def test_back_from_a_current_file_that_is_not_sound(after_two: Place, damage: st
     assert after_two.build("B").status == DONE
 
 
-def test_what_is_no_memory_of_rollbacks_is_named(after_two: Place) -> None:
+def test_an_invalid_list_of_rollbacks_is_named(after_two: Workspace) -> None:
     assert after_two.rollback().status == DONE
     path = after_two.beside(".rolled-back")
     path.write_text(f"{after_two.id('B')}\n\nnonsense\n")
@@ -575,9 +584,9 @@ def test_what_is_no_memory_of_rollbacks_is_named(after_two: Place) -> None:
 
 
 @pytest.mark.parametrize("name", ["none.blob", "none/none.blob", "codes", "null"])
-def test_of_what_cannot_be_rolled_back(place: Place, name: str) -> None:
-    (place.folder / "null").symlink_to("/dev/null")
-    done = compiler("rollback", place.folder / name)
+def test_rollback_names_a_path_that_cannot_be_rolled_back(workspace: Workspace, name: str) -> None:
+    (workspace.folder / "null").symlink_to("/dev/null")
+    done = compiler("rollback", workspace.folder / name)
     assert (done.status, done.out) == (BAD_INPUT, "")
-    assert done.err.startswith(f"Error: {place.folder / name.split('/', maxsplit=1)[0]}")
+    assert done.err.startswith(f"Error: {workspace.folder / name.split('/', maxsplit=1)[0]}")
     assert done.err.count("\n") == 1

@@ -170,7 +170,8 @@ def test_logrotate_under_requests(folder: Path) -> None:
             wait.until(partial(all_have_lines, log), "both log", SECONDS)
             assert get(stack.edge.address, "/large", "Content-Length: 99999999").status == 413
             rotate(folder)
-            wait.until(partial(nobody_writes_rotated, stack), "the servers have new files", SECONDS)
+            closed = partial(rotated_files_are_closed, stack)
+            wait.until(closed, "the servers have new files", SECONDS)
             for connections, (_, name) in zip(kept, servers, strict=True):
                 new = partial(connections.are_all_logged_in, log / name)
                 wait.until(new, f"who has accepted a connection logs to the new {name}", SECONDS)
@@ -210,7 +211,7 @@ def rotate(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def nobody_writes_rotated(stack: Stack) -> bool:
+def rotated_files_are_closed(stack: Stack) -> bool:
     return not any(
         name.endswith(".log.1")
         for server in (stack.edge, stack.fallback)

@@ -18,10 +18,11 @@ import pytest
 
 from harness import ROOT, blobs, wait
 from harness.client import get
-from harness.places import free_port, short_folder
+from harness.places import free_port
 from harness.process import children, environment
 from harness.program import SCRIPT, Program, program
 from harness.rights import as_root
+from harness.tempdirs import short_tempdir
 
 GOOGLE = ["美国", "US", "美国", "None", "", "None", "Google Public DNS", ""]
 PID_FILES = ("fallback.pid", "nginx.pid")
@@ -31,7 +32,7 @@ STOP_SECONDS = 60
 @pytest.fixture(scope="module")
 def server() -> Iterator[Program]:
     """One for all tests that only look at it."""
-    with short_folder() as folder, program(folder / "first") as running:
+    with short_tempdir() as folder, program(folder / "first") as running:
         running.wait_until_complete()
         yield running
 
@@ -54,7 +55,7 @@ def refusal(folder: Path, **settings: Any) -> str:
         return failing.text()
 
 
-def test_it_compiles_the_sample_and_says_where_it_serves(server: Program) -> None:
+def test_it_compiles_the_sample_and_prints_its_address(server: Program) -> None:
     text = server.text()
     url = f"http://127.0.0.1:{server.port}"
     assert re.search(
@@ -88,7 +89,7 @@ def test_a_fallback_with_two_addresses_is_asked_at_the_first(folder: Path) -> No
 
 
 @as_root
-def test_as_root_the_workers_are_somebody_else(server: Program) -> None:
+def test_workers_of_root_run_as_another_user(server: Program) -> None:
     user = pwd.getpwnam("www-data").pw_uid
     for name in PID_FILES:
         master = server.pid_of(name)
@@ -106,7 +107,7 @@ def is_run_by(user: int, pid: int) -> bool:
 
 
 def test_a_port_that_is_in_use(server: Program) -> None:
-    with short_folder() as folder:
+    with short_tempdir() as folder:
         text = refusal(folder / "other", IPGEO_PORT=server.port)
     assert f"server: port {server.port} on 127.0.0.1 is in use" in text
     assert "IPGEO_PORT" in text
@@ -115,7 +116,7 @@ def test_a_port_that_is_in_use(server: Program) -> None:
 
 def test_a_folder_that_is_in_use(server: Program) -> None:
     var = server.var
-    with short_folder() as folder:
+    with short_tempdir() as folder:
         text = refusal(folder / "other", IPGEO_VAR=var)
     assert f"server: another script/server runs with this IPGEO_VAR: {var}\n" in text
     assert asked(server) == GOOGLE
@@ -181,7 +182,7 @@ ENDS = {
 }
 
 
-def test_many_side_by_side_and_nothing_is_left_of_any(folder: Path) -> None:
+def test_many_side_by_side_leave_nothing(folder: Path) -> None:
     """Called in another folder: relative settings begin there. One is called through links."""
     (folder / "middle").symlink_to(SCRIPT)
     (folder / "link").symlink_to("middle")
@@ -314,7 +315,7 @@ def is_replaced(file: Path, first: int) -> bool:
     return file.exists() and file.read_text().strip() not in ("", str(first))
 
 
-def test_a_port_that_somebody_else_uses(folder: Path) -> None:
+def test_a_port_that_another_program_uses(folder: Path) -> None:
     with socket.socket() as taken:
         port = free_port()
         taken.bind(("127.0.0.1", port))

@@ -17,9 +17,9 @@ from click.testing import CliRunner
 from harness import ROOT, wait
 from harness.process import children
 from harness.soak.__main__ import main
+from harness.soak.expected import Pool, make
 from harness.soak.run import Plan, Result, run
 from harness.soak.tally import FAULTS, MIXED, STALE, WRONG, Tally
-from harness.soak.truth import Pool, make
 
 SMALL = (1_000, 30_000, 5_000, 15_000, 2_500)
 """Runs of blobs that load within milliseconds."""
@@ -103,7 +103,7 @@ def test_one_wrong_location_is_caught(folder: Path) -> None:
     assert not result.good
 
 
-def test_a_missing_second_look_at_seq_is_caught(folder: Path) -> None:
+def test_a_missing_recheck_of_seq_is_caught(folder: Path) -> None:
     lua = patched(folder, *ALWAYS)
     result = run(FREEZING, IPGEO_LUA=lua)
     assert result.tally.faults[WRONG] + result.tally.faults[MIXED] > 0
@@ -118,13 +118,15 @@ def test_an_old_generation_served_too_long_is_caught(folder: Path) -> None:
 
 
 def test_all_answers_differ_everywhere() -> None:
-    truths = make(SMALL, seed=3)
-    pool = Pool(truths, seed=3)
-    assert len({truth.build_id for truth in truths}) == len(truths)
-    assert len({len(truth.data) for truth in truths}) == len(truths)
+    all_expected = make(SMALL, seed=3)
+    pool = Pool(all_expected, seed=3)
+    assert len({expected.build_id for expected in all_expected}) == len(all_expected)
+    assert len({len(expected.data) for expected in all_expected}) == len(all_expected)
     for address, text in zip(pool.addresses, pool.texts, strict=True):
         for form in ("array", "object"):
-            assert len({truth.owed(address, text, form) for truth in truths}) == len(truths)
+            assert len({expected.answer(address, text, form) for expected in all_expected}) == len(
+                all_expected
+            )
 
 
 # The command
@@ -230,7 +232,7 @@ def is_there(group: int) -> bool:
         *(({"fault": kind}, 1) for kind in FAULTS),
     ],
 )
-def test_what_the_command_ends_with(
+def test_exit_status_of_the_command(
     counts: dict[str, Any], status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tally = Tally(retried=counts.pop("retried", 0))
@@ -254,7 +256,7 @@ def test_what_the_command_ends_with(
         (["--swaps", "1", "--interval", "0"], "0"),
     ],
 )
-def test_what_the_command_refuses(arguments: list[str], problem: str) -> None:
+def test_the_command_refuses_contradictory_options(arguments: list[str], problem: str) -> None:
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 2
     assert problem in done.stderr

@@ -59,18 +59,18 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(tmp_path: Path, template: Path) -> Path:
+def workspace(tmp_path: Path, template: Path) -> Path:
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
 def run(
-    place: Path, command: list[str], redirection: str = "", **variables: str
+    workspace: Path, command: list[str], redirection: str = "", **variables: str
 ) -> "subprocess.CompletedProcess[bytes]":
     """Run a command in ``place`` under a shell that redirects its streams."""
     return subprocess.run(
         ["bash", "-c", f'exec "$0" "$@" {redirection}', str(PROGRAM), *command],
-        cwd=place,
+        cwd=workspace,
         input=b"1.2.3.4\n\n8.8.8.8\n",
         capture_output=True,
         check=False,
@@ -93,11 +93,11 @@ def run(
         ),
     ],
 )
-def test_closed_input_and_error(place: Path, name: str, redirection: str) -> None:
+def test_closed_input_and_error(workspace: Path, name: str, redirection: str) -> None:
     expected = (DONE, b"")
     if name == "lookup of lines" and "<&-" in redirection:
         expected = (USAGE, b"" if "2" in redirection else b"standard input is closed")
-    done = run(place, COMMANDS[name], redirection)
+    done = run(workspace, COMMANDS[name], redirection)
     assert done.returncode == expected[0]
     assert expected[1] in done.stderr
     assert b"Traceback" not in done.stderr
@@ -107,13 +107,13 @@ def test_closed_input_and_error(place: Path, name: str, redirection: str) -> Non
     ("name", "redirection"),
     [*((name, ">&-") for name in PRINTING), ("lookup", "<&- >&-"), ("build --json", "<&- >&-")],
 )
-def test_a_closed_output_is_refused_where_it_is_what_is_asked_for(
-    place: Path, name: str, redirection: str
+def test_commands_that_only_print_refuse_a_closed_output(
+    workspace: Path, name: str, redirection: str
 ) -> None:
-    done = run(place, PRINTING[name], redirection)
+    done = run(workspace, PRINTING[name], redirection)
     assert done.returncode == USAGE
     assert done.stderr.endswith(b"Error: standard output is closed\n")
-    assert not (place / "出.blob").exists()
+    assert not (workspace / "出.blob").exists()
 
 
 @pytest.mark.parametrize(
@@ -123,16 +123,18 @@ def test_a_closed_output_is_refused_where_it_is_what_is_asked_for(
         *((name, some) for name in ("build", "--help") for some in (">&-", ">&- 2>&-")),
     ],
 )
-def test_what_is_done_is_done_without_output(place: Path, name: str, redirection: str) -> None:
-    done = run(place, (DOING | HELPING)[name], redirection)
+def test_other_commands_work_with_a_closed_output(
+    workspace: Path, name: str, redirection: str
+) -> None:
+    done = run(workspace, (DOING | HELPING)[name], redirection)
     assert (done.returncode, done.stderr) == (DONE, b"")
 
 
-def test_no_file_takes_the_number_of_a_closed_stream(place: Path) -> None:
+def test_no_file_takes_the_number_of_a_closed_stream(workspace: Path) -> None:
     """Whatever is printed would go into it."""
-    assert run(place, ["build", "none.dat", "-o", "出.blob"], "2>&-").returncode == BAD_INPUT
-    assert run(place, DOING["build"], ">&- 2>&-").returncode == DONE
-    assert run(place, ["verify", "出.blob"]).returncode == DONE
+    assert run(workspace, ["build", "none.dat", "-o", "出.blob"], "2>&-").returncode == BAD_INPUT
+    assert run(workspace, DOING["build"], ">&- 2>&-").returncode == DONE
+    assert run(workspace, ["verify", "出.blob"]).returncode == DONE
 
 
 # Locales
@@ -166,9 +168,9 @@ def utf8(template: Path) -> dict[str, bytes]:
     ],
 )
 def test_machine_output_is_the_same_in_every_locale(
-    place: Path, utf8: Mapping[str, bytes], name: str, locale: str
+    workspace: Path, utf8: Mapping[str, bytes], name: str, locale: str
 ) -> None:
-    done = run(place, SAME_EVERYWHERE[name], **LOCALES[locale])
+    done = run(workspace, SAME_EVERYWHERE[name], **LOCALES[locale])
     assert (done.returncode, done.stderr) == (DONE, b"")
     assert done.stdout == utf8[name]
     if name != "export of MMDB":
@@ -176,11 +178,11 @@ def test_machine_output_is_the_same_in_every_locale(
 
 
 @pytest.mark.parametrize("locale", LOCALES)
-def test_what_lookup_prints_is_what_expect_reads(place: Path, locale: str) -> None:
-    golden = run(place, ["lookup", "two.blob", "1.2.3.4", "2.3.4.5"], **LOCALES[locale])
-    (place / "golden.tsv").write_bytes(golden.stdout)
+def test_expect_reads_what_lookup_prints(workspace: Path, locale: str) -> None:
+    golden = run(workspace, ["lookup", "two.blob", "1.2.3.4", "2.3.4.5"], **LOCALES[locale])
+    (workspace / "golden.tsv").write_bytes(golden.stdout)
     command = ["build", "服务.dat", "--codes", ".", "--expect", "golden.tsv", "-o", "two.blob"]
-    done = run(place, [*command, "--json"], **LOCALES[locale])
+    done = run(workspace, [*command, "--json"], **LOCALES[locale])
     assert done.returncode == DONE
     summary = json.loads(done.stdout)
     assert summary["gates"][0]["state"] == "passed"
@@ -190,11 +192,11 @@ def test_what_lookup_prints_is_what_expect_reads(place: Path, locale: str) -> No
     ("name", "locale"),
     [*((name, "C, taken at its word") for name in COMMANDS), ("inspect", "gbk"), ("build", "gbk")],
 )
-def test_names_that_the_locale_does_not_know(place: Path, name: str, locale: str) -> None:
-    odd = os.fsencode(place) + b"/\xff\xe4.blob"
-    shutil.copy(os.fsencode(place / "one.blob"), odd)
+def test_names_that_the_locale_does_not_know(workspace: Path, name: str, locale: str) -> None:
+    odd = os.fsencode(workspace) + b"/\xff\xe4.blob"
+    shutil.copy(os.fsencode(workspace / "one.blob"), odd)
     command = ["\udcff\udce4.blob" if word == "one.blob" else word for word in COMMANDS[name]]
-    done = run(place, command, **LOCALES[locale])
+    done = run(workspace, command, **LOCALES[locale])
     assert (done.returncode, done.stderr) == (DONE, b"")
 
 
@@ -213,8 +215,8 @@ def test_names_that_the_locale_does_not_know(place: Path, name: str, locale: str
         ),
     ],
 )
-def test_errors_of_every_kind_of_text(place: Path, command: list[str], locale: str) -> None:
-    done = run(place, command, **LOCALES[locale])
+def test_errors_of_every_kind_of_text(workspace: Path, command: list[str], locale: str) -> None:
+    done = run(workspace, command, **LOCALES[locale])
     assert done.returncode in {BAD_INPUT, USAGE}
     assert b"Traceback" not in done.stderr
     assert done.stderr.strip()
@@ -240,9 +242,9 @@ def chinese(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
 
 @pytest.mark.parametrize("name", SAME_EVERYWHERE)
 def test_a_chinese_locale(
-    place: Path, utf8: Mapping[str, bytes], chinese: Mapping[str, str], name: str
+    workspace: Path, utf8: Mapping[str, bytes], chinese: Mapping[str, str], name: str
 ) -> None:
-    done = run(place, SAME_EVERYWHERE[name], **chinese)
+    done = run(workspace, SAME_EVERYWHERE[name], **chinese)
     assert (done.returncode, done.stderr, done.stdout) == (DONE, b"", utf8[name])
 
 
@@ -250,7 +252,7 @@ def test_a_chinese_locale(
 
 
 def run_unread(
-    place: Path, command: list[str], *, both: bool = False
+    workspace: Path, command: list[str], *, both: bool = False
 ) -> "subprocess.CompletedProcess[bytes]":
     """Run a command whose output is a pipe that nobody reads; with ``both``, the errors are too."""
     reader, writer = os.pipe()
@@ -258,7 +260,7 @@ def run_unread(
     with os.fdopen(writer, "wb") as unread:
         return subprocess.run(
             [str(PROGRAM), *command],
-            cwd=place,
+            cwd=workspace,
             input=b"1.2.3.4\n" * 10,
             stdout=unread,
             stderr=unread if both else subprocess.PIPE,
@@ -268,14 +270,14 @@ def run_unread(
 
 
 @pytest.mark.parametrize("name", COMMANDS | HELPING)
-def test_a_closed_pipe_is_success(place: Path, name: str) -> None:
-    done = run_unread(place, (COMMANDS | HELPING)[name])
+def test_a_closed_pipe_is_success(workspace: Path, name: str) -> None:
+    done = run_unread(workspace, (COMMANDS | HELPING)[name])
     assert (done.returncode, done.stderr) == (DONE, b"")
 
 
 @pytest.mark.parametrize("name", ["lookup", "build", "build --json", "export", "--help"])
-def test_two_closed_pipes_are_success(place: Path, name: str) -> None:
-    assert run_unread(place, (COMMANDS | HELPING)[name], both=True).returncode == DONE
+def test_two_closed_pipes_are_success(workspace: Path, name: str) -> None:
+    assert run_unread(workspace, (COMMANDS | HELPING)[name], both=True).returncode == DONE
 
 
 @pytest.mark.parametrize(
@@ -289,19 +291,19 @@ def test_two_closed_pipes_are_success(place: Path, name: str) -> None:
         (["build", "服务.dat", "-o", "two.blob", "--json"], REFUSED),
     ],
 )
-def test_a_closed_pipe_makes_no_failure_a_success(
-    place: Path, command: list[str], status: int
+def test_a_closed_pipe_does_not_hide_a_failure(
+    workspace: Path, command: list[str], status: int
 ) -> None:
     for both in (True, False):
-        assert run_unread(place, command, both=both).returncode == status
+        assert run_unread(workspace, command, both=both).returncode == status
 
 
 @pytest.mark.parametrize("command", ["lookup one.blob", "export one.blob --format csv -o -"])
-def test_head_gets_what_it_asks_for(place: Path, command: str) -> None:
+def test_head_gets_what_it_asks_for(workspace: Path, command: str) -> None:
     script = f"set -o pipefail; yes 8.8.8.8 | head -200000 | '{PROGRAM}' {command} | head -1"
     done = subprocess.run(
         ["bash", "-c", f"{script}; echo ${{PIPESTATUS[2]}}"],
-        cwd=place,
+        cwd=workspace,
         capture_output=True,
         check=True,
         timeout=60,
@@ -312,15 +314,15 @@ def test_head_gets_what_it_asks_for(place: Path, command: str) -> None:
 
 
 @pytest.mark.parametrize("name", PRINTING | HELPING)
-def test_a_full_disk_is_an_error(place: Path, name: str) -> None:
-    done = run(place, (PRINTING | HELPING)[name], ">/dev/full")
+def test_a_full_disk_is_an_error(workspace: Path, name: str) -> None:
+    done = run(workspace, (PRINTING | HELPING)[name], ">/dev/full")
     assert done.returncode == BAD_INPUT
     assert re.fullmatch(rb"Error: (.*: )?No space left on device\n", done.stderr)
 
 
-def test_errors_that_cannot_be_printed_keep_their_status(place: Path) -> None:
-    assert run(place, ["inspect", "none.blob"], "2>/dev/full").returncode == BAD_INPUT
-    assert run(place, ["nothing"], "2>/dev/full").returncode == USAGE
+def test_errors_that_cannot_be_printed_keep_their_status(workspace: Path) -> None:
+    assert run(workspace, ["inspect", "none.blob"], "2>/dev/full").returncode == BAD_INPUT
+    assert run(workspace, ["nothing"], "2>/dev/full").returncode == USAGE
 
 
 # Ctrl-C
@@ -337,36 +339,36 @@ INTERRUPT = "import os, signal; os.kill(os.getpid(), signal.SIGINT)\n"
     ],
 )
 def test_ctrl_c_while_modules_are_imported(
-    place: Path, module: str, program: list[str | Path]
+    workspace: Path, module: str, program: list[str | Path]
 ) -> None:
     """Each module stands for a moment of the start: importing it, the program interrupts itself."""
-    interrupted_by_importing(place, module, program)
+    interrupted_by_importing(workspace, module, program)
 
 
 @pytest.mark.usefixtures("_interrupts")
-def test_ctrl_c_while_python_itself_starts(place: Path) -> None:
-    interrupted_by_importing(place, "sitecustomize", [PROGRAM])
+def test_ctrl_c_while_python_itself_starts(workspace: Path) -> None:
+    interrupted_by_importing(workspace, "sitecustomize", [PROGRAM])
 
 
-def test_the_program_works_by_another_name(place: Path) -> None:
-    link = place / "linked"
+def test_the_program_works_by_another_name(workspace: Path) -> None:
+    link = workspace / "linked"
     link.symlink_to(PROGRAM)
     done = subprocess.run([link, "--version"], capture_output=True, check=True)
     assert done.stdout.startswith(b"ipgeo-compile, version ")
 
 
-def test_no_code_is_taken_from_the_current_folder(place: Path) -> None:
-    (place / "click.py").write_text("raise SystemExit('not mine')")
-    assert run(place, ["verify", "one.blob"]).returncode == DONE
+def test_no_code_is_taken_from_the_current_folder(workspace: Path) -> None:
+    (workspace / "click.py").write_text("raise SystemExit('not mine')")
+    assert run(workspace, ["verify", "one.blob"]).returncode == DONE
 
 
-def interrupted_by_importing(place: Path, module: str, program: list[str | Path]) -> None:
-    hook = place / "hook"
+def interrupted_by_importing(workspace: Path, module: str, program: list[str | Path]) -> None:
+    hook = workspace / "hook"
     hook.mkdir()
     (hook / f"{module}.py").write_text(INTERRUPT)
     done = subprocess.run(
         [*program, *DOING["build"]],
-        cwd=place,
+        cwd=workspace,
         capture_output=True,
         check=False,
         env=os.environ | {"PYTHONPATH": str(hook)},
@@ -391,15 +393,15 @@ os.fsync = interrupting
 
 @pytest.mark.usefixtures("_interrupts")
 @pytest.mark.parametrize("at", range(1, 8))
-def test_ctrl_c_while_files_are_published(place: Path, at: int) -> None:
-    hook = place.parent / f"{place.name}-hook"
+def test_ctrl_c_while_files_are_published(workspace: Path, at: int) -> None:
+    hook = workspace.parent / f"{workspace.name}-hook"
     hook.mkdir()
     (hook / "sitecustomize.py").write_text(HOOK)
     command = ["build", "服务.dat", "--force", "-o", "one.blob"]
-    before = {path.name: path.read_bytes() for path in place.glob("one.blob*")}
-    done = run(place, command, PYTHONPATH=str(hook), INTERRUPT_AT=str(at))
+    before = {path.name: path.read_bytes() for path in workspace.glob("one.blob*")}
+    done = run(workspace, command, PYTHONPATH=str(hook), INTERRUPT_AT=str(at))
     assert (done.returncode, done.stdout) == (INTERRUPTED, b"")
-    after = {path.name: path.read_bytes() for path in place.glob("*one.blob*")}
+    after = {path.name: path.read_bytes() for path in workspace.glob("*one.blob*")}
     if at <= 4:
         assert done.stderr == b""
         assert after == before
@@ -411,12 +413,12 @@ def test_ctrl_c_while_files_are_published(place: Path, at: int) -> None:
 
 
 @contextlib.contextmanager
-def at_work(place: Path, before: str = "") -> Iterator["subprocess.Popen[bytes]"]:
+def at_work(workspace: Path, before: str = "") -> Iterator["subprocess.Popen[bytes]"]:
     """Run a lookup that has answered one line and waits for the next."""
     script = f"{before} exec '{PROGRAM}' lookup one.blob"
     with subprocess.Popen(
         ["bash", "-c", script],
-        cwd=place,
+        cwd=workspace,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -430,8 +432,8 @@ def at_work(place: Path, before: str = "") -> Iterator["subprocess.Popen[bytes]"
 
 
 @pytest.mark.usefixtures("_interrupts")
-def test_ctrl_c_at_work(place: Path) -> None:
-    with at_work(place) as process:
+def test_ctrl_c_at_work(workspace: Path) -> None:
+    with at_work(workspace) as process:
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == INTERRUPTED
         assert process.stderr
@@ -459,29 +461,29 @@ def test_ctrl_c_at_work(place: Path) -> None:
         (["export", "-", "--format", "csv", "-o", "-"], "this is not read from standard input"),
     ],
 )
-def test_a_dash_is_no_file(
-    place: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], problem: str
+def test_a_dash_is_not_a_file_name(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], problem: str
 ) -> None:
-    monkeypatch.chdir(place)
-    before = sorted(place.iterdir())
+    monkeypatch.chdir(workspace)
+    before = sorted(workspace.iterdir())
     done = compiler(*command)
     assert (done.status, done.out) == (USAGE, "")
     assert f": {problem}; ./- is a file of that name\n" in done.err
-    assert sorted(place.iterdir()) == before
+    assert sorted(workspace.iterdir()) == before
 
 
-def test_a_dash_in_the_environment_is_none_either(place: Path) -> None:
-    done = run(place, ["build", "服务.dat"], IPGEO_BLOB="-")
+def test_a_dash_in_the_environment_is_not_a_file_name(workspace: Path) -> None:
+    done = run(workspace, ["build", "服务.dat"], IPGEO_BLOB="-")
     assert done.returncode == USAGE
     assert b"a blob cannot go to standard output" in done.stderr
 
 
-def test_a_file_may_be_called_a_dash(place: Path) -> None:
-    assert run(place, ["build", "服务.dat", "-o", "./-"]).returncode == DONE
-    assert run(place, ["verify", "./-"]).returncode == DONE
-    done = run(place, ["export", "one.blob", "--format", "csv", "-o", "./-", "--force"])
+def test_a_file_may_be_called_a_dash(workspace: Path) -> None:
+    assert run(workspace, ["build", "服务.dat", "-o", "./-"]).returncode == DONE
+    assert run(workspace, ["verify", "./-"]).returncode == DONE
+    done = run(workspace, ["export", "one.blob", "--format", "csv", "-o", "./-", "--force"])
     assert (done.returncode, done.stdout) == (DONE, b"")
-    assert (place / "-").read_bytes().startswith(b"first,last,")
+    assert (workspace / "-").read_bytes().startswith(b"first,last,")
 
 
 # What is known before the work
@@ -493,14 +495,14 @@ WRITING = {
 
 
 @pytest.mark.parametrize("name", WRITING)
-def test_a_missing_folder_is_reported_first(place: Path, name: str) -> None:
-    done = run(place, [*WRITING[name], str(place / "none" / "out")])
+def test_a_missing_folder_is_reported_first(workspace: Path, name: str) -> None:
+    done = run(workspace, [*WRITING[name], str(workspace / "none" / "out")])
     assert done.returncode == BAD_INPUT
-    assert done.stderr.decode() == f"Error: {place / 'none'}: No such file or directory\n"
+    assert done.stderr.decode() == f"Error: {workspace / 'none'}: No such file or directory\n"
 
 
-def test_missing_codes_are_reported_before_the_source_is_read(place: Path) -> None:
-    done = run(place, ["build", "not looked at", "--codes", "none", "-o", "出.blob"])
+def test_missing_codes_are_reported_before_the_source_is_read(workspace: Path) -> None:
+    done = run(workspace, ["build", "not looked at", "--codes", "none", "-o", "出.blob"])
     assert done.stderr.startswith(b"Error: none/country_list.txt: No such file")
 
 
@@ -542,9 +544,9 @@ def test_a_full_or_read_only_file_system_is_reported_first(
     assert done.stderr.decode() == f"Error: {folder / 'out'}: {problem}\n"
 
 
-def test_nothing_is_looked_up_for_a_program_that_ignores_interrupts(place: Path) -> None:
+def test_a_program_started_to_ignore_interrupts_ignores_them(workspace: Path) -> None:
     """A shell without job control starts what is in the background like that."""
-    with at_work(place, before="trap '' INT;") as process:
+    with at_work(workspace, before="trap '' INT;") as process:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
         assert process.returncode == DONE

@@ -116,7 +116,7 @@ def test_a_mount_point_is_refused_before_the_work(out: Path, suffix: str) -> Non
 
 @pytest.mark.parametrize("links", [True, False], ids=["linked", "copied"])
 @pytest.mark.parametrize("failing", range(4))
-def test_the_old_files_are_back_and_what_is_new_is_gone(
+def test_a_failed_rename_restores_the_old_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int, links: bool
 ) -> None:
     """On a file system without hard links too."""
@@ -150,7 +150,7 @@ def test_the_old_files_are_back_and_what_is_new_is_gone(
         assert now.st_nlink == 1
 
 
-def test_what_cannot_be_put_back_is_named_with_where_the_old_content_is(
+def test_a_file_that_cannot_be_restored_is_named_with_its_copy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [tmp_path / name for name in "abc"]
@@ -215,7 +215,7 @@ def refused(out: Path) -> None:
 
 
 @pytest.mark.parametrize("renaming", [True, False])
-def test_the_way_back_survives_what_is_refused(
+def test_the_kept_copy_survives_a_refused_build(
     out: Path, monkeypatch: pytest.MonkeyPatch, *, renaming: bool
 ) -> None:
     before = beside(out, ".previous").read_bytes()
@@ -226,7 +226,7 @@ def test_the_way_back_survives_what_is_refused(
     assert kept.read_bytes() == before
 
 
-def test_the_way_back_survives_the_next_build(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kept_copy_survives_the_next_build(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = beside(out, ".previous").read_bytes()
     kept = fail_halfway(out, monkeypatch, renaming=True)
     assert compiler(*command(out)).status == DONE

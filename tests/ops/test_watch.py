@@ -67,7 +67,7 @@ def test_only_so_many_old_logs_are_kept(folder: Path) -> None:
         assert names - {"access.log"} == {"access.log.1", "access.log.2"}
 
 
-def test_a_refused_blob_is_told_once_by_each_server(folder: Path) -> None:
+def test_a_refused_blob_is_logged_once_by_each_server(folder: Path) -> None:
     with program(folder / "first", IPGEO_FALLBACK_WORKERS=2) as server:
         server.wait_until_complete()
         bad = server.var / "bad"

@@ -1,4 +1,4 @@
-"""What is the fallback's own: settings, a blob that is missing or bad, privileges, gunicorn."""
+"""The fallback alone: settings, a blob that is missing or bad, privileges, gunicorn."""
 
 import contextlib
 import json
@@ -29,22 +29,14 @@ from harness.rights import as_root
 from ipgeo.errors import SettingError
 from ipgeo.ranges.address import format_ipv4
 from ipgeo.settings.checks import size_in_bytes
-from ipgeo_fallback import create_app, holder_of
+from ipgeo_fallback import create_app, store_of
 from ipgeo_fallback.errors import INVALID_JSON, RefusedError
-from ipgeo_fallback.holder import Holder
-from ipgeo_fallback.question import ARRAY, OBJECT, Question, from_body, from_query
+from ipgeo_fallback.parse import ARRAY, OBJECT, Query, from_body, from_query
 from ipgeo_fallback.settings import Settings
+from ipgeo_fallback.store import BlobStore
 
 PATH = "/api/ip_query"
 QUERY = f"{PATH}?ip={blobs.ATLANTIS_IP}"
-
-
-@pytest.fixture
-def blob(folder: Path) -> Path:
-    path = folder / "data" / "test.blob"
-    path.parent.mkdir()
-    path.write_bytes(blobs.fictional())
-    return path
 
 
 def client_of(blob: Path | None, **settings: Any) -> FlaskClient:
@@ -112,7 +104,7 @@ def test_the_refresh_interval(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["0", "-1", "nan", "inf", "-inf", "1e-3", "1e999", "1e-999", "1s", " "]
 )
-def test_a_refresh_interval_that_is_none(text: str) -> None:
+def test_an_invalid_refresh_interval_is_refused(text: str) -> None:
     with pytest.raises(SettingError, match=r"^IPGEO_REFRESH_INTERVAL must be a number of seconds"):
         Settings.from_environment({"IPGEO_REFRESH_INTERVAL": text})
 
@@ -133,7 +125,7 @@ def test_the_body_limit_follows_the_batch_limit(batch: str, body: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "100001", "1k", " 1", "1.0", "٣", "01", "9" * 20])
-def test_a_batch_limit_that_is_none(text: str) -> None:
+def test_an_invalid_batch_limit_is_refused(text: str) -> None:
     with pytest.raises(SettingError, match="must be a number from 1 to 100000"):
         Settings.from_environment({"IPGEO_BATCH_LIMIT": text})
 
@@ -227,7 +219,7 @@ def test_a_loaded_blob_is_in_memory(blob: Path) -> None:
     assert client.get(QUERY).data == blobs.ATLANTIS_ARRAY
 
 
-def test_readyz_tells_the_age_of_the_file(blob: Path) -> None:
+def test_readyz_has_the_age_of_the_file(blob: Path) -> None:
     an_hour_ago = time.time() - 3600
     os.utime(blob, (an_hour_ago, an_hour_ago))
     state = json.loads(client_of(blob).get("/readyz").data)
@@ -245,7 +237,7 @@ def test_an_unexpected_exception(
     def fail() -> None:
         raise ZeroDivisionError(f"at {blobs.ATLANTIS_IP}")
 
-    monkeypatch.setattr(holder_of(app), "view", fail)
+    monkeypatch.setattr(store_of(app), "current", fail)
     reply = app.test_client().get(QUERY)
     assert reply.status_code == 500
     assert reply.content_type == "application/json"
@@ -259,22 +251,22 @@ def test_an_unexpected_exception(
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([ARRAY, OBJECT]))
-def test_a_question_is_read_back(address: int, form: str) -> None:
+def test_a_query_is_parsed_back(address: int, form: str) -> None:
     ip = format_ipv4(address)
-    assert from_query(f"ip={ip}&format={form}".encode()) == Question(address, form)
+    assert from_query(f"ip={ip}&format={form}".encode()) == Query(address, form)
     body = json.dumps({"format": form, "ip": ip}).encode()
-    assert from_body(body, 1) == Question(address, form)
+    assert from_body(body, 1) == Query(address, form)
 
 
 @given(st.binary(max_size=64))
 def test_any_query_is_answered_or_refused(query: bytes) -> None:
     try:
-        question = from_query(query)
+        parsed = from_query(query)
     except RefusedError as error:
         assert error.fault.status == 400  # noqa: PT017 - both ends are good ones
     else:
         assert b"p=" in query or b"%70" in query
-        assert question.form in (ARRAY, OBJECT)
+        assert parsed.form in (ARRAY, OBJECT)
 
 
 @given(st.binary(max_size=64) | st.text(alphabet='{}[]",:ip\\u0069 1.e', max_size=64))
@@ -306,7 +298,7 @@ def test_other_members_are_ignored(members: dict[str, object], ascii_only: bool)
     asked = {**members, "ip": "1.2.3.4", "format": "object"}
     text = json.dumps(asked, ensure_ascii=ascii_only)
     if "Infinity" not in text and depth_of(asked) <= 8:
-        assert from_body(text.encode(), 1) == Question(0x01020304, OBJECT)
+        assert from_body(text.encode(), 1) == Query(0x01020304, OBJECT)
 
 
 @pytest.mark.parametrize(
@@ -412,13 +404,13 @@ def test_the_socket_is_never_open_to_others(folder: Path, blob: Path, conf: dict
 @as_root
 def test_a_link_in_the_sockets_place_is_not_followed(folder: Path, conf: dict[str, Any]) -> None:
     """Whoever may write in its folder could have root give away any file."""
-    secret, place = folder / "secret", folder / "fallback.sock"
+    secret, socket_path = folder / "secret", folder / "fallback.sock"
     secret.touch(0o600)
-    place.symlink_to(secret)
-    listener = SimpleNamespace(cfg_addr=str(place))
+    socket_path.symlink_to(secret)
+    listener = SimpleNamespace(cfg_addr=str(socket_path))
     conf["when_ready"](SimpleNamespace(LISTENERS=[listener]))
     assert secret.stat().st_gid == 0
-    assert place.lstat().st_gid == pwd.getpwnam("www-data").pw_gid
+    assert socket_path.lstat().st_gid == pwd.getpwnam("www-data").pw_gid
 
 
 def test_files_and_logs(folder: Path, blob: Path) -> None:
@@ -439,7 +431,7 @@ def test_body_limit_of_the_environment(folder: Path, blob: Path) -> None:
         assert post(server.address, PATH, body.ljust(1025)).status == 413
 
 
-def test_an_unfinished_header_keeps_nobody_waiting(folder: Path, blob: Path) -> None:
+def test_an_unfinished_header_blocks_no_other_client(folder: Path, blob: Path) -> None:
     """However much of it has come: there is one worker, and it reads on as packets come."""
     headers = b"GET / HTTP/1.1\r\n" + b"".join(
         b"X%d: %s\r\n" % (n, b"x" * 8000) for n in range(2000)
@@ -525,11 +517,11 @@ def test_a_blob_for_root_alone_is_served_with_a_warning(folder: Path, blob: Path
 
 
 def test_a_folder_is_found_by_its_path_first(folder: Path, blob: Path) -> None:
-    """Another folder in the place of the first one counts, not the one that was opened."""
-    holder = Holder(blob)
+    """Another folder at the path of the first one counts, not the one that was opened."""
+    store = BlobStore(blob)
     blob.parent.rename(folder / "old")
     blob.parent.mkdir()
     blob.write_bytes(blobs.fictional(gap=True))
-    view = holder.view()
-    assert view is not None
-    assert view.blob.runs == 5
+    loaded = store.current()
+    assert loaded is not None
+    assert loaded.blob.runs == 5

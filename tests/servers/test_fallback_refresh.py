@@ -1,4 +1,4 @@
-"""The fallback's file: what it takes up, what it remembers, what it tells in /readyz."""
+"""The fallback's file: what is loaded, what is remembered, what /readyz shows of it."""
 
 import errno
 import json
@@ -17,19 +17,11 @@ from harness.gunicorn import Gunicorn
 from harness.rights import as_root
 from ipgeo.blob.layout import MAGIC
 from ipgeo.files.reading import TruncatedError
-from ipgeo_fallback.holder import Holder
+from ipgeo_fallback.store import BlobStore, RefreshFailure
 
 QUERY = f"/api/ip_query?ip={blobs.ATLANTIS_IP}"
 GAP = f"/api/ip_query?ip={blobs.GAP_IP}"
 GIB = 1 << 30
-
-
-@pytest.fixture
-def blob(folder: Path) -> Path:
-    path = folder / "data" / "test.blob"
-    path.parent.mkdir()
-    path.write_bytes(blobs.fictional())
-    return path
 
 
 @pytest.fixture
@@ -128,7 +120,7 @@ def test_a_file_for_root_alone(server: Gunicorn, blob: Path) -> None:
 
 
 @as_root
-def test_a_file_for_root_alone_is_told_at_once(server: Gunicorn, blob: Path) -> None:
+def test_a_file_for_root_alone_is_reported_at_once(server: Gunicorn, blob: Path) -> None:
     blob.chmod(0o600)
     with server:
         assert wait_for(server, "unreadable") == os.strerror(errno.EACCES)
@@ -328,16 +320,16 @@ def test_a_failed_read_is_tried_again(
     error: OSError,
 ) -> None:
     """No file system here fails on demand, so the system call does."""
-    holder = Holder(blob, interval=0)
+    store = BlobStore(blob, interval=0)
 
     def fail(*_: object) -> bytes:
         raise error
 
     with monkeypatch.context() as failing:
-        failing.setattr("ipgeo_fallback.holder.read_content", fail)
+        failing.setattr("ipgeo_fallback.store.read_content", fail)
         for _ in range(3):
-            assert holder.view() is None
-            assert holder.trouble == ("unreadable", error.strerror)
+            assert store.current() is None
+            assert store.refresh_error == RefreshFailure("unreadable", str(error.strerror))
     assert len(caplog.records) == 1, "it is logged once"
-    assert holder.view() is not None
-    assert holder.trouble is None
+    assert store.current() is not None
+    assert store.refresh_error is None

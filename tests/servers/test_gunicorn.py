@@ -22,21 +22,14 @@ from harness.gunicorn import SOURCE, Gunicorn
 from harness.places import free_port
 from harness.process import children
 from harness.rights import as_root
-from harness.soak.board import Board
+from harness.soak.expected import make
 from harness.soak.load import Load
-from harness.soak.truth import make
+from harness.soak.timeline import Timeline
 
 PATH = "/api/ip_query"
 QUERY = f"{PATH}?ip={blobs.ATLANTIS_IP}"
-TRUTHS = make((500,), seed=6)
-TURNS = 3
-
-
-@pytest.fixture
-def blob(folder: Path) -> Path:
-    path = folder / "test.blob"
-    path.write_bytes(blobs.fictional())
-    return path
+EXPECTED = make((500,), seed=6)
+ROUNDS = 3
 
 
 def ask(server: Gunicorn) -> int:
@@ -70,19 +63,19 @@ def test_ipv6(folder: Path, blob: Path) -> None:
 
 @pytest.fixture
 def server(folder: Path) -> Gunicorn:
-    """A server of the truth's blob, from a copy of the code."""
-    blob = folder / "truth.blob"
-    blob.write_bytes(TRUTHS[0].data)
+    """A server of an expected blob, from a copy of the code."""
+    blob = folder / "expected.blob"
+    blob.write_bytes(EXPECTED[0].data)
     server = Gunicorn(folder, blob, IPGEO_FALLBACK_WORKERS=2)
     server.source = folder / "fallback"
     shutil.copytree(SOURCE, server.source, ignore=shutil.ignore_patterns("__pycache__"))
     return server
 
 
-def renew(source: Path, turn: int) -> str:
+def renew(source: Path, round_number: int) -> str:
     """Change the code; return what its answers say from now on."""
     code = source / "ipgeo_fallback" / "errors.py"
-    name = "fallback" + " again" * turn
+    name = "fallback" + " again" * round_number
     old = r'("X-IPGeo-Served-By": "fallback")(, "X-Code": "[a-z ]*")?'
     text, count = re.subn(old, rf'\1, "X-Code": "{name}"', code.read_text())
     assert count == 1
@@ -96,7 +89,7 @@ def served_by(address: Address) -> str:
 
 @contextmanager
 def under_load(server: Gunicorn) -> Iterator[ExitStack]:
-    """Run it behind an edge without a blob, and hold all answers against the truth.
+    """Run it behind an edge without a blob, and compare all answers with the expected ones.
 
     What is put into the stack is done when the load has ended.
     """
@@ -105,7 +98,7 @@ def under_load(server: Gunicorn) -> Iterator[ExitStack]:
         server,
         edge,
         ExitStack() as afterwards,
-        Load(edge.address, TRUTHS, Board(first=0), connections=6, batch=100) as load,
+        Load(edge.address, EXPECTED, Timeline(first=0), connections=6, batch=100) as load,
     ):
         yield afterwards
         tally = load.finish()
@@ -125,8 +118,8 @@ retries = pytest.mark.provokes(r"prematurely closed|104: Connection reset|32: Br
 @retries
 def test_hup_loads_new_code(server: Gunicorn) -> None:
     with under_load(server):
-        for turn in range(1, TURNS + 1):
-            name, old = renew(server.source, turn), set(server.worker_pids())
+        for round_number in range(1, ROUNDS + 1):
+            name, old = renew(server.source, round_number), set(server.worker_pids())
             os.kill(server.pid, signal.SIGHUP)
             wait_for_others(server.pid, old)
             assert {served_by(server.address) for _ in range(10)} == {name}
@@ -136,9 +129,9 @@ def test_hup_loads_new_code(server: Gunicorn) -> None:
 
 @retries
 def test_a_worker_is_replaced_by_number_of_requests(folder: Path) -> None:
-    """The only one, so that nobody else could answer meanwhile."""
-    blob = folder / "truth.blob"
-    blob.write_bytes(TRUTHS[0].data)
+    """The only one, so that no other one could answer."""
+    blob = folder / "expected.blob"
+    blob.write_bytes(EXPECTED[0].data)
     often = "--max-requests 500 --max-requests-jitter 0"
     server = Gunicorn(folder, blob, IPGEO_FALLBACK_WORKERS=1, GUNICORN_CMD_ARGS=often)
     with under_load(server):
@@ -306,9 +299,9 @@ def test_usr1_reopens_the_logs(folder: Path, blob: Path, create: Callable[[Path]
             asked += ask(server) == 200
             return access.exists() and bool(lines(access))
 
-        for turn in range(TURNS):
+        for round_number in range(ROUNDS):
             for log in (access, error):
-                log.rename(f"{log}.{turn}")
+                log.rename(f"{log}.{round_number}")
                 create(log)
             os.kill(server.pid, signal.SIGUSR1)
             wait.until(reopened, "a request is in the new file")
@@ -316,7 +309,7 @@ def test_usr1_reopens_the_logs(folder: Path, blob: Path, create: Callable[[Path]
         wait.until(lambda: len(lines(*logs)) == asked, "a line for each request")
         assert not server.output.text()
     errors = lines(*folder.glob("error.log*"))
-    assert sum("Handling signal: usr1" in line for line in errors) == TURNS
+    assert sum("Handling signal: usr1" in line for line in errors) == ROUNDS
     # A worker that is late finds no file in the next turn, and goes on with the one it has.
     late = "the log file is not reopened"
     assert not [line for line in errors if "WARNING" in line and late not in line]
@@ -399,7 +392,7 @@ def test_no_worker_gets_a_file_through_a_log(
         assert "the log file is not reopened" in Path(f"{error}.1").read_text()
 
 
-def test_logs_from_before_are_closed_to_others(folder: Path, blob: Path) -> None:
+def test_earlier_logs_are_closed_to_others(folder: Path, blob: Path) -> None:
     access, error, other = folder / "access.log", folder / "error.log", folder / "other"
     for log in (access, error, other):
         log.touch()
@@ -483,7 +476,7 @@ NO_WORKERS = "must be a number from 1 to 999, not"
         ),
     ],
 )
-def test_a_bad_setting_is_told_in_one_line(
+def test_a_bad_setting_is_reported_in_one_line(
     folder: Path, blob: Path, name: str, value: str, problem: str
 ) -> None:
     server = Gunicorn(folder, blob)
@@ -499,7 +492,7 @@ def test_a_bad_setting_is_told_in_one_line(
     assert done.stderr == f"gunicorn.conf.py: {name}{problem}\n"
 
 
-def test_sigquit_ends_a_worker_at_once_and_without_a_word(folder: Path, blob: Path) -> None:
+def test_sigquit_ends_a_worker_at_once_and_silently(folder: Path, blob: Path) -> None:
     with Gunicorn(folder, blob) as server:
         (worker,) = server.worker_pids()
         with suppress(ProcessLookupError):

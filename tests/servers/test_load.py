@@ -28,13 +28,13 @@ def wrk(port: int, connections: int, *options: str) -> str:
     return done.stdout
 
 
-def assert_faultless(said: str) -> None:
+def assert_faultless(printed: str) -> None:
     """All were answered, rightly, in time; wrk tells of anything else in a line of its own."""
-    found = re.search(r"(\d+) requests in ", said)
-    assert found, said
-    assert int(found[1]) > 0, said
-    assert "Socket errors" not in said, said
-    assert "Non-2xx" not in said, said
+    found = re.search(r"(\d+) requests in ", printed)
+    assert found, printed
+    assert int(found[1]) > 0, printed
+    assert "Socket errors" not in printed, printed
+    assert "Non-2xx" not in printed, printed
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def assert_faultless(said: str) -> None:
     [(500, ()), (100, ("-H", "Connection: close"))],
     ids=["kept", "churn"],
 )
-def test_the_fallback_leaves_nobody_waiting(
+def test_the_fallback_leaves_no_client_waiting(
     folder: Path, connections: int, options: tuple[str, ...]
 ) -> None:
     blob = folder / "test.blob"

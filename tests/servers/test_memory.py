@@ -22,8 +22,8 @@ OBJECTS = f"{PATH}?format=object"
 TEXT = "Content-Type: text/plain"
 
 MIB = 1 << 20
-LEFT_BEHIND = 8 * MIB
-LARGEST = 100_000
+MAX_LEFT = 8 * MIB
+MAX_BATCH = 100_000
 """The highest IPGEO_BATCH_LIMIT."""
 
 
@@ -73,7 +73,7 @@ def highest(pid: int) -> int:
 
 
 def is_back(worker: int, idle: int) -> bool:
-    return anonymous(worker) - idle <= LEFT_BEHIND
+    return anonymous(worker) - idle <= MAX_LEFT
 
 
 def ask(edge: Edge, sent: bytes, times: int = 1) -> None:
@@ -94,15 +94,8 @@ def read_answer(reader: BinaryIO) -> None:
     assert len(reader.read(length)) == length
 
 
-@pytest.fixture
-def blob(folder: Path) -> Path:
-    path = folder / "test.blob"
-    path.write_bytes(blobs.fictional())
-    return path
-
-
 @pytest.mark.parametrize(
-    ("limit", "size", "most"), [(1000, 65536, 16 * MIB), (LARGEST, 2_001_024, 96 * MIB)]
+    ("limit", "size", "most"), [(1000, 65536, 16 * MIB), (MAX_BATCH, 2_001_024, 96 * MIB)]
 )
 def test_memory_of_batches(folder: Path, blob: Path, limit: int, size: int, most: int) -> None:
     settings = {"IPGEO_WORKERS": 1, "IPGEO_BATCH_LIMIT": limit}
@@ -118,9 +111,9 @@ def test_memory_of_batches(folder: Path, blob: Path, limit: int, size: int, most
 
 
 def test_memory_of_an_answer_that_is_not_read(folder: Path, blob: Path) -> None:
-    settings = {"IPGEO_WORKERS": 1, "IPGEO_BATCH_LIMIT": LARGEST}
-    sent = request("POST", OBJECTS, TEXT, body=b"1.2.3.4\n" * LARGEST, close=False)
-    length = LARGEST * (len(blobs.ATLANTIS_OBJECT) + 1)
+    settings = {"IPGEO_WORKERS": 1, "IPGEO_BATCH_LIMIT": MAX_BATCH}
+    sent = request("POST", OBJECTS, TEXT, body=b"1.2.3.4\n" * MAX_BATCH, close=False)
+    length = MAX_BATCH * (len(blobs.ATLANTIS_OBJECT) + 1)
     with Edge(folder, blob, None, **settings) as edge:
         (worker,) = edge.worker_pids()
         idle = anonymous(worker)
@@ -133,8 +126,8 @@ def test_memory_of_an_answer_that_is_not_read(folder: Path, blob: Path) -> None:
 
 
 def test_memory_of_an_answer_of_a_fallback(folder: Path, blob: Path) -> None:
-    settings = {"IPGEO_WORKERS": 1, "IPGEO_BATCH_LIMIT": LARGEST, "IPGEO_MODE": "proxy"}
-    sent = request("POST", OBJECTS, TEXT, body=b"1.2.3.4\n" * LARGEST, close=False)
+    settings = {"IPGEO_WORKERS": 1, "IPGEO_BATCH_LIMIT": MAX_BATCH, "IPGEO_MODE": "proxy"}
+    sent = request("POST", OBJECTS, TEXT, body=b"1.2.3.4\n" * MAX_BATCH, close=False)
     with Stack(folder, blob, **settings) as stack:
         (worker,) = stack.edge.worker_pids()
         idle = anonymous(worker)
@@ -145,8 +138,8 @@ def test_memory_of_an_answer_of_a_fallback(folder: Path, blob: Path) -> None:
 
 def test_memory_of_clients_that_go_away(folder: Path, blob: Path) -> None:
     """Before they have read their answers."""
-    settings = {"IPGEO_WORKERS": 1, "IPGEO_BATCH_LIMIT": LARGEST}
-    sent = request("POST", OBJECTS, TEXT, body=b"1.2.3.4\n" * LARGEST, close=False)
+    settings = {"IPGEO_WORKERS": 1, "IPGEO_BATCH_LIMIT": MAX_BATCH}
+    sent = request("POST", OBJECTS, TEXT, body=b"1.2.3.4\n" * MAX_BATCH, close=False)
     with Edge(folder, blob, None, **settings) as edge:
         (worker,) = edge.worker_pids()
         idle = anonymous(worker)

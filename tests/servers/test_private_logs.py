@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from harness import blobs, wait
+from harness import wait
 from harness.client import Address, connect, get
 from harness.edge import Edge
 from harness.gunicorn import Gunicorn
@@ -119,18 +119,11 @@ def logged(folder: Path, *left_out: str) -> dict[str, str]:
     }
 
 
-def told(logs: dict[str, str]) -> list[str]:
+def lines_with_an_address(logs: dict[str, str]) -> list[str]:
     """The lines that tell the address; at least one log must have some lines."""
     assert any(text.count("\n") > 100 for text in logs.values()), "requests are logged"
     lines = [f"{name}: {line}" for name, text in logs.items() for line in text.splitlines()]
     return [line for line in lines if MARKED.search(line)]
-
-
-@pytest.fixture
-def blob(folder: Path) -> Path:
-    path = folder / "test.blob"
-    path.write_bytes(blobs.fictional())
-    return path
 
 
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
@@ -145,7 +138,7 @@ def test_no_address_in_the_fallbacks_logs(folder: Path, blob: Path, kind: str) -
         get(server.address, "/last")
         wait.until(lambda: "/last" in log.read_text(), "all is logged")
     logs = logged(folder)
-    assert not told(logs)
+    assert not lines_with_an_address(logs)
     assert "is not valid: InvalidRequestLine" in logs["gunicorn.log"]
 
 
@@ -170,7 +163,7 @@ def test_no_address_in_the_edges_logs(folder: Path, blob: Path, with_blob: bool)
             send_all(edge.address, requests)
     # It has ended, and not before all was logged.
     assert MARK.decode() in edge.request_log.text()
-    assert not told(logged(folder, "request-errors.log"))
+    assert not lines_with_an_address(logged(folder, "request-errors.log"))
 
 
 @ANY_ERROR

@@ -24,18 +24,18 @@ from harness.client import connect, get, parse
 from harness.client import request as http_request
 from harness.edge import Edge
 from harness.gunicorn import Gunicorn
-from harness.soak.board import Board
+from harness.soak.expected import ExpectedBlob, make
 from harness.soak.load import Load
 from harness.soak.swaps import Swaps, frozen
 from harness.soak.tally import FAILED, Tally
-from harness.soak.truth import Truth, make
+from harness.soak.timeline import Timeline
 from ipgeo.files.atomic import write_atomically
 
 EDGE, FALLBACK = "edge", "fallback"
 BOTH = pytest.mark.parametrize("kind", [EDGE, FALLBACK])
 
 INTERVAL = 0.1
-TRUTHS = make((500, 3_000, 1_000, 2_000), seed=5)
+EXPECTED = make((500, 3_000, 1_000, 2_000), seed=5)
 DICT_SIZE = "2m"
 TOO_LARGE = 60_000
 """Runs of a blob that does not fit into a slot of the dict."""
@@ -49,7 +49,7 @@ Server = Edge | Gunicorn
 @pytest.fixture
 def path(folder: Path) -> Path:
     path = folder / "served.blob"
-    path.write_bytes(TRUTHS[0].data)
+    path.write_bytes(EXPECTED[0].data)
     return path
 
 
@@ -65,14 +65,14 @@ class Stage:
     """A server under load, its swaps, and in the end what was counted."""
 
     server: Server
-    board: Board
+    timeline: Timeline
     swaps: Swaps
     tally: Tally = field(default_factory=Tally)
 
     def swap(self, **options: Any) -> None:
         assert self.swaps.swap(**options)
 
-    def go_on(self, seconds: float = 6 * INTERVAL) -> None:
+    def run_for(self, seconds: float = 6 * INTERVAL) -> None:
         """Serve on for some looks at the file: the current blob, and no other."""
         build_id, deadline = self.build_id, time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -83,14 +83,14 @@ class Stage:
 
     @property
     def build_id(self) -> str:
-        return TRUTHS[self.board.current].build_id
+        return EXPECTED[self.timeline.current].build_id
 
 
 @contextmanager
 def under_load(server: Server, path: Path, connections: int = 6) -> Iterator[Stage]:
-    board = Board(first=0)
-    stage = Stage(server, board, Swaps(server, path, TRUTHS, board))
-    load = Load(server.address, TRUTHS, board, connections=connections, batch=100)
+    timeline = Timeline(first=0)
+    stage = Stage(server, timeline, Swaps(server, path, EXPECTED, timeline))
+    load = Load(server.address, EXPECTED, timeline, connections=connections, batch=100)
     with server, load:
         yield stage
         stage.tally = load.finish()
@@ -191,7 +191,7 @@ def put_another_layout(path: Path) -> None:
 
 
 def put_too_large(path: Path) -> None:
-    write_atomically(path, Truth("large", TOO_LARGE, seed=1).data)
+    write_atomically(path, ExpectedBlob("large", TOO_LARGE, seed=1).data)
 
 
 def put_folder(path: Path) -> None:
@@ -229,34 +229,34 @@ def test_a_damaged_file_changes_nothing(folder: Path, path: Path, kind: str, har
         with frozen(server.worker_pids()):
             do(path)
         wait.until(lambda: refusals(server, path), "it is refused")
-        stage.go_on()
+        stage.run_for()
         if isinstance(server, Edge):
             server.hup()
-            stage.go_on()
-        told = refusals(server, path)
-        assert len(told) == 1, "once: not at each look, and not again after HUP"
-        assert re.search(reason, told[0])
-        assert re.search(r"\[warn\]|\[WARNING\]", told[0])
+            stage.run_for()
+        logged = refusals(server, path)
+        assert len(logged) == 1, "once: not at each look, and not again after HUP"
+        assert re.search(reason, logged[0])
+        assert re.search(r"\[warn\]|\[WARNING\]", logged[0])
         with frozen(server.worker_pids()):
             number = stage.swaps.publish(how=publish_beside)
         assert stage.swaps.seen_served(number)
-        stage.go_on()
+        stage.run_for()
         assert len(refusals(server, path)) == 1
     assert_faultless(stage.tally)
 
 
 @BOTH
-def test_a_file_that_vanishes_again_is_told_again(folder: Path, path: Path, kind: str) -> None:
+def test_a_file_that_vanishes_again_is_logged_again(folder: Path, path: Path, kind: str) -> None:
     server = make_server(kind, folder, path, IPGEO_REFRESH_INTERVAL=INTERVAL)
     aside = folder / "aside"
     with under_load(server, path) as stage:
         for times in (1, 2):
             path.rename(aside)
-            stage.go_on()
-            told = len(refusals(server, path))
+            stage.run_for()
+            logged = len(refusals(server, path))
             aside.rename(path)
-            stage.go_on()
-            assert told == times
+            stage.run_for()
+            assert logged == times
 
 
 # Processes that die

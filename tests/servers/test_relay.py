@@ -1,9 +1,9 @@
-"""What the edge takes for an answer of a fallback, and what it tells a fallback of a request."""
+"""What the edge takes for an answer of a fallback, and what of a request it passes on."""
 
 import socket
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -34,7 +34,7 @@ def blob(folder: Path) -> Path:
     return path
 
 
-def assert_nobody_answers(address: Address) -> None:
+def assert_nothing_answers(address: Address) -> None:
     for reply in (
         get(address, QUERY),
         post(address, PATH, QUESTION),
@@ -44,6 +44,21 @@ def assert_nobody_answers(address: Address) -> None:
         assert (reply.status, code_of(reply)) == (503, "unavailable")
     head = exchange(address, request("HEAD", QUERY))
     assert (head.status, head.body) == (503, b"")
+
+
+@contextmanager
+def before_a_node(
+    folder: Path, blob: Path, foreign: Upstream, parameters: str, mode: str
+) -> Iterator[Edge]:
+    """An edge without data that asks a foreign server, with these parameters, and a node."""
+    node = Node(folder, "node", blob)
+    upstreams = [f"{foreign.address} {parameters}", node.bind]
+    with (
+        running(node),
+        foreign,
+        in_front(folder, folder / "none.blob", upstreams, IPGEO_MODE=mode) as edge,
+    ):
+        yield edge
 
 
 # Answers of others
@@ -63,14 +78,14 @@ FOREIGN: dict[str, tuple[int, Mapping[str, str]]] = {
 
 @pytest.mark.parametrize("kind", FOREIGN)
 @BOTH_MODES
-def test_an_answer_of_others_is_none(folder: Path, kind: str, mode: str) -> None:
+def test_a_foreign_answer_is_not_passed_on(folder: Path, kind: str, mode: str) -> None:
     status, sent = FOREIGN[kind]
     with (
         Upstream(status=status, sent=sent) as foreign,
         in_front(folder, folder / "none.blob", [foreign.address], IPGEO_MODE=mode) as edge,
     ):
         for _ in range(3):
-            assert_nobody_answers(edge.address)
+            assert_nothing_answers(edge.address)
         assert foreign.requests
 
 
@@ -78,17 +93,8 @@ def test_an_answer_of_others_is_none(folder: Path, kind: str, mode: str) -> None
 @BOTH_MODES
 def test_the_next_node_answers(folder: Path, blob: Path, kind: str, mode: str) -> None:
     status, sent = FOREIGN[kind]
-    node = Node(folder, "node", blob)
-    with (
-        running(node),
-        Upstream(status=status, sent=sent) as foreign,
-        in_front(
-            folder,
-            folder / "none.blob",
-            [f"{foreign.address} weight=3", node.bind],
-            IPGEO_MODE=mode,
-        ) as edge,
-    ):
+    foreign = Upstream(status=status, sent=sent)
+    with before_a_node(folder, blob, foreign, "weight=3", mode) as edge:
         for _ in range(5):
             assert_fallback_answers(edge.address)
             if mode == "proxy":
@@ -144,7 +150,7 @@ def test_garbage_is_no_answer(folder: Path, mode: str) -> None:
         Chatter() as chatter,
         in_front(folder, folder / "none.blob", [chatter.bind], IPGEO_MODE=mode) as edge,
     ):
-        assert_nobody_answers(edge.address)
+        assert_nothing_answers(edge.address)
 
 
 class Flood(Chatter):
@@ -166,7 +172,7 @@ def test_a_foreign_answer_takes_no_memory(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("header", ["Redirect: /healthz", "Limit-Rate: 1", "Charset: x"])
-def test_no_upstream_tells_nginx_what_to_do(folder: Path, header: str) -> None:
+def test_headers_of_an_upstream_do_not_control_nginx(folder: Path, header: str) -> None:
     name, _, value = header.partition(": ")
     sent = {**MARKED, f"X-Accel-{name}": value}
     with (
@@ -183,21 +189,12 @@ def test_no_upstream_tells_nginx_what_to_do(folder: Path, header: str) -> None:
 
 @BOTH_MODES
 @pytest.mark.parametrize("status", [400, 431])
-def test_an_unmarked_refusal_takes_no_node_out(
+def test_an_unmarked_refusal_disables_no_node(
     folder: Path, blob: Path, status: int, mode: str
 ) -> None:
     """It is no answer of an ipgeo's, and no failure of its node either."""
-    node = Node(folder, "node", blob)
-    with (
-        running(node),
-        Upstream(status=status, sent=HTML) as foreign,
-        in_front(
-            folder,
-            folder / "none.blob",
-            [f"{foreign.address} max_fails=1 fail_timeout=1h", node.bind],
-            IPGEO_MODE=mode,
-        ) as edge,
-    ):
+    foreign = Upstream(status=status, sent=HTML)
+    with before_a_node(folder, blob, foreign, "max_fails=1 fail_timeout=1h", mode) as edge:
         for _ in range(20):
             reply = get(edge.address, QUERY)
             assert (reply.status, reply.body, by_fallback(reply)) == (200, ATLANTIS_ARRAY, True)
@@ -208,7 +205,9 @@ def test_an_unmarked_refusal_takes_no_node_out(
 @pytest.mark.parametrize(
     "shape", ["{foreign}, {node} backup", "{foreign} weight=100, {node}"], ids=["backup", "weight"]
 )
-def test_an_ipgeo_is_found_behind_others(folder: Path, blob: Path, shape: str, mode: str) -> None:
+def test_a_node_is_found_after_foreign_servers(
+    folder: Path, blob: Path, shape: str, mode: str
+) -> None:
     node = Node(folder, "node", blob)
     with running(node), Upstream(sent=HTML) as foreign:
         upstreams = shape.format(foreign=foreign.address, node=node.bind).split(", ")

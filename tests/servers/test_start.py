@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import ROOT, blobs
+from harness import ROOT
 from harness.client import get
 from harness.edge import Edge
 from harness.places import free_port
@@ -38,13 +38,6 @@ def files(folder: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-@pytest.fixture
-def blob(folder: Path) -> Path:
-    blob = folder / "ipgeo.blob"
-    blob.write_bytes(blobs.fictional())
-    return blob
-
-
 @pytest.mark.parametrize(
     ("arguments", "printed"),
     [
@@ -57,7 +50,7 @@ def blob(folder: Path) -> Path:
     ],
     ids=["-t", "-t -q", "-T", "-s", "-v", "-V"],
 )
-def test_a_running_one_keeps_its_configuration(
+def test_a_running_nginx_keeps_its_configuration(
     folder: Path, blob: Path, arguments: list[str], printed: str
 ) -> None:
     with Edge(folder, blob) as edge:
@@ -72,7 +65,7 @@ def test_a_running_one_keeps_its_configuration(
         assert get(edge.address, "/readyz").status == 200
 
 
-def test_a_test_finds_what_nginx_refuses(folder: Path, blob: Path) -> None:
+def test_a_test_start_finds_what_nginx_refuses(folder: Path, blob: Path) -> None:
     """That no address of this machine is there, nginx alone can know."""
     done = run(folder, START, "-t", "-q", IPGEO_BLOB=blob, IPGEO_BIND="192.0.2.1")
     assert done.returncode == 1
@@ -81,7 +74,7 @@ def test_a_test_finds_what_nginx_refuses(folder: Path, blob: Path) -> None:
     assert list((folder / "nginx").iterdir()) == []
 
 
-def test_a_signal_needs_one_that_runs(folder: Path) -> None:
+def test_a_signal_needs_a_running_nginx(folder: Path) -> None:
     done = run(folder, START, "-s", "reload")
     assert done.returncode == 1
     assert done.stderr == f"nginx/start: IPGEO_VAR: no nginx has been started in {folder}\n"
@@ -105,7 +98,7 @@ def test_a_lock_that_cannot_be_opened(folder: Path, command: Path, name: str, pr
     assert done.stderr == f"{program}: IPGEO_VAR: cannot write {lock}\n"
 
 
-def test_logs_of_before_are_closed_to_others(folder: Path, blob: Path) -> None:
+def test_earlier_logs_are_closed_to_others(folder: Path, blob: Path) -> None:
     log = folder / "log"
     log.mkdir()
     names = ("error.log", "access.log", "request-errors.log", "fallback-error.log", "access.log.1")

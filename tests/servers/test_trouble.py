@@ -26,7 +26,7 @@ from test_refresh import has_begun, slow_lua
 OLD, NEW = blobs.fictional(gap=True), blobs.fictional()
 INTERVAL = 0.1
 
-Trouble = tuple[str, str] | None
+Failure = tuple[str, str] | None
 
 NO_UPSTREAM = r"connect\(\) to unix:\S+/fallback\.sock failed"
 
@@ -43,7 +43,7 @@ def edge_over(folder: Path, path: Path, **settings: object) -> Edge:
     return Edge(folder, path, None, IPGEO_REFRESH_INTERVAL=INTERVAL, **settings)
 
 
-def trouble(edge: Edge) -> Trouble:
+def failure_of(edge: Edge) -> Failure:
     """The kind and the message of what is wrong; None while nothing is."""
     reply = get(edge.address, "/readyz")
     assert reply.status == 200
@@ -57,14 +57,14 @@ def trouble(edge: Edge) -> Trouble:
     return state["refresh_error"], state["refresh_message"]
 
 
-def is_told(edge: Edge, kind: str | None) -> bool:
+def has_failure(edge: Edge, kind: str | None) -> bool:
     """Whether all workers say so: each new connection may go to another one."""
-    found = [trouble(edge) for _ in range(6)]
-    return all((told[0] if told else None) == kind for told in found)
+    found = [failure_of(edge) for _ in range(6)]
+    return all((failure[0] if failure else None) == kind for failure in found)
 
 
-def says(edge: Edge, kind: str | None) -> None:
-    wait.until(partial(is_told, edge, kind), f"/readyz says {kind}")
+def wait_for_failure(edge: Edge, kind: str | None) -> None:
+    wait.until(partial(has_failure, edge, kind), f"/readyz says {kind}")
 
 
 def serves(edge: Edge | Gunicorn, data: bytes) -> bool:
@@ -125,34 +125,34 @@ ILLS: dict[str, tuple[Callable[[Path], None], str, str]] = {
 
 
 @pytest.mark.parametrize("ill", ILLS)
-def test_what_is_wrong_is_told_by_every_worker(folder: Path, path: Path, ill: str) -> None:
+def test_every_worker_reports_what_is_wrong(folder: Path, path: Path, ill: str) -> None:
     make_ill, kind, message = ILLS[ill]
     settings = {"IPGEO_WORKERS": 3, "IPGEO_DICT_SIZE": "1m"}
     if ill == "an error of the device" and os.geteuid() == 0:
         settings["IPGEO_USER"] = "root"  # others may not open it
     with edge_over(folder, path, **settings) as edge:
-        assert trouble(edge) is None
+        assert failure_of(edge) is None
         make_ill(path)
-        says(edge, kind)
-        told = trouble(edge)
-        assert told
-        assert message in told[1]
-        assert str(folder) not in told[1]
+        wait_for_failure(edge, kind)
+        failure = failure_of(edge)
+        assert failure
+        assert message in failure[1]
+        assert str(folder) not in failure[1]
         assert serves(edge, OLD)
-        said = lines(edge, f"ipgeo: {path} ")
+        logged = lines(edge, f"ipgeo: {path} ")
         # A worker that has only begun has words of its own.
-        logged = said or lines(edge, f"cannot open {path}: ")
+        logged = logged or lines(edge, f"cannot open {path}: ")
         assert logged
-        assert all("[warn]" in line and told[1] in line for line in logged)
+        assert all("[warn]" in line and failure[1] in line for line in logged)
         edge.hup()
-        says(edge, kind)
-        assert lines(edge, f"ipgeo: {path} ") == said, "once"
-        assert len(said) <= 1
+        wait_for_failure(edge, kind)
+        assert lines(edge, f"ipgeo: {path} ") == logged, "once"
+        assert len(logged) <= 1
         if path.is_dir():
             path.rmdir()
         path.unlink(missing_ok=True)
         path.write_bytes(NEW)
-        says(edge, None)
+        wait_for_failure(edge, None)
         assert serves(edge, NEW)
 
 
@@ -172,15 +172,15 @@ def test_a_file_that_has_been_deleted_while_it_is_open(folder: Path, path: Path)
     with path.open("r+b") as file:
         link.symlink_to(f"/proc/{os.getpid()}/fd/{file.fileno()}")
         with edge_over(folder, link, **settings) as edge:
-            assert trouble(edge) is None
+            assert failure_of(edge) is None
             path.unlink()
-            says(edge, "unlinked")
-            assert trouble(edge) == ("unlinked", "the file at this path has been deleted")
+            wait_for_failure(edge, "unlinked")
+            assert failure_of(edge) == ("unlinked", "the file at this path has been deleted")
             file.write(NEW)
             file.truncate()
             file.flush()
             wait.until(lambda: serves(edge, NEW), "what is written into it is served")
-            says(edge, "unlinked")
+            wait_for_failure(edge, "unlinked")
 
 
 # A file that cannot be read this time
@@ -212,13 +212,13 @@ def test_a_failed_read_is_tried_again(folder: Path, path: Path, first: bool) -> 
         else:
             flag.touch()
             write_atomically(path, NEW)
-            says(edge, "unreadable")
-            assert trouble(edge) == ("unreadable", "Input/output error")
+            wait_for_failure(edge, "unreadable")
+            assert failure_of(edge) == ("unreadable", "Input/output error")
         failed = f"{path} cannot be read: Input/output error"
         wait.until(lambda: lines(edge, failed), "it is logged")
         flag.unlink()
         wait.until(lambda: serves(edge, OLD if first else NEW), "it is read at the next look")
-        says(edge, None)
+        wait_for_failure(edge, None)
         assert len(lines(edge, failed)) == 1
 
 
@@ -257,7 +257,7 @@ def test_a_file_that_is_replaced_between_open_and_stat_is_not_gone(
         written.rename(new)
         wait.until(lambda: serves(edge, NEW), "it is served")
         assert not lines(edge, "[warn]")
-        assert trouble(edge) is None
+        assert failure_of(edge) is None
 
 
 def test_a_file_that_ends_while_it_is_read(folder: Path, path: Path) -> None:
@@ -273,19 +273,19 @@ def test_a_file_that_ends_while_it_is_read(folder: Path, path: Path) -> None:
             file.write(large)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         wait.until(lambda: serves(edge, large), "it is read again", seconds=20)
-        says(edge, None)
+        wait_for_failure(edge, None)
 
 
 def test_bad_bytes_are_remembered_over_a_failure(folder: Path, path: Path) -> None:
     with edge_over(folder, path) as edge:
         put_damaged(path)
-        says(edge, "refused")
+        wait_for_failure(edge, "refused")
         aside = path.with_name("aside")
         path.rename(aside)
-        says(edge, "unlinked")
+        wait_for_failure(edge, "unlinked")
         aside.rename(path)
-        says(edge, "refused")
-        assert trouble(edge) == ("refused", "the checksum does not match: the blob is damaged")
+        wait_for_failure(edge, "refused")
+        assert failure_of(edge) == ("refused", "the checksum does not match: the blob is damaged")
 
 
 # A way that leads to another place
@@ -298,30 +298,30 @@ def test_a_link_above_that_leads_where_only_root_may_go(
     folder: Path, how: str, closed_from_the_start: bool
 ) -> None:
     top = folder / "top"
-    for place, data in ((top / "v1", OLD), (top / "locked" / "v2", NEW)):
-        place.mkdir(parents=True)
-        (place / "served.blob").write_bytes(data)
+    for target, data in ((top / "v1", OLD), (top / "locked" / "v2", NEW)):
+        target.mkdir(parents=True)
+        (target / "served.blob").write_bytes(data)
     (top / "locked").chmod(0o700)
     current = top / "current"
     current.symlink_to("v1")
     if closed_from_the_start:
         top.chmod(0o700)
     with edge_over(folder, current / "served.blob", IPGEO_USER="www-data") as edge:
-        says(edge, None)
+        wait_for_failure(edge, None)
         if how == "replaced":
             (top / "next").symlink_to("locked/v2")
             (top / "next").replace(current)
         else:
             current.rename(top / "before")
             current.symlink_to("locked/v2")
-        says(edge, "moved")
+        wait_for_failure(edge, "moved")
         assert serves(edge, OLD)
-        told = trouble(edge)
-        assert told
-        assert "leads to another place" in told[1]
+        failure = failure_of(edge)
+        assert failure
+        assert "leads to another place" in failure[1]
         assert len(lines(edge, "served.blob cannot be followed: ")) == 1
         edge.hup()
-        says(edge, None)
+        wait_for_failure(edge, None)
         assert serves(edge, NEW)
         write_atomically(top / "locked" / "v2" / "served.blob", OLD)
         wait.until(lambda: serves(edge, OLD), "the new place is watched from now on")
@@ -330,20 +330,20 @@ def test_a_link_above_that_leads_where_only_root_may_go(
 @as_root
 def test_a_folder_above_that_has_been_replaced(folder: Path) -> None:
     top = folder / "top"
-    place = top / "data"
-    place.mkdir(parents=True)
-    path = place / "served.blob"
+    target = top / "data"
+    target.mkdir(parents=True)
+    path = target / "served.blob"
     path.write_bytes(OLD)
     top.chmod(0o700)
     with edge_over(folder, path, IPGEO_USER="www-data") as edge:
-        says(edge, None)
-        place.rename(top / "before")
-        place.mkdir()
+        wait_for_failure(edge, None)
+        target.rename(top / "before")
+        target.mkdir()
         path.write_bytes(NEW)
-        says(edge, "moved")
-        shutil.rmtree(place)
-        (top / "before").rename(place)
-        says(edge, None)
+        wait_for_failure(edge, "moved")
+        shutil.rmtree(target)
+        (top / "before").rename(target)
+        wait_for_failure(edge, None)
 
 
 def test_a_link_above_that_can_be_followed(folder: Path) -> None:
@@ -358,5 +358,5 @@ def test_a_link_above_that_can_be_followed(folder: Path) -> None:
             (folder / "next").symlink_to(folder / name)
             (folder / "next").replace(current)
             wait.until(partial(serves, edge, data), f"{name} is served")
-            assert trouble(edge) is None
+            assert failure_of(edge) is None
         assert not lines(edge, "[warn]")

@@ -26,37 +26,37 @@ def _answers(count: int) -> list[Answer]:
 @st.composite
 def _columns(draw: st.DrawFn) -> tuple[list[int], list[int]]:
     address = st.integers(1, LAST_ADDRESS) | st.integers(1, 0xFFFF).map(lambda high: high << 16)
-    first = [0, *sorted(draw(st.sets(address, max_size=40)))]
-    number = st.integers(0, 4) | st.just(NO_DATA)
-    return first, draw(st.lists(number, min_size=len(first), max_size=len(first)))
+    starts = [0, *sorted(draw(st.sets(address, max_size=40)))]
+    location_ids = st.integers(0, 4) | st.just(NO_DATA)
+    return starts, draw(st.lists(location_ids, min_size=len(starts), max_size=len(starts)))
 
 
 @given(_columns(), st.lists(st.integers(0, LAST_ADDRESS), max_size=20))
 def test_every_run_is_found_again(columns: tuple[list[int], list[int]], more: list[int]) -> None:
-    first, number = columns
-    blob = Blob(write_blob(array("I", first), array("I", number), _answers(5), {}))
-    edges = {edge for start in first for edge in (start, max(start - 1, 0))}
+    starts, location_ids = columns
+    blob = Blob(write_blob(array("I", starts), array("I", location_ids), _answers(5), {}))
+    edges = {edge for start in starts for edge in (start, max(start - 1, 0))}
     for address in (*edges, LAST_ADDRESS, *more):
-        run = max(i for i, start in enumerate(first) if start <= address)
-        expected = None if number[run] == NO_DATA else number[run]
+        run = max(i for i, start in enumerate(starts) if start <= address)
+        expected = None if location_ids[run] == NO_DATA else location_ids[run]
         assert blob.find(address) == expected
-    assert [span[0] for span in blob.spans()] == first
+    assert [span[0] for span in blob.spans()] == starts
 
 
 def test_more_locations_than_16_bits_hold() -> None:
     count = 70_000
-    first = array("I", range(0, count * 1000, 1000))
-    blob = Blob(write_blob(first, array("I", range(count)), _answers(count), {}))
+    starts = array("I", range(0, count * 1000, 1000))
+    blob = Blob(write_blob(starts, array("I", range(count)), _answers(count), {}))
     assert blob.find(69_999_500) == 69_999
     assert blob.answer(69_999) == _answers(count)[-1]
 
 
-def test_the_answers_of_both_forms() -> None:
+def test_answers_have_both_forms() -> None:
     blob = Blob(blobs.fictional(gap=True))
     location = blob.find(0x01020304)
     assert location is not None
     assert blob.answer(location).array == blobs.ATLANTIS_ARRAY
-    assert b'{"ip":"1.2.3.4",' + blob.answer(location).members == blobs.ATLANTIS_OBJECT
+    assert b'{"ip":"1.2.3.4",' + blob.answer(location).object_tail == blobs.ATLANTIS_OBJECT
     assert blob.find(0x05050505) is None
 
 
@@ -87,7 +87,7 @@ def test_flipped_bits_are_refused(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_flipped_bits_under_a_mended_seal_are_refused_or_harmless(seed: int) -> None:
+def test_flipped_bits_under_a_valid_seal_are_refused_or_harmless(seed: int) -> None:
     data = blobs.fictional(gap=True)
     accepted = 0
     for mutant in mutants(data, 2500, seed):
@@ -102,7 +102,7 @@ def test_flipped_bits_under_a_mended_seal_are_refused_or_harmless(seed: int) -> 
                 if location is not None:
                     answer = blob.answer(location)
                     assert answer.array.startswith(b"[")
-                    assert answer.members.endswith(b"}")
+                    assert answer.object_tail.endswith(b"}")
     assert accepted < 2500
 
 
@@ -117,12 +117,12 @@ def test_flipped_bits_under_a_mended_seal_are_refused_or_harmless(seed: int) -> 
         (Answer(b'["\0"]', b'"x":1}'), "the answer of location 0 has a control character"),
     ],
 )
-def test_an_answer_that_cannot_be_a_line_of_utf8(answer: Answer, problem: str) -> None:
+def test_an_answer_that_is_not_a_line_of_utf8_is_refused(answer: Answer, problem: str) -> None:
     with pytest.raises(BlobError, match=f"^{problem}$"):
         Blob(write_blob(array("I", [0]), array("I", [0]), [answer], {}))
 
 
-def test_metadata_that_are_not_utf8() -> None:
+def test_metadata_that_is_not_utf8_is_refused() -> None:
     data = blobs.fictional()
     meta = Blob(data).sections[0]
     half = b'{"x":"\\ud800"}'.ljust(meta.length)
@@ -130,7 +130,7 @@ def test_metadata_that_are_not_utf8() -> None:
         Blob(seal(patched(data, meta.offset, half)))
 
 
-def test_escapes_that_are_utf8() -> None:
+def test_escapes_that_stand_for_utf8_are_accepted() -> None:
     answer = Answer(b'["\\ud83d\\ude00 \\\\ud800 \\u000a"]', b'"x":"\\u001b"}')
     assert Blob(write_blob(array("I", [0]), array("I", [0]), [answer], {})).answer(0) == answer
 

@@ -45,11 +45,11 @@ def test_a_name_is_looked_up_within_its_country_and_province(
 
 def test_names_that_ought_to_have_a_code(tmp_path: Path) -> None:
     codes = read_codes(write_codes(tmp_path))
-    assert list(codes.missing(Location("中国", "北京", "通州"))) == [("中国", "北京", "通州")]
-    assert list(codes.missing(Location("中国", "江苏", "南京"))) == [("中国", "江苏")]
-    assert list(codes.missing(Location("日本", "东京"))) == []
-    assert list(codes.missing(Location("欧盟"))) == [("欧盟",)]
-    assert list(Codes().missing(Location("欧盟"))) == []
+    assert list(codes.uncoded(Location("中国", "北京", "通州"))) == [("中国", "北京", "通州")]
+    assert list(codes.uncoded(Location("中国", "江苏", "南京"))) == [("中国", "江苏")]
+    assert list(codes.uncoded(Location("日本", "东京"))) == []
+    assert list(codes.uncoded(Location("欧盟"))) == [("欧盟",)]
+    assert list(Codes().uncoded(Location("欧盟"))) == []
 
 
 BROKEN = {

@@ -26,11 +26,11 @@ def test_every_edition_is_read(path: Path, count: int) -> None:
     source = read_dat(path)
     location = source.runs.locations[0]
     assert source.facts["fields"] == count
-    assert list(source.runs.first) == [0, 0x01020304, 0xFF000000]
-    assert list(source.runs.number) == [0, 1, 0]
-    place = (location.country, location.province, location.city)
-    names = (*place, location.organization, location.isp)
-    assert names[:count] == edition(count)[:5]
+    assert list(source.runs.starts) == [0, 0x01020304, 0xFF000000]
+    assert list(source.runs.location_ids) == [0, 1, 0]
+    names = (location.country, location.province, location.city)
+    all_names = (*names, location.organization, location.isp)
+    assert all_names[:count] == edition(count)[:5]
     assert dict(location.extra) == dict(zip(EDITIONS[count][5:], edition(count)[5:], strict=True))
 
 
@@ -71,7 +71,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_file_is_refused_with_its_place(path: Path, name: str) -> None:
+def test_a_broken_file_is_refused_with_its_position(path: Path, name: str) -> None:
     data, expected = BROKEN[name]
     path.write_bytes(data)
     with pytest.raises(InputError) as caught:

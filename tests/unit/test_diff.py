@@ -16,7 +16,7 @@ from ipgeo.blob.writer import write_blob
 from ipgeo.places.answers import Answer
 from ipgeo.places.location import NO_DATA
 from ipgeo.ranges.address import ADDRESS_COUNT, LAST_ADDRESS
-from ipgeo.release.diff import LARGEST, diff
+from ipgeo.release.diff import MAX_RANGES_SHOWN, ChangedRange, diff
 
 Runs = dict[int, str | None]
 """First addresses, ascending from 0, to the country that answers; None is no data."""
@@ -27,10 +27,14 @@ def answer(name: str) -> Answer:
     return Answer(json.dumps([name]).encode(), json.dumps(members).encode()[1:])
 
 
+def answer_or_none(name: str | None) -> Answer | None:
+    return None if name is None else answer(name)
+
+
 def blob_of(runs: Runs) -> bytes:
     names = [name for name in dict.fromkeys(runs.values()) if name is not None]
-    number = [NO_DATA if name is None else names.index(name) for name in runs.values()]
-    return write_blob(array("I", runs), array("I", number), [*map(answer, names)], {})
+    ids = [NO_DATA if name is None else names.index(name) for name in runs.values()]
+    return write_blob(array("I", runs), array("I", ids), [*map(answer, names)], {})
 
 
 def merged(runs: Runs) -> Runs:
@@ -48,18 +52,18 @@ def of(runs: Runs, address: int) -> str | None:
 
 
 NAMES = st.sampled_from(["A", "B 1", "B 2", None])
-# Few places, so that edges of both blobs often coincide; the last address is one of them.
-PLACES = st.sampled_from([1, 2, 3, 0xFFFF, 0x10000, 0x10001, 1 << 31, LAST_ADDRESS - 1])
+# Few addresses, so that edges of both blobs often coincide; the last address is one of them.
+ADDRESSES = st.sampled_from([1, 2, 3, 0xFFFF, 0x10000, 0x10001, 1 << 31, LAST_ADDRESS - 1])
 
 
 @st.composite
 def runs_of(draw: st.DrawFn) -> Runs:
-    firsts = sorted({0, *draw(st.sets(PLACES | st.just(LAST_ADDRESS)))})
+    firsts = sorted({0, *draw(st.sets(ADDRESSES | st.just(LAST_ADDRESS)))})
     return merged({first: draw(NAMES) for first in firsts})
 
 
 @given(runs_of(), runs_of())
-def test_it_is_what_differs_piece_by_piece(old: Runs, new: Runs) -> None:
+def test_diff_equals_a_comparison_piece_by_piece(old: Runs, new: Runs) -> None:
     edges = sorted({*old, *new, ADDRESS_COUNT})
     pieces = [
         (first, end, of(old, first), of(new, first)) for first, end in itertools.pairwise(edges)
@@ -69,9 +73,9 @@ def test_it_is_what_differs_piece_by_piece(old: Runs, new: Runs) -> None:
     assert found.addresses == sum(end - first for first, end, *_ in changed)
     assert found.ranges == len(changed)
     changed.sort(key=lambda piece: (piece[0] - piece[1], piece[0]))
-    assert [tuple(change) for change in found.largest] == [
-        (first, end - 1, was and answer(was), now and answer(now))
-        for first, end, was, now in changed[:LARGEST]
+    assert found.largest == [
+        ChangedRange(first, end - 1, answer_or_none(was), answer_or_none(now))
+        for first, end, was, now in changed[:MAX_RANGES_SHOWN]
     ]
     countries: Counter[tuple[str | None, str | None]] = Counter()
     for first, end, was, now in changed:
@@ -79,7 +83,7 @@ def test_it_is_what_differs_piece_by_piece(old: Runs, new: Runs) -> None:
     assert found.countries == countries
 
 
-def test_equal_answers_under_other_numbers_are_equal() -> None:
+def test_equal_answers_with_other_ids_are_equal() -> None:
     """A blob may hold one answer twice; nobody who asks can tell."""
     answers = [answer("A"), answer("B"), answer("A")]
     twice = write_blob(array("I", [0, 5, 9]), array("I", [0, 2, 1]), answers, {})
@@ -94,7 +98,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     return old, new
 
 
-def test_the_text(pair: tuple[Path, Path]) -> None:
+def test_diff_as_text(pair: tuple[Path, Path]) -> None:
     old, new = (Blob(path.read_bytes()).build_id for path in pair)
     done = compiler("diff", *pair)
     assert (done.status, done.err) == (0, "")
@@ -113,7 +117,7 @@ def test_the_text(pair: tuple[Path, Path]) -> None:
     ]
 
 
-def test_the_json(pair: tuple[Path, Path]) -> None:
+def test_diff_as_json(pair: tuple[Path, Path]) -> None:
     done = compiler("diff", *reversed(pair), "--json")
     assert (done.status, done.err) == (0, "")
     found = json.loads(done.out)
@@ -141,7 +145,7 @@ def test_the_json(pair: tuple[Path, Path]) -> None:
     }
 
 
-def test_a_blob_and_itself(pair: tuple[Path, Path]) -> None:
+def test_diff_of_a_blob_and_itself_is_empty(pair: tuple[Path, Path]) -> None:
     done = compiler("diff", pair[0], pair[0])
     assert done.out.splitlines()[2:] == ["no address answers otherwise"]
     found = json.loads(compiler("diff", pair[0], pair[0], "--json").out)
@@ -149,7 +153,7 @@ def test_a_blob_and_itself(pair: tuple[Path, Path]) -> None:
     assert (found["countries"], found["largest"]) == ([], [])
 
 
-def test_no_more_than_the_largest_are_shown(tmp_path: Path) -> None:
+def test_only_the_largest_ranges_are_shown(tmp_path: Path) -> None:
     old, new = tmp_path / "old.blob", tmp_path / "new.blob"
     old.write_bytes(blob_of({0: "A"}))
     new.write_bytes(blob_of({n << 20: f"C{n} {n}" for n in range(31)}))
@@ -158,10 +162,10 @@ def test_no_more_than_the_largest_are_shown(tmp_path: Path) -> None:
     assert "\nthe largest changed ranges, 10 of 31:\n" in text
     assert len([line for line in text.splitlines() if line.startswith("  ")]) == 30
     found = json.loads(compiler("diff", old, new, "--json").out)
-    assert (len(found["largest"]), found["ranges"]) == (LARGEST, 31)
+    assert (len(found["largest"]), found["ranges"]) == (MAX_RANGES_SHOWN, 31)
 
 
-def test_where_only_the_objects_differ_they_are_shown(tmp_path: Path) -> None:
+def test_objects_are_shown_where_only_they_differ(tmp_path: Path) -> None:
     old, new = tmp_path / "old.blob", tmp_path / "new.blob"
     for path, latitude in ((old, b"1.5"), (new, b"2.5")):
         only = Answer(b'["A"]', b'"country":"A","latitude":' + latitude + b"}")
@@ -202,15 +206,15 @@ def test_odd_answers_are_shown(pair: tuple[Path, Path], name: str) -> None:
         (blob_of({0: "A"})[:8] + b"\2" + blob_of({0: "A"})[9:], "blob layout 2"),
     ],
 )
-@pytest.mark.parametrize("place", [0, 1])
-def test_what_is_no_blob_is_named(
-    pair: tuple[Path, Path], place: int, content: bytes | None, problem: str
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_file_that_is_not_a_blob_is_named(
+    pair: tuple[Path, Path], index: int, content: bytes | None, problem: str
 ) -> None:
     if content is None:
-        pair[place].unlink()
+        pair[index].unlink()
     else:
-        pair[place].write_bytes(content)
+        pair[index].write_bytes(content)
     done = compiler("diff", *pair)
     assert (done.status, done.out) == (1, "")
-    assert done.err.startswith(f"Error: {pair[place]}: {problem}")
+    assert done.err.startswith(f"Error: {pair[index]}: {problem}")
     assert done.err.count("\n") == 1

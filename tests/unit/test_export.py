@@ -31,9 +31,11 @@ ATLANTIS, UTOPIA = 0, 1
 Members = dict[str, Any]
 
 
-def owed(blob: Blob) -> list[Members | None]:
-    """Return what each location owes a reader; the number behind the last one is no data."""
-    members = [json.loads(b"{" + blob.answer(number).members) for number in range(blob.locations)]
+def expected_members(blob: Blob) -> list[Members | None]:
+    """Return the members of each location by its id; the id after the last one is no data."""
+    members = [
+        json.loads(blob.answer(number).object_without_ip) for number in range(blob.locations)
+    ]
     return [*members, None]
 
 
@@ -44,7 +46,7 @@ def without_null(members: Members | None) -> Members | None:
 
 
 def edges(blob: Blob) -> Iterator[tuple[int, int]]:
-    """Yield the first and the last address of every run, each with the run's location number."""
+    """Yield the first and the last address of every run, each with the run's location id."""
     for first, last, location in blob.spans():
         number = blob.locations if location is None else location
         yield first, number
@@ -52,7 +54,7 @@ def edges(blob: Blob) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def opened(mmdb: bytes) -> Iterator[maxminddb.Reader]:
+def open_reader(mmdb: bytes) -> Iterator[maxminddb.Reader]:
     # From a file, for the reader in C is ten times as fast.
     with tempfile.NamedTemporaryFile() as file:
         file.write(mmdb)
@@ -63,8 +65,8 @@ def opened(mmdb: bytes) -> Iterator[maxminddb.Reader]:
 
 def differences(blob: Blob, mmdb: bytes) -> list[str]:
     """Return the edges of runs at which the MMDB does not answer what the blob does."""
-    records = [without_null(members) for members in owed(blob)]
-    with opened(mmdb) as reader:
+    records = [without_null(members) for members in expected_members(blob)]
+    with open_reader(mmdb) as reader:
         return [
             format_ipv4(address)
             for address, number in edges(blob)
@@ -79,7 +81,7 @@ def test_mmdb_answers_as_the_blob_does() -> None:
 
 def test_mmdb_record() -> None:
     mmdb = export_mmdb(Blob(blobs.fictional(gap=True)), BUILT)
-    with opened(mmdb) as reader:
+    with open_reader(mmdb) as reader:
         assert reader.get(blobs.ATLANTIS_IP) == {
             "country": "Atlantis",
             "country_code": "AT",
@@ -108,7 +110,7 @@ def test_mmdb_metadata() -> None:
     blob = Blob(blobs.fictional())
     mmdb = export_mmdb(blob, BUILT)
     assert mmdb == export_mmdb(blob, BUILT)
-    with opened(mmdb) as reader:
+    with open_reader(mmdb) as reader:
         metadata = reader.metadata()
     assert (metadata.database_type, metadata.ip_version) == ("ipgeo", 4)
     assert metadata.build_epoch == BUILT
@@ -117,7 +119,7 @@ def test_mmdb_metadata() -> None:
 
 @pytest.mark.parametrize("by", [-1, 1])
 @pytest.mark.parametrize("start", ["1.2.3.0", "1.2.4.0", "5.0.0.0", "6.0.0.0"])
-def test_a_run_that_starts_elsewhere_is_noticed(start: str, by: int) -> None:
+def test_a_moved_start_of_a_run_is_noticed(start: str, by: int) -> None:
     right = {"0.0.0.0": UTOPIA, "1.2.3.0": ATLANTIS, "1.2.4.0": UTOPIA}  # noqa: S104 - idem
     right |= {"5.0.0.0": NO_DATA, "6.0.0.0": UTOPIA}
     moved = format_ipv4((parse_ipv4(start) or 0) + by)
@@ -174,7 +176,7 @@ def test_csv_of_the_real_data(real_blob: bytes) -> None:
     rows = read_csv(export_csv(blob).decode())
     cells = [
         {name: "" if value is None else str(value) for name, value in (members or {}).items()}
-        for members in owed(blob)
+        for members in expected_members(blob)
     ]
     assert len(rows) == blob.runs
     for (first, last, number), row in zip(blob.spans(), rows, strict=True):
@@ -209,7 +211,7 @@ def test_the_command_writes_to_standard_output(fictional_file: Path) -> None:
     assert result.stdout_bytes == export_csv(Blob(fictional_file.read_bytes()))
 
 
-def test_the_command_refuses_what_is_no_blob(tmp_path: Path) -> None:
+def test_the_command_refuses_a_file_that_is_not_a_blob(tmp_path: Path) -> None:
     path, out = tmp_path / "not.blob", tmp_path / "out"
     path.write_bytes(b"no blob")
     arguments = ["export", str(path), "--format", "mmdb", "-o", str(out)]
@@ -234,7 +236,7 @@ def test_the_command_does_not_replace_its_input(
     assert fictional_file.read_bytes() == blobs.fictional(gap=True)
 
 
-def test_the_command_replaces_another_blob_by_force_alone(
+def test_only_force_lets_the_command_replace_another_blob(
     fictional_file: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "other.blob"
@@ -249,7 +251,7 @@ def test_the_command_replaces_another_blob_by_force_alone(
     assert compiler(*command).status == 0, "what is no blob it replaces as ever"
 
 
-def test_a_name_that_leaves_no_room_is_said(fictional_file: Path, tmp_path: Path) -> None:
+def test_a_too_long_name_is_reported(fictional_file: Path, tmp_path: Path) -> None:
     longest = os.pathconf(tmp_path, "PC_NAME_MAX") - len("." + ".abcd1234.ipgeo-new")
     out = tmp_path / ("x" * (longest + 1))
     command = ["export", fictional_file, "--format", "csv", "-o"]
@@ -259,7 +261,7 @@ def test_a_name_that_leaves_no_room_is_said(fictional_file: Path, tmp_path: Path
     assert compiler(*command, tmp_path / ("x" * longest)).status == 0
 
 
-def test_how_long_a_name_may_be_is_asked_of_the_file_system(
+def test_the_file_system_limits_the_length_of_a_name(
     fictional_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An overlay in a container may allow 251 bytes instead of 255, encryption 143."""

@@ -9,11 +9,12 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from harness.compiler import SAMPLE, SAMPLE_CODES, Done, build, compiler
+from harness.compiler import SAMPLE, SAMPLE_CODES, build, compiler
+from harness.process import Done
 from harness.sources import dat, patched, write_codes
 from ipgeo.blob.reader import Blob
 from ipgeo.blob.writer import write_blob
-from ipgeo.compiling.compile import Compiled
+from ipgeo.compiling.compile import BuildResult
 from ipgeo.files.reading import open_regular
 from ipgeo.places.answers import Answer
 from ipgeo.places.location import NO_DATA
@@ -29,7 +30,7 @@ NOWHERE = ("乌有", "", "", "")
 PERCENT = ADDRESS_COUNT // 100
 
 
-class Place:
+class Workspace:
     """A folder with codes, where sources are built to one blob."""
 
     def __init__(self, folder: Path) -> None:
@@ -61,11 +62,11 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def workspace(tmp_path: Path) -> Workspace:
     """All is China."""
-    place = Place(tmp_path)
-    assert place.build(place.source("all.dat", (0, CHINA))).status == DONE
-    return place
+    workspace = Workspace(tmp_path)
+    assert workspace.build(workspace.source("all.dat", (0, CHINA))).status == DONE
+    return workspace
 
 
 def verdicts(done: Done) -> dict[str, str]:
@@ -95,44 +96,44 @@ def refused(done: Done, gate: str) -> str:
         (21, ["--force"], DONE),
     ],
 )
-def test_max_change(place: Place, percent: int, flags: list[str], status: int) -> None:
-    new = place.source("new.dat", (0, JAPAN), (percent * PERCENT, CHINA))
-    before = place.files()
-    done = place.build(new, *flags)
+def test_max_change(workspace: Workspace, percent: int, flags: list[str], status: int) -> None:
+    new = workspace.source("new.dat", (0, JAPAN), (percent * PERCENT, CHINA))
+    before = workspace.files()
+    done = workspace.build(new, *flags)
     assert done.status == status
     if status == REFUSED:
-        assert place.files() == before
+        assert workspace.files() == before
         text = refused(done, "max-change")
         assert f"gate max-change   failed: {percent} % of all addresses" in text
         assert "the largest changed ranges:\n" in text
         assert f"  {percent * PERCENT:>13,}  0.0.0.0 - " in text
         assert '["中国","CN","北京","110000","北京","110000","",""] → ["日本","JP",' in text
     else:
-        assert "日本" in compiler("lookup", place.out, "0.0.0.1").out
-        assert place.beside(".previous").read_bytes() == before["served.blob"][0]
+        assert "日本" in compiler("lookup", workspace.out, "0.0.0.1").out
+        assert workspace.beside(".previous").read_bytes() == before["served.blob"][0]
 
 
-def test_it_is_weighted_by_addresses(place: Place) -> None:
+def test_max_change_is_weighted_by_addresses(workspace: Workspace) -> None:
     """Thousands of runs that are few addresses pass; a run more that is many does not."""
     little = [(n << 8, JAPAN if n % 2 else NOWHERE) for n in range(4000)]
-    assert place.build(place.source("new.dat", *little, (4000 << 8, CHINA))).status == DONE
-    done = place.build(place.source("much.dat", (0, CHINA), (1 << 31, JAPAN)))
+    assert workspace.build(workspace.source("new.dat", *little, (4000 << 8, CHINA))).status == DONE
+    done = workspace.build(workspace.source("much.dat", (0, CHINA), (1 << 31, JAPAN)))
     refused(done, "max-change")
 
 
-def test_ten_changes_are_shown(place: Place) -> None:
+def test_ten_changes_are_shown(workspace: Workspace) -> None:
     eights = [(n << 24, JAPAN if n % 2 else CHINA) for n in range(256)]
-    text = refused(place.build(place.source("new.dat", *eights)), "max-change")
+    text = refused(workspace.build(workspace.source("new.dat", *eights)), "max-change")
     assert "the largest changed ranges, 10 of 128:\n" in text
     assert text.count("     16,777,216  ") == 10
 
 
-def test_no_change_of_the_limits_itself_is_a_number_that_is_none(place: Place) -> None:
+def test_nan_is_refused_as_a_limit(workspace: Workspace) -> None:
     for value in ("nan", "-1", "101", "inf", "x", ""):
         for flag in ("--max-change", "--max-codeless-rise"):
-            done = place.build(place.source("new.dat", (0, JAPAN)), flag, value)
+            done = workspace.build(workspace.source("new.dat", (0, JAPAN)), flag, value)
             assert done.status == USAGE
-    assert Blob(place.out.read_bytes()).runs == 1
+    assert Blob(workspace.out.read_bytes()).runs == 1
 
 
 # country-code
@@ -148,49 +149,49 @@ def test_no_change_of_the_limits_itself_is_a_number_that_is_none(place: Place) -
         (1.1, ["--force"], DONE),
     ],
 )
-def test_country_code(place: Place, percent: float, flags: list[str], status: int) -> None:
-    before = place.files()
+def test_country_code(workspace: Workspace, percent: float, flags: list[str], status: int) -> None:
+    before = workspace.files()
     end = int(percent * PERCENT)
-    done = place.build(place.source("new.dat", (0, NOWHERE), (end, CHINA)), *flags)
+    done = workspace.build(workspace.source("new.dat", (0, NOWHERE), (end, CHINA)), *flags)
     assert done.status == status
     if status == REFUSED:
-        assert place.files() == before
+        assert workspace.files() == before
         text = refused(done, "country-code")
         assert "data without a country code, before 0 %, allowed rise in points: " in text
         assert f"failed: {percent} % of all addresses" in text
 
 
-def test_fewer_without_a_code_pass(place: Place) -> None:
-    nowhere = place.source("nowhere.dat", (0, NOWHERE), (10 * PERCENT, CHINA))
-    assert place.build(nowhere, "--force").status == DONE
+def test_fewer_uncoded_addresses_pass(workspace: Workspace) -> None:
+    nowhere = workspace.source("nowhere.dat", (0, NOWHERE), (10 * PERCENT, CHINA))
+    assert workspace.build(nowhere, "--force").status == DONE
     flags = ["--max-codeless-rise", "0"]
-    assert place.build(place.source("back.dat", (0, CHINA)), *flags).status == DONE
+    assert workspace.build(workspace.source("back.dat", (0, CHINA)), *flags).status == DONE
 
 
-def test_codes_forgotten_trip_two_gates(place: Place) -> None:
-    source = place.source("all.dat", (0, CHINA))
-    done = compiler("build", source, "-o", place.out)
+def test_missing_codes_fail_two_gates(workspace: Workspace) -> None:
+    source = workspace.source("all.dat", (0, CHINA))
+    done = compiler("build", source, "-o", workspace.out)
     refused(done, "max-change, country-code")
 
 
 # coverage: no .dat file has a gap, so these blobs come from elsewhere
 
 
-def compiled(runs: dict[int, int], *, sample: bool = False) -> Compiled:
+def build_result(runs: dict[int, int], *, sample: bool = False) -> BuildResult:
     """First addresses to 0 (China) or NO_DATA."""
     answer = Answer(b'["x"]', b'"country":"x","country_code":"XX"}')
     columns = array("I", runs), array("I", runs.values())
     data = write_blob(*columns, [answer], {"sample": sample, "sources": [{"format": "x"}]})
-    return Compiled(data, Blob(data), Counter())
+    return BuildResult(data, Blob(data), Counter())
 
 
 @pytest.fixture
-def building(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
-    source = place.source("any.dat", (0, CHINA))
+def building(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    source = workspace.source("any.dat", (0, CHINA))
 
-    def build(compiled: Compiled, *flags: object) -> Done:
-        monkeypatch.setattr("ipgeo.cli.build.compile_blob", lambda *_: compiled)
-        return place.build(source, *flags)
+    def build(result: BuildResult, *flags: object) -> Done:
+        monkeypatch.setattr("ipgeo.cli.build.compile_blob", lambda *_: result)
+        return workspace.build(source, *flags)
 
     return build
 
@@ -211,7 +212,7 @@ MOVED_GAP = {0: 0, 7: NO_DATA, 8: 0}
     ],
 )
 def test_coverage(
-    place: Place,
+    workspace: Workspace,
     building: Callable[..., Done],
     *,
     old: dict[int, int],
@@ -219,12 +220,12 @@ def test_coverage(
     flags: list[str],
     status: int,
 ) -> None:
-    assert building(compiled(old), "--force").status == DONE
-    before = place.files()
-    done = building(compiled(new), *flags)
+    assert building(build_result(old), "--force").status == DONE
+    before = workspace.files()
+    done = building(build_result(new), *flags)
     assert done.status == status
     if status == REFUSED:
-        assert place.files() == before
+        assert workspace.files() == before
         text = refused(done, "coverage")
         assert "failed: 4,294,967,295 addresses have data, before 4,294,967,296\n" in text
         assert '\n              1  0.0.0.5 - 0.0.0.5  ["x"] → null\n' in text
@@ -256,50 +257,52 @@ ARRAY = '["中国","CN","北京","110000","北京","110000","",""]'
         (f"1.2.3.4\t{ARRAY}\n5.6.7.8\t{ARRAY.replace('CN', 'cn')}\n", REFUSED),
     ],
 )
-def test_expect(place: Place, tmp_path: Path, text: str, status: int) -> None:
-    before = place.files()
-    new = place.source("new.dat", (0, CHINA), (0xF0000000, JAPAN))
-    done = place.build(new, "--expect", expect(tmp_path, text))
+def test_expect(workspace: Workspace, tmp_path: Path, text: str, status: int) -> None:
+    before = workspace.files()
+    new = workspace.source("new.dat", (0, CHINA), (0xF0000000, JAPAN))
+    done = workspace.build(new, "--expect", expect(tmp_path, text))
     assert done.status == status
     if status == REFUSED:
-        assert place.files() == before
+        assert workspace.files() == before
         count = len(text.split("\n")) - 1
-        told = refused(done, "expect")
-        assert f"expect       failed: 1 of {count} addresses do not answer as expected\n" in told
-        assert f", is {'{' if '{}' in text else ARRAY[:7]}" in told
+        message = refused(done, "expect")
+        assert f"expect       failed: 1 of {count} addresses do not answer as expected\n" in message
+        assert f", is {'{' if '{}' in text else ARRAY[:7]}" in message
     else:
         assert "gate expect       passed: 1 addresses answer as expected\n" in done.out
 
 
 @pytest.mark.parametrize("form", ["array", "object"])
-def test_it_takes_what_lookup_prints(place: Place, tmp_path: Path, form: str) -> None:
+def test_expect_takes_the_output_of_lookup(workspace: Workspace, tmp_path: Path, form: str) -> None:
     asked = ["1.2.3.4", "255.255.255.255"]
-    printed = compiler("lookup", place.out, *asked, "--format", form).out
+    printed = compiler("lookup", workspace.out, *asked, "--format", form).out
     golden = expect(tmp_path, printed)
-    new = place.source("new.dat", (0, CHINA), (0xF0000000, JAPAN), (0xF0000001, CHINA))
-    assert place.build(new, "--expect", golden).status == DONE
-    wrong = place.source("wrong.dat", (0, CHINA), (0xFFFFFFFF, JAPAN))
-    told = refused(place.build(wrong, "--expect", golden), "expect")
-    assert "\n  255.255.255.255: expected " in told
+    new = workspace.source("new.dat", (0, CHINA), (0xF0000000, JAPAN), (0xF0000001, CHINA))
+    assert workspace.build(new, "--expect", golden).status == DONE
+    wrong = workspace.source("wrong.dat", (0, CHINA), (0xFFFFFFFF, JAPAN))
+    message = refused(workspace.build(wrong, "--expect", golden), "expect")
+    assert "\n  255.255.255.255: expected " in message
 
 
 def test_expect_applies_without_a_current_file(tmp_path: Path) -> None:
-    place = Place(tmp_path)
+    workspace = Workspace(tmp_path)
     golden = expect(tmp_path, "1.2.3.4\tnull\n")
-    source = place.source("all.dat", (0, CHINA))
-    done = place.build(source, "--expect", golden)
+    source = workspace.source("all.dat", (0, CHINA))
+    done = workspace.build(source, "--expect", golden)
     assert done.status == REFUSED
-    assert place.files() == {}
-    done = place.build(source, "--expect", golden, "--force")
+    assert workspace.files() == {}
+    done = workspace.build(source, "--expect", golden, "--force")
     assert done.status == DONE
     assert "\n--force overrode expect\n" in done.out
 
 
-def test_expect_applies_to_the_blob_that_is_served_already(place: Place, tmp_path: Path) -> None:
+def test_expect_applies_to_the_blob_that_is_served_already(
+    workspace: Workspace, tmp_path: Path
+) -> None:
     golden = expect(tmp_path, "1.2.3.4\tnull\n")
-    before = place.files()
-    refused(place.build(place.source("all.dat", (0, CHINA)), "--expect", golden), "expect")
-    assert place.files() == before
+    before = workspace.files()
+    refused(workspace.build(workspace.source("all.dat", (0, CHINA)), "--expect", golden), "expect")
+    assert workspace.files() == before
 
 
 @pytest.mark.parametrize(
@@ -319,50 +322,56 @@ def test_expect_applies_to_the_blob_that_is_served_already(place: Place, tmp_pat
         (b"1.2.3.4\t[]\n\xff\n", "line 2: not UTF-8"),
     ],
 )
-def test_a_bad_line_is_named(place: Place, tmp_path: Path, text: str | bytes, problem: str) -> None:
-    before = place.files()
+def test_a_bad_line_is_named(
+    workspace: Workspace, tmp_path: Path, text: str | bytes, problem: str
+) -> None:
+    before = workspace.files()
     golden = expect(tmp_path, text)
-    done = place.build(
-        place.source("new.dat", (0, CHINA), (5, JAPAN), (6, CHINA)), "--expect", golden
+    done = workspace.build(
+        workspace.source("new.dat", (0, CHINA), (5, JAPAN), (6, CHINA)), "--expect", golden
     )
     assert (done.status, done.out) == (BAD_INPUT, "")
     assert done.err.startswith(f"Error: {golden}: {problem}")
     assert done.err.count("\n") == 1
-    assert place.files() == before
+    assert workspace.files() == before
 
 
-def test_a_file_of_golden_addresses_that_is_not_there(place: Place) -> None:
-    done = place.build(place.source("new.dat", (0, CHINA)), "--expect", place.beside(".none"))
+def test_a_missing_file_of_golden_addresses(workspace: Workspace) -> None:
+    done = workspace.build(
+        workspace.source("new.dat", (0, CHINA)), "--expect", workspace.beside(".none")
+    )
     assert (done.status, done.err) == (
         BAD_INPUT,
-        f"Error: {place.beside('.none')}: No such file or directory\n",
+        f"Error: {workspace.beside('.none')}: No such file or directory\n",
     )
 
 
 # When nothing can be compared
 
 
-def uncompared(done: Done, why: str) -> None:
+def assert_not_compared(done: Done, why: str) -> None:
     assert (done.status, done.err) == (DONE, "")
     assert f"\nno gate but expect and rolled-back applies: {why}" in done.out
 
 
 def test_without_a_current_file(tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    done = place.build(place.source("all.dat", (0, CHINA)))
-    uncompared(done, "there is no current file\n")
-    assert sorted(place.files()) == ["served.blob", "served.blob.json"]
+    workspace = Workspace(tmp_path)
+    done = workspace.build(workspace.source("all.dat", (0, CHINA)))
+    assert_not_compared(done, "there is no current file\n")
+    assert sorted(workspace.files()) == ["served.blob", "served.blob.json"]
 
 
 def test_the_sample_is_replaced_by_anything(tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    sample = build(place.out)
-    uncompared(place.build(place.source("all.dat", (0, CHINA))), "the current file is the sample\n")
-    assert place.beside(".previous").read_bytes() == sample
+    workspace = Workspace(tmp_path)
+    sample = build(workspace.out)
+    assert_not_compared(
+        workspace.build(workspace.source("all.dat", (0, CHINA))), "the current file is the sample\n"
+    )
+    assert workspace.beside(".previous").read_bytes() == sample
 
 
-def test_the_sample_replaces_nothing(place: Place) -> None:
-    done = compiler("build", SAMPLE, "--codes", SAMPLE_CODES, "-o", place.out)
+def test_the_sample_replaces_nothing(workspace: Workspace) -> None:
+    done = compiler("build", SAMPLE, "--codes", SAMPLE_CODES, "-o", workspace.out)
     refused(done, "max-change, country-code")
 
 
@@ -376,34 +385,36 @@ def test_the_sample_replaces_nothing(place: Place) -> None:
     ],
 )
 def test_a_current_file_that_is_not_sound(
-    place: Place, change: Callable[[bytes], bytes], why: str
+    workspace: Workspace, change: Callable[[bytes], bytes], why: str
 ) -> None:
-    good = place.out.read_bytes()
-    middle = place.source("middle.dat", (0, CHINA), (5, JAPAN), (6, CHINA))
-    assert place.build(middle).status == DONE
-    place.out.write_bytes(change(place.out.read_bytes()))
-    done = place.build(place.source("new.dat", (0, JAPAN)))
-    uncompared(done, f"the current file {why}")
+    good = workspace.out.read_bytes()
+    middle = workspace.source("middle.dat", (0, CHINA), (5, JAPAN), (6, CHINA))
+    assert workspace.build(middle).status == DONE
+    workspace.out.write_bytes(change(workspace.out.read_bytes()))
+    done = workspace.build(workspace.source("new.dat", (0, JAPAN)))
+    assert_not_compared(done, f"the current file {why}")
     assert "\nthe current file is not kept as the previous one\n" in done.out
-    assert place.beside(".previous").read_bytes() == good, "the last good one is still there"
+    assert workspace.beside(".previous").read_bytes() == good, "the last good one is still there"
 
 
-def test_a_current_file_that_cannot_be_read(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_current_file_that_cannot_be_read(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(path: Path) -> BinaryIO:
-        if path == place.out:
+        if path == workspace.out:
             raise PermissionError(13, "Permission denied", str(path))
         return open_regular(path)
 
     monkeypatch.setattr("ipgeo.release.publish.open_regular", refuse)
-    done = place.build(place.source("new.dat", (0, JAPAN)))
-    uncompared(done, "the current file cannot be read: Permission denied\n")
+    done = workspace.build(workspace.source("new.dat", (0, JAPAN)))
+    assert_not_compared(done, "the current file cannot be read: Permission denied\n")
 
 
 # What is said
 
 
-def test_a_pass_is_said_with_its_figures(place: Place) -> None:
-    done = place.build(place.source("new.dat", (0, JAPAN), (1 << 24, CHINA)))
+def test_a_passed_gate_is_reported_with_its_figures(workspace: Workspace) -> None:
+    done = workspace.build(workspace.source("new.dat", (0, JAPAN), (1 << 24, CHINA)))
     assert done.status == DONE
     assert [line for line in done.out.splitlines() if line.startswith("gate ")] == [
         "gate expect       skipped: no --expect",
@@ -417,52 +428,52 @@ def test_a_pass_is_said_with_its_figures(place: Place) -> None:
     ]
 
 
-def test_json_of_a_pass_a_refusal_and_a_forced_build(place: Place) -> None:
-    done = place.build(place.source("new.dat", (0, JAPAN), (1 << 24, CHINA)), "--json")
+def test_json_of_a_pass_a_refusal_and_a_forced_build(workspace: Workspace) -> None:
+    done = workspace.build(workspace.source("new.dat", (0, JAPAN), (1 << 24, CHINA)), "--json")
     summary = json.loads(done.out)
     assert (done.status, done.err, summary["status"]) == (DONE, "", "published")
     assert summary["change"]["addresses"] == 1 << 24
     assert set(verdicts(done).values()) == {State.PASSED, State.SKIPPED}
-    other = place.source("other.dat", (0, NOWHERE))
-    done = place.build(other, "--json")
+    other = workspace.source("other.dat", (0, NOWHERE))
+    done = workspace.build(other, "--json")
     summary = json.loads(done.out)
     assert (done.status, summary["status"]) == (REFUSED, "refused")
     assert refused(done, "max-change, country-code")
     assert verdicts(done)["max-change"] == verdicts(done)["country-code"] == State.FAILED
     assert summary["change"]["largest"][0]["new"][0] == "乌有"
-    done = place.build(other, "--json", "--force")
+    done = workspace.build(other, "--json", "--force")
     assert (done.status, done.err, json.loads(done.out)["status"]) == (DONE, "", "published")
     assert verdicts(done)["max-change"] == verdicts(done)["country-code"] == State.FORCED
 
 
-def test_what_was_overridden_is_said_and_kept(place: Place) -> None:
-    done = place.build(place.source("new.dat", (0, NOWHERE)), "--force")
+def test_overridden_gates_are_reported_and_kept(workspace: Workspace) -> None:
+    done = workspace.build(workspace.source("new.dat", (0, NOWHERE)), "--force")
     assert (done.status, done.err) == (DONE, "")
     assert "\ngate max-change   forced: 100 % of all addresses" in done.out
     assert "\n--force overrode max-change, country-code\n" in done.out
     assert "\n  4,294,967,296  0.0.0.0 - 255.255.255.255  [" in done.out
-    kept = {row["gate"]: row for row in place.manifest()["gates"]}
+    kept = {row["gate"]: row for row in workspace.manifest()["gates"]}
     assert kept["max-change"]["state"] == "forced"
     assert kept["max-change"]["percent"] == 100
     assert kept["coverage"]["state"] == "passed"
 
 
-def test_force_overrides_gates_alone(place: Place, tmp_path: Path) -> None:
+def test_force_overrides_only_gates(workspace: Workspace, tmp_path: Path) -> None:
     broken = tmp_path / "broken.dat"
     broken.write_bytes(b"nothing")
-    before = place.files()
-    assert place.build(broken, "--force").status == BAD_INPUT
-    assert place.files() == before
+    before = workspace.files()
+    assert workspace.build(broken, "--force").status == BAD_INPUT
+    assert workspace.files() == before
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])
-def test_the_same_again_publishes_nothing(place: Place, flags: list[str]) -> None:
-    second = place.source("second.dat", (0, CHINA), (5, JAPAN), (6, CHINA))
-    assert place.build(second).status == DONE
-    before = place.files()
-    done = place.build(second, *flags)
+def test_an_unchanged_build_publishes_nothing(workspace: Workspace, flags: list[str]) -> None:
+    second = workspace.source("second.dat", (0, CHINA), (5, JAPAN), (6, CHINA))
+    assert workspace.build(second).status == DONE
+    before = workspace.files()
+    done = workspace.build(second, *flags)
     assert (done.status, done.err) == (DONE, "")
-    assert place.files() == before, "the previous file is not this one"
+    assert workspace.files() == before, "the previous file is not this one"
     if flags:
         assert json.loads(done.out)["status"] == "unchanged"
         assert json.loads(done.out)["change"] is None

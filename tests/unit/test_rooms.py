@@ -15,7 +15,7 @@ def rooms() -> set[Path]:
     return {path.parent for path in TESTS.rglob("*.py") if "def test_" in path.read_text()}
 
 
-def test_each_folder_is_looked_into(pytestconfig: pytest.Config) -> None:
+def test_pytest_recurses_into_each_folder(pytestconfig: pytest.Config) -> None:
     passed_over = pytestconfig.getini("norecursedirs")
     assert "build" in passed_over
     for room in rooms():

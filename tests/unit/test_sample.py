@@ -34,7 +34,7 @@ def test_data_holds_what_the_command_writes(tmp_path: Path) -> None:
         assert (tmp_path / name).read_bytes() == (ROOT / "data" / name).read_bytes(), name
 
 
-def test_it_is_written_over_an_older_one(tmp_path: Path) -> None:
+def test_the_sample_replaces_an_older_one(tmp_path: Path) -> None:
     for name in FILES:
         (tmp_path / name).write_text("old")
     (tmp_path / "other").write_text("somebody's")
@@ -44,7 +44,7 @@ def test_it_is_written_over_an_older_one(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([*FILES, "other"])
 
 
-def test_its_blob_says_what_it_is(path: Path, blob: Blob, tmp_path: Path) -> None:
+def test_the_blob_is_marked_as_sample(path: Path, blob: Blob, tmp_path: Path) -> None:
     assert blob.meta["sample"] is True
     text = compiler("build", SAMPLE, "--codes", SAMPLE_CODES, "-o", tmp_path / "x.blob").out
     assert "this is the project's sample, not real data" in text
@@ -125,11 +125,11 @@ FACTS = {
 }
 
 
-def test_the_table_holds_addresses() -> None:
+def test_the_table_of_facts_holds_addresses() -> None:
     assert all(parse_ipv4(ip) is not None for ip in FACTS)
 
 
-def test_the_facts(path: Path) -> None:
+def test_the_sample_answers_as_the_facts(path: Path) -> None:
     done = compiler("lookup", path, *FACTS)
     assert (done.status, done.err) == (0, "")
     found = dict(line.split("\t") for line in done.out.splitlines())

@@ -25,10 +25,10 @@ from ipgeo.blob.layout import (
     seal,
 )
 from ipgeo.errors import BlobError
-from ipgeo.places.answers import Answer
+from ipgeo.places.answers import Answer, Country
 from ipgeo.text import printable
 
-_MOST_SECTIONS = 64
+_MAX_SECTIONS = 64
 _CONTROL = re.compile(rb"[\x00-\x1f]")  # a line feed would break answers apart that are lines
 
 
@@ -60,7 +60,7 @@ def check_sections(data: bytes) -> tuple[Section, ...]:
     """Return the rows of the section table; refuse one that does not tile the blob."""
     count = HEADER.unpack_from(data)[2]
     end = HEADER.size + SECTION.size * count
-    _require(count <= _MOST_SECTIONS and end <= len(data), f"{count} sections")
+    _require(count <= _MAX_SECTIONS and end <= len(data), f"{count} sections")
     sections = []
     for raw, offset, length in SECTION.iter_unpack(data[HEADER.size : end]):
         tag = printable(raw.rstrip(b"\0").decode("ascii", "replace"))
@@ -144,31 +144,43 @@ def check_index(index: "array[int]", low: "array[int]") -> "array[int]":
 
 def read_starts(index: "array[int]", low: "array[int]") -> "array[int]":
     """Return the first address of every run; refuse one that does not ascend."""
-    first = array("I")
-    for bucket, (start, end) in enumerate(itertools.pairwise(index)):
-        if start < end:
-            first.extend((bucket << 16) + value for value in low[start:end])
-    rises = map(operator.lt, first[:-1], first[1:])
+    starts = array("I")
+    for bucket, (begin, end) in enumerate(itertools.pairwise(index)):
+        if begin < end:
+            starts.extend((bucket << 16) + value for value in low[begin:end])
+    rises = map(operator.lt, starts[:-1], starts[1:])
     for run, ascends in enumerate(rises, start=1):
         _require(ascends, f"run {run} does not start after run {run - 1}")
-    return first
+    return starts
 
 
-def check_records(content: bytes, runs: int, locations: int) -> "array[int]":
-    """Return the location number of every run; refuse one that is not there."""
+def read_location_ids(content: bytes, runs: int, locations: int) -> "array[int]":
+    """Return the location id of every run, ``locations`` for no data; refuse a greater one."""
     width, rest = divmod(len(content), runs)
     _require(rest == 0 and width in (2, 4), "v4record does not fit the runs")
-    record = read_column("v4record", "H" if width == 2 else "I", content)
-    _require(max(record) <= locations, "v4record names a location that is not there")
-    return record
+    location_ids = read_column("v4record", "H" if width == 2 else "I", content)
+    _require(max(location_ids) <= locations, "v4record names a location that is not there")
+    return location_ids
 
 
-def check_answers(answers: Iterable[Answer]) -> None:
-    """Refuse an answer that is not JSON or has a control character."""
+def check_answers(answers: Iterable[Answer]) -> list[Country]:
+    """Return the country of each answer; refuse one that is not JSON or has a control character.
+
+    Equal countries are one object: a blob has many locations and few countries.
+    """
+    countries: list[Country] = []
+    known: dict[Country, Country] = {}
     for location, answer in enumerate(answers):
         clean = not any(map(_CONTROL.search, answer))
         _require(clean, f"the answer of location {location} has a control character")
-        array_form = _load_json(answer.array)
-        object_form = _load_json(b'{"ip":"",' + answer.members)
-        sound = isinstance(array_form, list) and isinstance(object_form, dict)
-        _require(sound, f"the answer of location {location} is not JSON")
+        object_form = _load_json(answer.object_form(""))
+        if not isinstance(_load_json(answer.array), list) or not isinstance(object_form, dict):
+            raise BlobError(f"the answer of location {location} is not JSON")
+        country = _country_of(object_form)
+        countries.append(known.setdefault(country, country))
+    return countries
+
+
+def _country_of(members: dict[str, Any]) -> Country:
+    code = members.get("country_code")
+    return Country(str(members.get("country", "")), None if code is None else str(code))

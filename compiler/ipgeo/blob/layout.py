@@ -7,7 +7,7 @@ little-endian and unsigned, all sections begin at a multiple of 8.
 import hashlib
 import struct
 import zlib
-from typing import NamedTuple
+from dataclasses import dataclass
 
 MAGIC = b"\x89IPGEO\r\n"
 LAYOUT = 1
@@ -27,7 +27,8 @@ OFFSET, HEAP = b"offset", b"heap"
 REQUIRED = (META, INDEX, LOW, RECORD, OFFSET, HEAP)
 
 
-class Section(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Section:
     """One row of the section table; ``offset`` and ``length`` in bytes."""
 
     tag: str

@@ -13,10 +13,10 @@ from ipgeo.blob.check import (
     check_meta,
     check_offsets,
     check_present,
-    check_records,
     check_seal,
     check_sections,
     read_column,
+    read_location_ids,
     read_starts,
 )
 from ipgeo.blob.layout import HEADER
@@ -49,7 +49,11 @@ def read_content(file: BinaryIO) -> bytes:
 
 
 class Blob:
-    """A blob in memory, checked: every lookup stays inside it and every answer is JSON."""
+    """A blob in memory, checked: every lookup stays inside it and every answer is JSON.
+
+    Run ``i`` begins at the address ``starts[i]`` and has the location ``location_ids[i]``, which is
+    ``locations`` where there is no data. ``countries`` has the country of each location.
+    """
 
     def __init__(self, data: bytes) -> None:
         """Check ``data`` whole; raise BlobError for one that breaks the format."""
@@ -65,29 +69,29 @@ class Blob:
         self.locations = len(self._offset) // 2
         low = read_column("v4low", "H", content["v4low"])
         index = check_index(read_column("v4index", "I", content["v4index"]), low)
-        self.first = read_starts(index, low)
-        self.record = check_records(content["v4record"], len(low), self.locations)
-        check_answers(map(self.answer, range(self.locations)))
+        self.starts = read_starts(index, low)
+        self.location_ids = read_location_ids(content["v4record"], len(low), self.locations)
+        self.countries = check_answers(map(self.answer, range(self.locations)))
 
     @property
     def runs(self) -> int:
         """The number of runs."""
-        return len(self.first)
+        return len(self.starts)
 
     def find(self, address: int) -> int | None:
-        """Return the location number of ``address`` (0..2^32-1), or None where there is no data."""
-        number = self.record[bisect_right(self.first, address) - 1]
-        return None if number == self.locations else number
+        """Return the location id of ``address`` (0..2^32-1), or None where there is no data."""
+        location = self.location_ids[bisect_right(self.starts, address) - 1]
+        return None if location == self.locations else location
 
     def answer(self, location: int) -> Answer:
-        """Return both forms of the answer of a location number."""
+        """Return both forms of the answer of a location id."""
         return Answer(self._text(location), self._text(self.locations + location))
 
     def spans(self) -> Iterator[tuple[int, int, int | None]]:
-        """Yield (first address, last address inclusive, location number or None) of every run."""
-        lasts = itertools.chain((first - 1 for first in self.first[1:]), (LAST_ADDRESS,))
-        for first, last, number in zip(self.first, lasts, self.record, strict=True):
-            yield first, last, None if number == self.locations else number
+        """Yield (first address, last address inclusive, location id or None) of every run."""
+        lasts = itertools.chain((start - 1 for start in self.starts[1:]), (LAST_ADDRESS,))
+        for first, last, location in zip(self.starts, lasts, self.location_ids, strict=True):
+            yield first, last, None if location == self.locations else location
 
     def _text(self, entry: int) -> bytes:
         return self._heap[self._offset[entry] : self._offset[entry + 1]]

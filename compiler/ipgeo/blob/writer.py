@@ -29,23 +29,24 @@ from ipgeo.places.location import NO_DATA
 
 
 def write_blob(
-    first: "array[int]",
-    number: "array[int]",
+    starts: "array[int]",
+    location_ids: "array[int]",
     answers: Sequence[Answer],
     meta: Mapping[str, Any],
 ) -> bytes:
-    """Return the blob in which run ``i`` starts at ``first[i]`` and answers ``answers[number[i]]``.
+    """Return the blob in which run ``i`` has ``starts[i]`` and ``answers[location_ids[i]]``.
 
-    The runs cover all addresses and are coalesced; ``number`` may be ``NO_DATA``. The same
+    The runs cover all addresses and are coalesced; ``location_ids`` may be ``NO_DATA``. The same
     arguments give the same bytes.
     """
-    halves = array("H", first.tobytes())  # low and high 16 bits of each start, in host order
+    halves = array("H", starts.tobytes())  # low and high 16 bits of each start, in host order
     low = halves[0::2] if sys.byteorder == "little" else halves[1::2]
-    index = array("I", (bisect_left(first, bucket << 16) for bucket in range(BUCKETS)))
-    index.append(len(first))
+    index = array("I", (bisect_left(starts, bucket << 16) for bucket in range(BUCKETS)))
+    index.append(len(starts))
     none = len(answers)
-    record = array("H" if none < BUCKETS else "I", (none if n == NO_DATA else n for n in number))
-    heap = [answer.array for answer in answers] + [answer.members for answer in answers]
+    record = array("H" if none < BUCKETS else "I")
+    record.extend(none if location == NO_DATA else location for location in location_ids)
+    heap = [answer.array for answer in answers] + [answer.object_tail for answer in answers]
     offset = array("I", itertools.accumulate(map(len, heap), initial=0))
     return _assemble(
         {

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ipgeo.cli.errors import Refusal, telling
+from ipgeo.cli.errors import Refusal, reporting
 from ipgeo.cli.inputs import code_files, codes_in, keep_inputs
 from ipgeo.cli.paths import BlobPath, InputPath
 from ipgeo.cli.present import (
@@ -22,19 +22,19 @@ from ipgeo.cli.present import (
     warn,
 )
 from ipgeo.cli.readers import readers
-from ipgeo.compiling.compile import STEPS, Compiled, compile_blob
+from ipgeo.compiling.compile import STEPS, BuildResult, compile_blob
 from ipgeo.places.location import Source
 from ipgeo.ranges.address import ADDRESS_COUNT
 from ipgeo.release.diff import as_dict
-from ipgeo.release.gates import MAX_CHANGE_PERCENT, MAX_CODELESS_RISE, Limits, read_expected
+from ipgeo.release.gates import MAX_CHANGE_PERCENT, MAX_UNCODED_RISE, Limits, read_expected
 from ipgeo.release.publish import NO_CURRENT, Outcome, publish_build
-from ipgeo.release.targets import names_beside, refuse_foreign, rehearse_build
+from ipgeo.release.targets import refuse_foreign, rehearse_build, resolve_target
 from ipgeo.sources.dat import read_dat
 
-LONG_WORK = 8 << 20
+MIN_PROGRESS_BYTES = 8 << 20
 """A source of this many bytes (about a million records) takes seconds: worth a progress bar."""
 
-TOP_NAMES = 10
+MAX_NAMES_SHOWN = 10
 
 
 def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
@@ -71,9 +71,10 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float
 @click.option("--allow-less-coverage", is_flag=True, help="Fewer addresses may have data.")
 @click.option(
     "--max-codeless-rise",
+    "max_uncoded_rise",
     type=click.FloatRange(0, 100),
     callback=_number,
-    default=MAX_CODELESS_RISE,
+    default=MAX_UNCODED_RISE,
     show_default=True,
     metavar="POINTS",
     help="Percentage points by which the share of addresses without country code may rise.",
@@ -90,7 +91,7 @@ def build(
     expect: Path | None,
     max_change: float,
     allow_less_coverage: bool,
-    max_codeless_rise: float,
+    max_uncoded_rise: float,
     force: bool,
 ) -> None:
     """Compile SOURCE (a 17mon/IPIP .dat file), prove the result and publish it.
@@ -103,27 +104,27 @@ def build(
     started = time.monotonic()
     if as_json:
         need_stdout()
-    _check_place(out, [source, *code_files(codes_dir), *([expect] if expect else [])], force=force)
+    _check_output(out, [source, *code_files(codes_dir), *([expect] if expect else [])], force=force)
     expected = read_expected(expect) if expect else None
-    limits = Limits(expected, max_change, allow_less_coverage, max_codeless_rise)
-    read, compiled = _compile(source, codes_dir)
-    outcome = publish_build(out, compiled, _facts(source, read, compiled), limits, force=force)
-    summary = _summary(compiled, read.facts["records"], with_codes=codes_dir is not None)
+    limits = Limits(expected, max_change, allow_less_coverage, max_uncoded_rise)
+    read, result = _compile(source, codes_dir)
+    outcome = publish_build(out, result, _facts(source, read, result), limits, force=force)
+    summary = _summary(result, read.facts["records"], with_codes=codes_dir is not None)
     summary |= _outcome(outcome)
     summary |= {"output": str(out), "seconds": round(time.monotonic() - started, 2)}
     _report(out, outcome, summary, as_json=as_json)
 
 
-def _check_place(out: Path, inputs: list[Path], *, force: bool) -> None:
-    """Refuse, before any work, an output that may not be put in its place."""
-    names = names_beside(out)
-    keep_inputs(names, inputs)
+def _check_output(out: Path, inputs: list[Path], *, force: bool) -> None:
+    """Refuse, before any work, an output that may not be replaced."""
+    files = resolve_target(out)
+    keep_inputs(files, inputs)
     if not force:
-        refuse_foreign(names)
-    rehearse_build(names, force=force)
+        refuse_foreign(files)
+    rehearse_build(files, force=force)
 
 
-def _compile(source: Path, codes_dir: Path | None) -> tuple[Source, Compiled]:
+def _compile(source: Path, codes_dir: Path | None) -> tuple[Source, BuildResult]:
     codes = codes_in(codes_dir)
     with _progress(source) as report:
         report("read")
@@ -134,7 +135,7 @@ def _compile(source: Path, codes_dir: Path | None) -> tuple[Source, Compiled]:
 @contextmanager
 def _progress(source: Path) -> Iterator[Callable[[str], None]]:
     """Yield a function to call before each step; it draws a bar where that is worth it."""
-    if not sys.stderr.isatty() or source.stat().st_size < LONG_WORK:
+    if not sys.stderr.isatty() or source.stat().st_size < MIN_PROGRESS_BYTES:
         yield lambda _step: None
         return
     steps = 1 + len(STEPS)
@@ -146,9 +147,9 @@ def _step_name(step: str | None) -> str | None:
     return step
 
 
-def _facts(source: Path, read: Source, compiled: Compiled) -> dict[str, Any]:
+def _facts(source: Path, read: Source, result: BuildResult) -> dict[str, Any]:
     """Return what the manifest says beyond what the blob says of itself."""
-    blob = compiled.blob
+    blob = result.blob
     first, *codes = blob.meta["sources"]
     return {
         "inputs": [
@@ -160,17 +161,17 @@ def _facts(source: Path, read: Source, compiled: Compiled) -> dict[str, Any]:
             "records": read.facts["records"],
             "runs": blob.runs,
             "locations": blob.locations,
-            "names_without_code": len(compiled.without_code),
+            "names_without_code": len(result.uncoded),
         },
         "proof": {"result": "equal to the source", "addresses": ADDRESS_COUNT},
     }
 
 
-def _summary(compiled: Compiled, records: int | str, *, with_codes: bool) -> dict[str, Any]:
-    blob, missing = compiled.blob, compiled.without_code
+def _summary(result: BuildResult, records: int | str, *, with_codes: bool) -> dict[str, Any]:
+    blob, uncoded = result.blob, result.uncoded
     top = [
-        {"names": list(names), "addresses": addresses}
-        for names, addresses in missing.most_common(TOP_NAMES)
+        {"names": list(path), "addresses": addresses}
+        for path, addresses in uncoded.most_common(MAX_NAMES_SHOWN)
     ]
     return {
         "records": records,
@@ -181,7 +182,7 @@ def _summary(compiled: Compiled, records: int | str, *, with_codes: bool) -> dic
         "sample": blob.meta["sample"],
         "proven_addresses": ADDRESS_COUNT,
         "codes": with_codes,
-        "without_code": {"count": len(missing), "top": top},
+        "without_code": {"count": len(uncoded), "top": top},
     }
 
 
@@ -196,9 +197,10 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
 
 def _report(out: Path, outcome: Outcome, summary: dict[str, Any], *, as_json: bool) -> None:
     """Print how a build has ended. Raises Refusal, and OSError if the output takes nothing."""
-    with telling(out, outcome.status):
+    with reporting(out, outcome.status):
         if not outcome.failed:
-            summary |= readers(out, outcome.warnings, first=outcome.uncompared == NO_CURRENT)
+            first = outcome.not_compared_because == NO_CURRENT
+            summary |= readers(out, outcome.warnings, first=first)
             warn(*summary["warnings"])
         if as_json:
             print_json(summary)

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from ipgeo.cli import streams
-from ipgeo.errors import BlobError, InputError, ProofError
+from ipgeo.errors import IpgeoError
 from ipgeo.text import printable
 
 
@@ -36,12 +36,12 @@ class Commands(click.Group):
             status = streams.INTERRUPTED
         except click.ClickException as error:
             status = _fail(error)
-        except (InputError, BlobError, ProofError) as error:
-            status = _fail(click.ClickException(str(error)))
-        except OSError as error:
+        except OSError as error:  # those of ipgeo's files among them
             _drop_output()
             name = f"{error.filename}: " if error.filename else ""
             status = _fail(click.ClickException(f"{name}{error.strerror or error}"))
+        except IpgeoError as error:
+            status = _fail(click.ClickException(str(error)))
         except MemoryError:
             status = _fail(click.ClickException("out of memory"))
         except SystemExit as stop:
@@ -65,8 +65,8 @@ def _drop_output() -> None:
 
 
 @contextmanager
-def telling(path: Path, done: str) -> Iterator[None]:
-    """Have whatever ends the command from here on tell what is ``done``."""
+def reporting(path: Path, done: str) -> Iterator[None]:
+    """Report what is ``done``, whatever ends the command from here on."""
     try:
         yield
     except OSError as error:

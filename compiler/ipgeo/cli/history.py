@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ipgeo.blob.reader import read_blob
-from ipgeo.cli.errors import telling
+from ipgeo.cli.errors import reporting
 from ipgeo.cli.paths import BlobPath, InputPath
 from ipgeo.cli.present import need_stdout, print_json, warn
 from ipgeo.cli.readers import readers
@@ -38,7 +38,7 @@ def rollback_command(blob: Path) -> None:
     The build that is taken back is remembered: build refuses it from now on without --force.
     """
     done = rollback(blob)
-    with telling(blob, "rolled back"):
+    with reporting(blob, "rolled back"):
         warn(*readers(blob, done.warnings)["warnings"])
         if done.before:
             click.echo(f"{blob}: rolled back from build id {done.before} to {done.build_id}")

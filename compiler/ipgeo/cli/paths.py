@@ -12,10 +12,10 @@ _Given = str | os.PathLike[str]
 
 
 class _FilePath(click.Path):
-    """The path of a file or folder. ``-`` is none: refused for the reason ``dash``."""
+    """The path of a file or folder. ``-`` is refused for the reason ``dash``."""
 
     def __init__(self, dash: str) -> None:
-        super().__init__(readable=False, path_type=Path)  # the opening of it tells more
+        super().__init__(readable=False, path_type=Path)  # opening it gives the better message
         self._dash = dash
 
     def convert(

@@ -40,25 +40,25 @@ def build_text(summary: dict[str, Any], outcome: list[str]) -> str:
     if summary["sample"]:
         lines.append("this is the project's sample, not real data")
     if summary["codes"]:
-        lines += _without_code_lines(summary["without_code"])
+        lines += _uncoded_lines(summary["without_code"])
     else:
         lines.append("no --codes: no answer has a country, province or city code")
     return "\n".join([*lines, *outcome, f"{summary['seconds']:.2f} s"])
 
 
-def _without_code_lines(missing: dict[str, Any]) -> list[str]:
-    lines = [f"{missing['count']} names without a code"]
-    if missing["top"]:
+def _uncoded_lines(uncoded: dict[str, Any]) -> list[str]:
+    lines = [f"{uncoded['count']} names without a code"]
+    if uncoded["top"]:
         lines[0] += "; those with the most addresses:"
     lines += [
-        f"  {row['addresses']:>13,}  {printable(' '.join(row['names']))}" for row in missing["top"]
+        f"  {row['addresses']:>13,}  {printable(' '.join(row['names']))}" for row in uncoded["top"]
     ]
     return lines
 
 
 def outcome_lines(outcome: Outcome) -> list[str]:
-    """Return what the gates said, what force overrode, and whether nothing is new."""
-    lines = verdict_lines(outcome.verdicts, outcome.uncompared)
+    """Return the gates' verdicts, what force overrode, and whether nothing is new."""
+    lines = verdict_lines(outcome.verdicts, outcome.not_compared_because)
     if outcome.note:
         lines.append(outcome.note)
     by_force = [verdict.gate for verdict in outcome.verdicts if verdict.state == State.FORCED]
@@ -72,18 +72,18 @@ def outcome_lines(outcome: Outcome) -> list[str]:
 
 def refusal_text(out: Path, outcome: Outcome) -> str:
     """Return which gates refuse a build, and why."""
-    lines = [f"{out}: left as it is, the new blob is refused by {_names(outcome)}"]
+    lines = [f"{out}: left as it is, the new blob is refused by {_failed_gates(outcome)}"]
     lines += [verdict.line() for verdict in outcome.failed]
     lines += largest_lines(outcome.change) if outcome.change else []
     return "\n".join([*lines, "--force publishes it all the same"])
 
 
-def _names(outcome: Outcome) -> str:
+def _failed_gates(outcome: Outcome) -> str:
     return ", ".join(verdict.gate for verdict in outcome.failed)
 
 
 def inspect_text(facts: dict[str, Any]) -> str:
-    """Return what a blob says of itself."""
+    """Return the metadata, sections and sizes of a blob."""
     lines = [f"{key:<10} {facts[key]}" for key in ("build_id", "bytes", "runs", "locations")]
     meta = dict(facts["meta"])
     for source in meta.pop("sources", []):

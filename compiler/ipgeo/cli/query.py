@@ -3,6 +3,7 @@
 import io
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -78,7 +79,7 @@ def _answer(blob: Blob, text: str, address: int, form: str) -> str:
     answer = blob.answer(location)
     if form == "array":
         return answer.array.decode()
-    return f'{{"ip":"{text}",{answer.members.decode()}'
+    return answer.object_form(text).decode()
 
 
 @click.command()
@@ -94,7 +95,7 @@ def inspect(blob: Path, as_json: bool) -> None:
         "runs": checked.runs,
         "locations": checked.locations,
         "meta": checked.meta,
-        "sections": [section._asdict() for section in checked.sections],
+        "sections": [asdict(section) for section in checked.sections],
     }
     if as_json:
         print_json(facts)

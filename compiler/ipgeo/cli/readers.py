@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ipgeo.files.readers import State, reading
+from ipgeo.files.readers import State, readability
 
 
 def readers(out: Path, warnings: Sequence[str], *, first: bool = False) -> dict[str, Any]:
@@ -12,7 +12,7 @@ def readers(out: Path, warnings: Sequence[str], *, first: bool = False) -> dict[
 
     That it is not known is a warning at the ``first`` build: later ones keep the readers.
     """
-    found = reading(out)
+    found = readability(out)
     unread = []
     if found.state == State.NO:
         unread = [f"{out}: published, but the servers cannot read it: {found.detail}"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ipgeo.cli.errors import telling
+from ipgeo.cli.errors import reporting
 from ipgeo.cli.paths import FolderPath
 from ipgeo.cli.present import warn
 from ipgeo.sources.sample import write_sample
@@ -15,6 +15,6 @@ from ipgeo.sources.sample import write_sample
 def sample(folder: Path) -> None:
     """Write a small source and its code files into FOLDER: enough to try everything with."""
     paths = write_sample(folder, warn)
-    with telling(folder, "the sample is written"):
+    with reporting(folder, "the sample is written"):
         for path in paths:
             click.echo(path)

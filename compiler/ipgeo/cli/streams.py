@@ -2,7 +2,7 @@
 
 Standard output is UTF-8 in every locale. Once its reader has left (``| head -1``), what is written
 is dropped, and the exit status stays what it would have been. What standard error does not take is
-dropped too: the exit status tells the rest.
+dropped too: the exit status remains.
 """
 
 import errno
@@ -59,6 +59,6 @@ def _text(raw: _Stream, encoding: str) -> io.TextIOWrapper:
 
 
 def reader_has_left() -> bool:
-    """Whether nobody reads standard output any more."""
+    """Whether the reader of standard output has closed it."""
     buffer = getattr(sys.stdout, "buffer", None)
     return bool(getattr(getattr(buffer, "raw", None), "reader_has_left", False))

@@ -11,7 +11,7 @@ from ipgeo.blob.reader import Blob
 from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.prove import prove
 from ipgeo.places.answers import Answer, render
-from ipgeo.places.codes import Codes, Names
+from ipgeo.places.codes import Codes, NamePath
 from ipgeo.places.location import NO_DATA, Runs, Source
 from ipgeo.ranges.address import ADDRESS_COUNT
 from ipgeo.ranges.runs import coalesce
@@ -21,38 +21,39 @@ STEPS = ("merge", "write", "check", "prove")
 
 
 @dataclass(frozen=True, slots=True)
-class Compiled:
-    """A proven blob: its bytes, its checked view, and the names that found no code."""
+class BuildResult:
+    """A proven blob: its bytes, its checked view, and the addresses of names without a code."""
 
     data: bytes
     blob: Blob
-    without_code: "Counter[Names]"
+    uncoded: "Counter[NamePath]"
 
 
 def compile_blob(
     source: Source, codes: Codes, report: Callable[[str], object] = lambda _step: None
-) -> Compiled:
+) -> BuildResult:
     """Compile and prove; raise ProofError if the blob does not answer what the source says."""
     runs = source.runs
     report("merge")
-    answers, answer_of = _distinct_answers(runs, codes)
-    first, number = coalesce(runs.first, array("I", map(answer_of.__getitem__, runs.number)))
+    answers, answer_ids = _distinct_answers(runs, codes)
+    by_run = array("I", map(answer_ids.__getitem__, runs.location_ids))
+    starts, location_ids = coalesce(runs.starts, by_run)
     report("write")
-    data = write_blob(first, number, answers, _meta(source, codes))
+    data = write_blob(starts, location_ids, answers, _meta(source, codes))
     report("check")
     blob = Blob(data)
     report("prove")
     prove(blob, runs, codes)
-    return Compiled(data, blob, _without_code(runs, codes))
+    return BuildResult(data, blob, _count_uncoded(runs, codes))
 
 
 def _distinct_answers(runs: Runs, codes: Codes) -> tuple[list[Answer], dict[int, int]]:
-    """Return the answers, and each location number's place among them."""
-    place: dict[Answer, int] = {}
-    answer_of = {NO_DATA: NO_DATA}
-    for number, location in enumerate(runs.locations):
-        answer_of[number] = place.setdefault(render(location, codes), len(place))
-    return list(place), answer_of
+    """Return the answers, and for each location id the index of its answer among them."""
+    index: dict[Answer, int] = {}
+    answer_ids = {NO_DATA: NO_DATA}
+    for location_id, location in enumerate(runs.locations):
+        answer_ids[location_id] = index.setdefault(render(location, codes), len(index))
+    return list(index), answer_ids
 
 
 def _meta(source: Source, codes: Codes) -> dict[str, Any]:
@@ -64,15 +65,14 @@ def _meta(source: Source, codes: Codes) -> dict[str, Any]:
     }
 
 
-def _without_code(runs: Runs, codes: Codes) -> "Counter[Names]":
+def _count_uncoded(runs: Runs, codes: Codes) -> "Counter[NamePath]":
     """Count the addresses under every path of names that ought to have a code and has none."""
     addresses: Counter[int] = Counter()
-    for first, after, number in zip(
-        runs.first, (*runs.first[1:], ADDRESS_COUNT), runs.number, strict=True
-    ):
-        addresses[number] += after - first
-    missing: Counter[Names] = Counter()
-    for number, location in enumerate(runs.locations):
-        for names in codes.missing(location):
-            missing[names] += addresses[number]
-    return missing
+    ends = (*runs.starts[1:], ADDRESS_COUNT)
+    for start, end, location_id in zip(runs.starts, ends, runs.location_ids, strict=True):
+        addresses[location_id] += end - start
+    uncoded: Counter[NamePath] = Counter()
+    for location_id, location in enumerate(runs.locations):
+        for path in codes.uncoded(location):
+            uncoded[path] += addresses[location_id]
+    return uncoded

@@ -29,21 +29,21 @@ def prove(blob: Blob, runs: Runs, codes: Codes) -> None:
 def _source_changes(runs: Runs, codes: Codes) -> Iterator[Change]:
     answers = [render(location, codes) for location in runs.locations]
     before: Answer | str | None = "nothing yet"
-    for first, number in zip(runs.first, runs.number, strict=True):
-        answer = None if number == NO_DATA else answers[number]
+    for start, location_id in zip(runs.starts, runs.location_ids, strict=True):
+        answer = None if location_id == NO_DATA else answers[location_id]
         if answer != before:
-            yield first, answer
+            yield start, answer
             before = answer
 
 
 def _blob_changes(blob: Blob) -> Iterator[Change]:
-    answers: list[Answer | None] = [blob.answer(number) for number in range(blob.locations)]
-    answers.append(None)  # the number behind the last location is no data
+    answers: list[Answer | None] = [blob.answer(location) for location in range(blob.locations)]
+    answers.append(None)  # the id after the last location's is no data
     before: Answer | str | None = "nothing yet"
-    for first, number in zip(blob.first, blob.record, strict=True):
-        answer = answers[number]
+    for start, location_id in zip(blob.starts, blob.location_ids, strict=True):
+        answer = answers[location_id]
         if answer != before:
-            yield first, answer
+            yield start, answer
             before = answer
 
 

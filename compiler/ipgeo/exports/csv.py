@@ -1,4 +1,4 @@
-"""A blob as CSV: a table for whoever wants to read or load it."""
+"""A blob as CSV: a table to read or to load."""
 
 import csv
 import io

@@ -13,5 +13,5 @@ Members = dict[str, str | float | None]
 
 
 def location_members(blob: Blob) -> list[Members]:
-    """Return the members of every location, by its number."""
-    return [json.loads(b"{" + blob.answer(number).members) for number in range(blob.locations)]
+    """Return the members of every location, by its id."""
+    return [json.loads(blob.answer(n).object_without_ip) for n in range(blob.locations)]

@@ -1,4 +1,4 @@
-"""A blob as MMDB (MaxMind DB 2.0): a tree for whoever has a reader of that format."""
+"""A blob as MMDB (MaxMind DB 2.0): a tree for the readers of that format."""
 
 import tempfile
 from bisect import bisect_left
@@ -46,23 +46,23 @@ def _tree(blob: Blob) -> SearchTreeNode:
         SearchTreeLeaf({name: value for name, value in members.items() if value is not None})
         for members in location_members(blob)
     ]
-    leaves.append(None)  # the number behind the last location is no data
-    first, number = blob.first, blob.record
+    leaves.append(None)  # the id after the last location's is no data
+    starts, location_ids = blob.starts, blob.location_ids
 
     def halves(start: int, size: int, run: int, end: int) -> SearchTreeNode:
         """Cut ``size`` addresses from ``start`` on; runs ``run`` to ``end - 1`` have them."""
         size //= 2
         middle = start + size
-        cut = bisect_left(first, middle, run + 1, end)  # the first run that starts there or later
-        across = cut == end or first[cut] > middle
+        cut = bisect_left(starts, middle, run + 1, end)  # the first run that starts there or later
+        across = cut == end or starts[cut] > middle
         return SearchTreeNode(
             block(start, size, run, cut), block(middle, size, cut - 1 if across else cut, end)
         )
 
     def block(start: int, size: int, run: int, end: int) -> Tree:
         if end - run == 1:
-            return leaves[number[run]]
+            return leaves[location_ids[run]]
         return halves(start, size, run, end)
 
     # The format has no prefix of length 0: the root is cut even if one run covers everything.
-    return halves(0, ADDRESS_COUNT, 0, len(first))
+    return halves(0, ADDRESS_COUNT, 0, len(starts))

@@ -1,12 +1,12 @@
-"""Putting finished files in the place of those that are served.
+"""Replacing the files that are served by finished ones.
 
 A file is written beside its place, synced and renamed over it, so a reader finds the old one or
 the new one, whole. Several files that belong together are all written and synced before the first
 is renamed; then each is renamed and the folder synced, one after the other:
 
-- a build: **previous, blob, manifest** (and last, after ``--force``, the memory of rollbacks);
-- a rollback: memory of rollbacks, **blob, previous, manifest**. There the previous file is what the
-  blob is made from: replaced first, it would be lost to whoever is killed before the blob is.
+- a build: **previous, blob, manifest** (and last, after ``--force``, the list of rollbacks);
+- a rollback: list of rollbacks, **blob, previous, manifest**. There the previous file is what the
+  blob is made from: replaced first, it would be lost if the process were killed next.
 
 Killed between any two of them, the blob is the old or the new one. A manifest that is not the
 blob's names another build id and is ignored; building the same again writes the right one.
@@ -14,8 +14,8 @@ blob's names another build id and is ignored; building the same again writes the
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from ipgeo.files.locks import locked, sweep
 from ipgeo.files.staging import naming, remove, stage
@@ -23,7 +23,8 @@ from ipgeo.files.swap import Swap, finish
 from ipgeo.files.targets import plain_target
 
 
-class File(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class File:
     """A file to publish.
 
     Mode and owner are those of the first file in ``models`` that there is; without one the mode is

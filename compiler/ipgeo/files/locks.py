@@ -1,4 +1,4 @@
-"""One publisher at a time in a folder, which clears it of what the killed left."""
+"""One publisher at a time in a folder, which removes what killed publishers left."""
 
 import contextlib
 import errno
@@ -11,19 +11,19 @@ from pathlib import Path
 
 from ipgeo.files.staging import OLD_SUFFIX, TEMP_RANDOM, TEMP_SUFFIX, temp_prefix
 
-_PATIENCE = 60.0
+_TIMEOUT = 60.0
 _PAUSE = 0.05
 
 
 @contextlib.contextmanager
-def locked(folder: Path, patience: float = _PATIENCE) -> Iterator[None]:
-    """Hold ``folder`` for one publisher; wait up to ``patience`` seconds for another one.
+def locked(folder: Path, timeout: float = _TIMEOUT) -> Iterator[None]:
+    """Hold ``folder`` for one publisher; wait up to ``timeout`` seconds for another one.
 
-    The lock is on the folder itself: it leaves no file behind, and ends with its process.
+    The lock is on the folder itself: it leaves no file, and ends with its process.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        _lock(descriptor, folder, time.monotonic() + patience)
+        _lock(descriptor, folder, time.monotonic() + timeout)
         yield
     finally:
         os.close(descriptor)
@@ -47,7 +47,7 @@ def _lock(descriptor: int, folder: Path, deadline: float) -> None:
 def sweep(paths: Iterable[Path]) -> None:
     """Remove the temp files that publishers of ``paths`` left when they were killed.
 
-    Only for whoever has the folder locked.
+    Only for the process that has the folder locked.
     """
     for path in paths:
         for suffix in (TEMP_SUFFIX, OLD_SUFFIX):

@@ -1,4 +1,4 @@
-"""Who may read a file: what a publisher must not change unseen.
+"""Which users may read a file: what a publisher must not change unseen.
 
 Judged by mode bits, owners and groups, for a user who need not be the one that asks. What decides
 besides them (access lists, a security module, the rights of a file server) is reported as unknown.
@@ -10,16 +10,17 @@ import grp
 import os
 import pwd
 import stat
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
 
 from ipgeo.settings.checks import BY_NAME
 
 DEFAULT_USER = BY_NAME["IPGEO_USER"].default
-"""Whom the servers' workers run as, unless IPGEO_USER names another."""
+"""The user that the servers' workers run as, unless IPGEO_USER names another."""
 
-_ACL = "system.posix_acl_access"
+ACL = "system.posix_acl_access"
+"""The extended attribute that is a file's access list."""
 _READ, _ENTER = stat.S_IROTH, stat.S_IXOTH
 _MAX_LINKS = 40  # as many as Linux follows
 
@@ -32,7 +33,8 @@ class State(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Reading(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Readability:
     """Whether ``user`` can read a file, and if that is not plain, why; ``user`` may be empty."""
 
     user: str
@@ -44,13 +46,14 @@ class Reading(NamedTuple):
         return {"user": self.user, "state": self.state, "detail": self.detail}
 
 
-class _Account(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Account:
     uid: int
     groups: frozenset[int]
 
 
 def lost_readers(old: os.stat_result, new: os.stat_result) -> str:
-    """Return who could read a file by its status ``old`` and cannot by ``new``; empty for no one.
+    """Return which readers of status ``old`` are lost with status ``new``; empty for none.
 
     Both have the same mode.
     """
@@ -70,7 +73,7 @@ def lost_readers(old: os.stat_result, new: os.stat_result) -> str:
     return ""
 
 
-def reading(path: Path) -> Reading:
+def readability(path: Path) -> Readability:
     """Judge whether the servers can read the file that ``path`` leads to.
 
     The workers reach it by its folder, which a server that is started as root holds open: so the
@@ -81,69 +84,69 @@ def reading(path: Path) -> Reading:
     try:
         return _judge(path, name)
     except OSError as error:
-        return Reading(name, State.UNKNOWN, f"{error.filename}: {error.strerror}")
+        return Readability(name, State.UNKNOWN, f"{error.filename}: {error.strerror}")
 
 
-def _judge(path: Path, name: str) -> Reading:
-    folders, target = _way(path)
+def _judge(path: Path, name: str) -> Readability:
+    folders, target = _lookups(path)
     account = _named_account(name) if name else None
-    for place in (*folders, target):
-        bit = _READ if place == target else _ENTER
-        if not _may(place, account, bit):
-            what = "read it" if place == target else "enter its folder"
-            return _refused(name, account, place, what, "r" if place == target else "x")
-    for place in (*folders, target):
-        if _has_acl(place):
-            return Reading(name, State.UNKNOWN, f"{place} has an access list")
-    return _above(Reading(name, State.YES, ""), folders, account)
+    for entry in (*folders, target):
+        bit = _READ if entry == target else _ENTER
+        if not _may(entry, account, bit):
+            what = "read it" if entry == target else "enter its folder"
+            return _refused(name, account, entry, what, "r" if entry == target else "x")
+    for entry in (*folders, target):
+        if _has_acl(entry):
+            return Readability(name, State.UNKNOWN, f"{entry} has an access list")
+    return _above(Readability(name, State.YES, ""), folders, account)
 
 
-def _way(path: Path) -> tuple[dict[Path, None], Path]:
-    """Return each folder in which a name is looked up on the way, and the file at its end.
+def _lookups(path: Path) -> tuple[dict[Path, None], Path]:
+    """Return each folder in which the kernel looks a name up for ``path``, and the file at its end.
 
     It begins in the folder of ``path``, and follows one link after the other as the kernel does.
     """
-    place = path.absolute().parent.resolve()
+    here = path.absolute().parent.resolve()
     names, links = [path.name], 0
     folders: dict[Path, None] = {}
     while names:
-        folders[place] = None
+        folders[here] = None
         name = names.pop(0)
-        entry = place.parent if name == ".." else place / name
+        entry = here.parent if name == ".." else here / name
         if not entry.is_symlink():
-            place = entry
+            here = entry
             continue
         links += 1
         if links > _MAX_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
         text = entry.readlink()
-        place = Path("/") if text.is_absolute() else place
+        here = Path("/") if text.is_absolute() else here
         names = [part for part in text.parts if part != "/"] + names
-    return folders, place
+    return folders, here
 
 
-def _refused(name: str, account: _Account | None, path: Path, what: str, bit: str) -> Reading:
+def _refused(name: str, account: _Account | None, path: Path, what: str, bit: str) -> Readability:
     mode = stat.S_IMODE(path.stat().st_mode)
     if not name:
         whose = "its mode" if bit == "r" else f"the mode of {path}"
         detail = f"{whose} is {mode:04o}: servers that run as another user may not {what}"
-        return Reading("", State.UNKNOWN, detail)
+        return Readability("", State.UNKNOWN, detail)
     if account is None:
-        return Reading(name, State.UNKNOWN, f"there is no user {name} to ask for")
+        return Readability(name, State.UNKNOWN, f"there is no user {name} to ask for")
     if _has_acl(path):
-        return Reading(name, State.UNKNOWN, f"{path} has an access list")
+        return Readability(name, State.UNKNOWN, f"{path} has an access list")
     change = f"{_class(path, account)}+{bit}"
     detail = f"{name} may not {what} (mode {mode:04o}): chmod {change} {path}"
-    return Reading(name, State.NO, detail)
+    return Readability(name, State.NO, detail)
 
 
-def _above(found: Reading, folders: dict[Path, None], account: _Account | None) -> Reading:
+def _above(found: Readability, folders: dict[Path, None], account: _Account | None) -> Readability:
     """Return ``found``, with the folder further up, if any, that stops a server from the start."""
     above = {parent for folder in folders for parent in folder.parents}
     for folder in sorted(above):
         if not _may(folder, account, _ENTER):
             detail = f"{folder} is closed to others: only a server that is started as root reads it"
-            return found._replace(detail=detail)
+            return replace(found, detail=detail)
     return found
 
 
@@ -161,7 +164,7 @@ def _may(path: Path, account: _Account | None, bit: int) -> bool:
 
 
 def _class(path: Path, account: _Account) -> str:
-    """Return whose bits decide for an account: those of the user, the group or the others."""
+    """Return which bits decide for an account: those of the user, the group or the others."""
     status = path.stat()
     if account.uid == status.st_uid:
         return "u"
@@ -170,7 +173,7 @@ def _class(path: Path, account: _Account) -> str:
 
 def _has_acl(path: Path) -> bool:
     with contextlib.suppress(OSError):
-        return bool(os.getxattr(path, _ACL))
+        return bool(os.getxattr(path, ACL))
     return False
 
 

@@ -6,19 +6,21 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from ipgeo.errors import IpgeoError
+
 MAX_TEXT = 64 << 20
 """The largest text file in bytes that is read: a hundred times what any of them needs."""
 
 
-class NotRegularError(OSError):
+class NotRegularError(IpgeoError, OSError):
     """What the path leads to is a folder, a FIFO, a device or a socket."""
 
 
-class TruncatedError(OSError):
+class TruncatedError(IpgeoError, OSError):
     """The file ended earlier than its size had promised: it is being written, or was cut."""
 
 
-class TooLargeError(OSError):
+class TooLargeError(IpgeoError, OSError):
     """The file is larger than any of its kind."""
 
 
@@ -28,17 +30,17 @@ def open_regular(path: Path | str, dir_fd: int | None = None) -> BinaryIO:
     Raises NotRegularError for anything but a regular file, OSError if it cannot be opened.
     """
 
-    def descriptor(path: str, _flags: int) -> int:
+    def open_without_waiting(path: str, _flags: int) -> int:
         # O_NONBLOCK: a FIFO without a writer would stop the process.
-        opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=dir_fd)
-        mode = os.fstat(opened).st_mode
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=dir_fd)
+        mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
-            os.close(opened)
+            os.close(descriptor)
             problem = os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "not a regular file"
             raise NotRegularError(errno.EINVAL, problem, str(path))
-        return opened
+        return descriptor
 
-    return open(path, "rb", opener=descriptor)
+    return open(path, "rb", opener=open_without_waiting)
 
 
 def size_of(file: BinaryIO) -> int:

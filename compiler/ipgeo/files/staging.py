@@ -1,4 +1,4 @@
-"""New files on their way: written and synced beside their place, with the readers of the old ones.
+"""New files before they are published: written and synced beside the old ones, with their readers.
 
 What takes that beginning can be rehearsed, so that it is known before the work.
 """
@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ipgeo.files.readers import lost_readers
+from ipgeo.files.readers import ACL, lost_readers
 from ipgeo.files.reading import open_regular, read_exactly, size_of
 
 TEMP_SUFFIX = ".ipgeo-new"  # these two are swept: no operator's own file is called so
@@ -20,7 +20,6 @@ TEMP_RANDOM = 8  # characters that mkstemp puts between the two
 
 _DEFAULT_MODE = 0o644  # readable to workers that are not root; mkstemp's own is 0600
 _PAGE = 4096
-_ACL = "system.posix_acl_access"
 
 
 def stage(target: Path, data: bytes, models: Iterable[Path], mtime_ns: int | None = None) -> str:
@@ -36,7 +35,7 @@ def stage(target: Path, data: bytes, models: Iterable[Path], mtime_ns: int | Non
             if mtime_ns is not None:
                 os.utime(temp.fileno(), ns=(mtime_ns, mtime_ns))
             os.fsync(temp.fileno())
-    except BaseException:  # an interrupt too must not leave the temp file behind
+    except BaseException:  # an interrupt, too, must remove the temp file
         remove(name)
         raise
     return name
@@ -125,17 +124,17 @@ def _keep_access(descriptor: int, models: Iterable[Path]) -> None:
 
 def _keep_acl(descriptor: int, model: Path) -> None:
     try:
-        acl = os.getxattr(model, _ACL)
+        acl = os.getxattr(model, ACL)
     except OSError:  # it has none, or the file system knows none
         return
-    os.setxattr(descriptor, _ACL, acl)
+    os.setxattr(descriptor, ACL, acl)
 
 
 def _give(descriptor: int, user: int, group: int) -> None:
     """Give the file to both, or to the group at least: its members may be the ones who read it.
 
-    Only root may give a file away; anybody else's new file is simply their own, and of one of
-    their groups.
+    Only root may give a file away; another user's new file is their own, and of one of their
+    groups.
     """
     for owner in (user, -1):
         with contextlib.suppress(PermissionError):

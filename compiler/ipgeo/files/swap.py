@@ -22,7 +22,7 @@ _STOPS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 class Swap:
     """A file that is about to be replaced.
 
-    ``new`` is the temp file that takes its place. ``old`` is the second name of what ``target`` was
+    ``new`` is the temp file that replaces it. ``old`` is the second name of what ``target`` was
     before: None if there was nothing, or nothing that could be kept.
     """
 
@@ -99,7 +99,7 @@ def _unstopped() -> Iterator[None]:
 
 
 def _replace(swaps: Sequence[Swap]) -> list[str]:
-    """Rename each file to its place and sync its folder; undo all of it if one fails."""
+    """Rename each file over its target and sync the folder; undo all of it if one fails."""
     done: list[Swap] = []
     warnings: list[str] = []
     try:
@@ -135,7 +135,7 @@ def _undo(done: list[Swap]) -> list[str]:
 
 
 def _sync_folder(folder: Path) -> list[str]:
-    """Sync a folder. Returns a warning if that fails: what is in it keeps its place."""
+    """Sync a folder. Returns a warning if that fails: the renames stay."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -19,14 +19,15 @@ PROVINCE_FILE = "china_province_code.txt"
 CITY_FILE = "china_city_code.txt"
 FILES = (COUNTRY_FILE, PROVINCE_FILE, CITY_FILE)
 
-Names = tuple[str, ...]
+NamePath = tuple[str, ...]
+"""A name within its country and province: one to three names, the country first."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True)  # no slots: it caches a property
 class Codes:
     """Codes by path of names: (country,), (country, province) or (country, province, city)."""
 
-    by_names: Mapping[Names, str] = field(default_factory=dict)
+    by_names: Mapping[NamePath, str] = field(default_factory=dict)
     facts: tuple[dict[str, str | int], ...] = ()
 
     def of(self, location: Location) -> tuple[str | None, str | None, str | None]:
@@ -35,7 +36,7 @@ class Codes:
         country, province, city = (self.by_names.get(names[:depth]) for depth in (1, 2, 3))
         return country, province, city
 
-    def missing(self, location: Location) -> Iterator[Names]:
+    def uncoded(self, location: Location) -> Iterator[NamePath]:
         """Yield the paths of names in ``location`` that ought to have a code and have none.
 
         Every country ought to; a province or city only in a country (province) for which the
@@ -48,7 +49,7 @@ class Codes:
                 yield path
 
     @cached_property
-    def _listed(self) -> frozenset[Names]:
+    def _listed(self) -> frozenset[NamePath]:
         return frozenset(path[:-1] for path in self.by_names)
 
 
@@ -58,7 +59,7 @@ def read_codes(folder: Path) -> Codes:
     Each is UTF-8 with or without a byte order mark, with LF or CRLF, its columns tab-separated.
     Raises InputError naming file and line, and OSError for a file that cannot be read.
     """
-    by_names: dict[Names, str] = {}
+    by_names: dict[NamePath, str] = {}
     facts: list[dict[str, str | int]] = []
     for name, columns in zip(FILES, (7, 3, 4), strict=True):
         data = read_regular(folder / name)
@@ -69,20 +70,20 @@ def read_codes(folder: Path) -> Codes:
     return Codes(by_names, tuple(facts))
 
 
-def _table(path: Path, data: bytes, columns: int) -> dict[Names, str]:
-    table: dict[Names, str] = {}
+def _table(path: Path, data: bytes, columns: int) -> dict[NamePath, str]:
+    table: dict[NamePath, str] = {}
     for number, line in enumerate(_lines(path, data), start=1):
         if not line:
             continue
-        place = f"line {number}"
+        position = f"line {number}"
         cells = line.split("\t")
         if len(cells) != columns:
-            raise InputError(path, place, f"{len(cells)} columns instead of {columns}")
+            raise InputError(path, position, f"{len(cells)} columns instead of {columns}")
         names, code = _row(cells)
         if not code or not all(names):
-            raise InputError(path, place, "an empty name or code")
+            raise InputError(path, position, "an empty name or code")
         if table.setdefault(names, code) != code:
-            raise InputError(path, place, f"{' '.join(names)} already has code {table[names]}")
+            raise InputError(path, position, f"{' '.join(names)} already has code {table[names]}")
     if not table:
         raise InputError(path, "", "no rows")
     return table
@@ -102,7 +103,7 @@ def _lines(path: Path, data: bytes) -> list[str]:
     return lines
 
 
-def _row(cells: list[str]) -> tuple[Names, str]:
+def _row(cells: list[str]) -> tuple[NamePath, str]:
     """Return a row's names and code: a country's code follows its name, the others' lead."""
     if len(cells) == 7:
         return (cells[0],), cells[1]

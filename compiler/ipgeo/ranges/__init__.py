@@ -1,1 +1,1 @@
-"""Addresses and runs of them; knows no place."""
+"""Addresses and runs of them; knows no location."""

@@ -2,10 +2,10 @@
 
 import socket
 
+from ipgeo.contract import MAX_ADDRESS_BYTES
+
 ADDRESS_COUNT = 1 << 32
 LAST_ADDRESS = ADDRESS_COUNT - 1
-
-_LONGEST = len("255.255.255.255")
 
 
 def parse_ipv4(text: str) -> int | None:
@@ -13,7 +13,7 @@ def parse_ipv4(text: str) -> int | None:
 
     Strict: four decimal octets without sign, space, leading zero or anything after them.
     """
-    if len(text) > _LONGEST:
+    if len(text) > MAX_ADDRESS_BYTES:
         return None
     try:
         return int.from_bytes(socket.inet_pton(socket.AF_INET, text), "big")

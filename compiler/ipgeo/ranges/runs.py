@@ -5,7 +5,8 @@ import operator
 from array import array
 
 
-def coalesce(first: "array[int]", number: "array[int]") -> tuple["array[int]", "array[int]"]:
-    """Return the two columns without the runs that repeat the number of the run before them."""
-    keep = [True, *map(operator.ne, number[1:], number[:-1])]
-    return array("I", itertools.compress(first, keep)), array("I", itertools.compress(number, keep))
+def coalesce(starts: "array[int]", values: "array[int]") -> tuple["array[int]", "array[int]"]:
+    """Return the two columns without the runs that repeat the value of the run before them."""
+    keep = [True, *map(operator.ne, values[1:], values[:-1])]
+    kept = (itertools.compress(column, keep) for column in (starts, values))
+    return array("I", next(kept)), array("I", next(kept))

@@ -1,1 +1,1 @@
-"""Judged, atomic, reversible: how a build takes the place of the one that is served."""
+"""Judged, atomic, reversible: how a build replaces the one that is served."""

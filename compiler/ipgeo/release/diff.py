@@ -5,7 +5,8 @@ import json
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from ipgeo.blob.reader import Blob
 from ipgeo.places.answers import Answer
@@ -13,17 +14,15 @@ from ipgeo.ranges.address import ADDRESS_COUNT, format_ipv4
 from ipgeo.ranges.runs import coalesce
 from ipgeo.text import printable
 
-LARGEST = 10
-TOP_COUNTRIES = 20
+MAX_RANGES_SHOWN = 10
+MAX_COUNTRIES_SHOWN = 20
 
-_NOTHING = 0
-"""The number of "no data" among the answers of both blobs."""
-
-Runs = tuple["array[int]", "array[int]"]
-"""First addresses, ascending from 0, and the answers' numbers; neighbours differ."""
+_NO_DATA = 0
+"""The id of "no data" among the answers of both blobs."""
 
 
-class Change(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ChangedRange:
     """A range (both ends inclusive) that had one answer all over and has another one now."""
 
     first: int
@@ -32,7 +31,8 @@ class Change(NamedTuple):
     new: Answer | None
 
 
-class Diff(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Diff:
     """The difference of two blobs; None stands for no data.
 
     ``addresses`` answer otherwise, in ``ranges`` ranges; ``largest`` are the largest of these, the
@@ -41,26 +41,57 @@ class Diff(NamedTuple):
 
     addresses: int
     ranges: int
-    largest: list[Change]
+    largest: list[ChangedRange]
     countries: "Counter[tuple[str | None, str | None]]"
+
+
+@dataclass(frozen=True, slots=True)
+class _AnswerRuns:
+    """A blob's runs: start addresses, ascending from 0, and answer ids; neighbours differ."""
+
+    starts: "array[int]"
+    answer_ids: "array[int]"
+
+
+class _AnswerIds:
+    """Gives equal answers of two blobs the same id; ``answers`` and ``countries`` are by id."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer | None] = [None]
+        self.countries: list[str | None] = [None]
+        self._ids: dict[Answer, int] = {}
+
+    def runs_of(self, blob: Blob) -> _AnswerRuns:
+        """Return the runs of ``blob`` by answer, having learned its answers."""
+        ids = [self._id_of(blob, location) for location in range(blob.locations)]
+        ids.append(_NO_DATA)  # the id after the last location's is no data
+        by_run = array("I", map(ids.__getitem__, blob.location_ids))
+        return _AnswerRuns(*coalesce(blob.starts, by_run))
+
+    def _id_of(self, blob: Blob, location: int) -> int:
+        answer = blob.answer(location)
+        known = self._ids.setdefault(answer, len(self.answers))
+        if known == len(self.answers):
+            self.answers.append(answer)
+            self.countries.append(blob.countries[location].name)
+        return known
 
 
 def diff(old: Blob, new: Blob) -> Diff:
     """Compare both forms of the answer of every address, in one pass over the runs of both."""
-    answers: dict[Answer | None, int] = {None: _NOTHING}
-    before, after = _numbered(old, answers), _numbered(new, answers)
+    ids = _AnswerIds()
+    before, after = ids.runs_of(old), ids.runs_of(new)
     weight: Counter[tuple[int, int]] = Counter()
     changed: list[tuple[int, int, int, int]] = []
     for first, end, was, now in _pieces(before, after):
         if was != now:
             weight[was, now] += end - first
             changed.append((first - end, first, was, now))
-    known = list(answers)
     largest = [
-        Change(first, first - size - 1, known[was], known[now])
-        for size, first, was, now in heapq.nsmallest(LARGEST, changed)
+        ChangedRange(first, first - size - 1, ids.answers[was], ids.answers[now])
+        for size, first, was, now in heapq.nsmallest(MAX_RANGES_SHOWN, changed)
     ]
-    return Diff(weight.total(), len(changed), largest, _by_country(weight, known))
+    return Diff(weight.total(), len(changed), largest, _by_country(weight, ids.countries))
 
 
 def as_dict(found: Diff) -> dict[str, Any]:
@@ -70,7 +101,7 @@ def as_dict(found: Diff) -> dict[str, Any]:
         "share": percent(found.addresses),
         "countries": [
             {"old": old, "new": new, "addresses": addresses}
-            for (old, new), addresses in found.countries.most_common(TOP_COUNTRIES)
+            for (old, new), addresses in found.countries.most_common(MAX_COUNTRIES_SHOWN)
         ],
         "ranges": found.ranges,
         "largest": [_change_dict(change) for change in found.largest],
@@ -82,7 +113,7 @@ def as_lines(found: Diff) -> list[str]:
     if not found.addresses:
         return ["no address answers otherwise"]
     share = show_percent(percent(found.addresses))
-    top = found.countries.most_common(TOP_COUNTRIES)
+    top = found.countries.most_common(MAX_COUNTRIES_SHOWN)
     return [
         f"{found.addresses:,} addresses answer otherwise, {share} of all, in {found.ranges} ranges",
         _heading("by country", len(top), len(found.countries)),
@@ -109,45 +140,27 @@ def show_percent(value: float) -> str:
     return f"{value:.6f}".rstrip("0").rstrip(".") + " %"
 
 
-def country(answer: Answer) -> tuple[str, str | None]:
-    """Return country and country code of an answer; None is no code."""
-    members = json.loads(b'{"ip":"",' + answer.members)
-    code = members.get("country_code")
-    return str(members.get("country", "")), None if code is None else str(code)
-
-
-def _numbered(blob: Blob, answers: dict[Answer | None, int]) -> Runs:
-    """Return the runs of ``blob``; equal answers have one number, ``answers`` learns new ones."""
-    number = [
-        answers.setdefault(blob.answer(location), len(answers))
-        for location in range(blob.locations)
-    ]
-    number.append(_NOTHING)  # the number behind the last location is no data
-    return coalesce(blob.first, array("I", map(number.__getitem__, blob.record)))
-
-
-def _pieces(before: Runs, after: Runs) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (first address, the one behind the last, number before, number after), ascending."""
-    old_first, new_first = ([*runs[0], ADDRESS_COUNT] for runs in (before, after))
-    old_number, new_number = before[1], after[1]
+def _pieces(before: _AnswerRuns, after: _AnswerRuns) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (first address, the one after the last, id before, id after), ascending."""
+    old_starts, new_starts = ([*runs.starts, ADDRESS_COUNT] for runs in (before, after))
+    old_ids, new_ids = before.answer_ids, after.answer_ids
     first = old_run = new_run = 0
     while first < ADDRESS_COUNT:
-        old_end, new_end = old_first[old_run + 1], new_first[new_run + 1]
+        old_end, new_end = old_starts[old_run + 1], new_starts[new_run + 1]
         end = min(old_end, new_end)
-        yield first, end, old_number[old_run], new_number[new_run]
+        yield first, end, old_ids[old_run], new_ids[new_run]
         old_run += old_end == end
         new_run += new_end == end
         first = end
 
 
 def _by_country(
-    weight: "Counter[tuple[int, int]]", known: Sequence[Answer | None]
+    weight: "Counter[tuple[int, int]]", countries: Sequence[str | None]
 ) -> "Counter[tuple[str | None, str | None]]":
-    names = [None if answer is None else country(answer)[0] for answer in known]
-    countries: Counter[tuple[str | None, str | None]] = Counter()
+    by_country: Counter[tuple[str | None, str | None]] = Counter()
     for (was, now), addresses in weight.items():
-        countries[names[was], names[now]] += addresses
-    return countries
+        by_country[countries[was], countries[now]] += addresses
+    return by_country
 
 
 def _heading(what: str, shown: int, all_of_them: int) -> str:
@@ -158,13 +171,13 @@ def _country(name: str | None) -> str:
     return "no data" if name is None else printable(name) or '""'
 
 
-def _change_line(change: Change) -> str:
+def _change_line(change: ChangedRange) -> str:
     span = f"{format_ipv4(change.first)} - {format_ipv4(change.last)}"
     old, new = (printable(answer.decode()) for answer in _forms(change))
     return f"  {change.last - change.first + 1:>13,}  {span}  {old} → {new}"
 
 
-def _change_dict(change: Change) -> dict[str, Any]:
+def _change_dict(change: ChangedRange) -> dict[str, Any]:
     old, new = (json.loads(answer) for answer in _forms(change))
     return {
         "first": format_ipv4(change.first),
@@ -175,9 +188,9 @@ def _change_dict(change: Change) -> dict[str, Any]:
     }
 
 
-def _forms(change: Change) -> tuple[bytes, bytes]:
+def _forms(change: ChangedRange) -> tuple[bytes, bytes]:
     """Return both answers as JSON: the arrays, or the objects where only these differ."""
     old, new = change.old, change.new
     if old and new and old.array == new.array:
-        return b"{" + old.members, b"{" + new.members
+        return old.object_without_ip, new.object_without_ip
     return old.array if old else b"null", new.array if new else b"null"

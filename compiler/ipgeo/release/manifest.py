@@ -23,7 +23,7 @@ def now() -> str:
 
 
 def of_blob(blob: Blob) -> Manifest:
-    """Return what can be said of a blob whose own manifest is lost: what its metadata hold."""
+    """Return the manifest of a blob whose own one is lost, as far as its metadata go."""
     meta = blob.meta
     return {
         "build_id": blob.build_id,

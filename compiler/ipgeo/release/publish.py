@@ -1,8 +1,8 @@
 """Publishing a blob over the one that is served, and taking that back.
 
-What is beside the blob (rollbacks.Names) is read, judged and replaced under one lock on the folder,
-so that two builds, or a build and a rollback, come one after the other. The order of replacing is
-in files/atomic.py.
+The files of a blob (rollbacks.BlobFiles) are read, judged and replaced under one lock on their
+folder, so that two builds, or a build and a rollback, come one after the other. The order of
+replacing is in files/atomic.py.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ipgeo.blob.reader import Blob, read_content
-from ipgeo.compiling.compile import Compiled
+from ipgeo.compiling.compile import BuildResult
 from ipgeo.errors import BlobError, InputError
 from ipgeo.files.atomic import File, publish_all
 from ipgeo.files.locks import locked, sweep
@@ -23,8 +23,8 @@ from ipgeo.release import gates, manifest
 from ipgeo.release.diff import Diff, diff
 from ipgeo.release.gates import Limits, State, Verdict
 from ipgeo.release.manifest import Manifest
-from ipgeo.release.rollbacks import Names, encode_rolled_back, read_rolled_back
-from ipgeo.release.targets import names_beside, refuse_foreign
+from ipgeo.release.rollbacks import BlobFiles, encode_rolled_back, read_rolled_back
+from ipgeo.release.targets import refuse_foreign, resolve_target
 
 NO_CURRENT = "there is no current file"
 
@@ -41,14 +41,14 @@ class Status(StrEnum):
 class Outcome:
     """What became of a build, and why.
 
-    ``uncompared`` says why the blob was not compared with the one that is served; where it was, it
-    is empty and ``change`` is there. ``note`` is what else an operator must know, or empty.
-    ``warnings`` are what an operator should look at.
+    ``not_compared_because`` is the reason if the blob was not compared with the one that is served;
+    where it was compared, that is empty and ``change`` is there. ``note`` is what else an operator
+    must know, or empty. ``warnings`` are what an operator should check.
     """
 
     verdicts: list[Verdict]
     change: Diff | None = None
-    uncompared: str = ""
+    not_compared_because: str = ""
     note: str = ""
     status: Status = Status.REFUSED
     warnings: Sequence[str] = ()
@@ -83,7 +83,12 @@ class _File:
 
 
 def publish_build(
-    path: Path, built: Compiled, facts: Mapping[str, Any], limits: Limits, *, force: bool = False
+    path: Path,
+    built: BuildResult,
+    facts: Mapping[str, Any],
+    limits: Limits,
+    *,
+    force: bool = False,
 ) -> Outcome:
     """Judge a proven blob and publish it if its gates let it, or by force.
 
@@ -92,24 +97,24 @@ def publish_build(
     that was missing. Raises OSError and InputError.
     """
     blob = built.blob
-    with _held(path) as names:
+    with _locked_files(path) as paths:
         if not force:
-            refuse_foreign(names)
-        served, problem = _served(names.blob)
-        memory = read_rolled_back(names.rolled_back)
+            refuse_foreign(paths)
+        served, problem = _served(paths.blob)
+        rolled_back = read_rolled_back(paths.rolled_back)
         same = served is not None and served.data == built.data
         if same:
             outcome = _judge_same(blob, limits)
         else:
-            outcome = _judge(served, problem, blob, limits, memory.get(blob.build_id))
+            outcome = _judge(served, problem, blob, limits, rolled_back.get(blob.build_id))
         if outcome.failed and not force:
             return outcome
         outcome = replace(outcome, verdicts=[gates.forced(v) for v in outcome.verdicts])
         own = manifest.of_blob(blob) | dict(facts) | _published(outcome.verdicts)
         if same:
-            warnings = _publish(names, _missing_manifest(names, own))
+            warnings = _publish(paths, _missing_manifest(paths, own))
             return replace(outcome, status=Status.UNCHANGED, warnings=warnings)
-        warnings = _publish(names, _build_files(names, served, built.data, own, memory))
+        warnings = _publish(paths, _build_files(paths, served, built.data, own, rolled_back))
         return replace(outcome, status=Status.PUBLISHED, warnings=warnings)
 
 
@@ -120,31 +125,31 @@ def rollback(path: Path) -> RolledBack:
     Raises InputError, BlobError or OSError, with nothing changed, if there is nothing sound to go
     back to.
     """
-    with _held(path) as names:
-        previous = _previous(names)
-        served, problem = _served(names.blob)
+    with _locked_files(path) as paths:
+        previous = _previous(paths)
+        served, problem = _served(paths.blob)
         build_id = previous.blob.build_id
         if served and served.data == previous.data:
-            raise InputError(names.previous, "", f"build id {build_id} is the current one already")
-        memory = read_rolled_back(names.rolled_back)
-        warnings = _publish(names, _rollback_files(names, served, previous, memory))
+            raise InputError(paths.previous, "", f"build id {build_id} is the current one already")
+        rolled_back = read_rolled_back(paths.rolled_back)
+        warnings = _publish(paths, _rollback_files(paths, served, previous, rolled_back))
     return RolledBack(build_id, served.blob.build_id if served else None, problem, warnings)
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[Names]:
+def _locked_files(path: Path) -> Iterator[BlobFiles]:
     """Lock the folder of the file that ``path`` leads to."""
-    names = names_beside(path)
-    with locked(names.blob.parent):
-        yield names
+    paths = resolve_target(path)
+    with locked(paths.blob.parent):
+        yield paths
 
 
-def _publish(names: Names, files: Sequence[File]) -> list[str]:
+def _publish(paths: BlobFiles, files: Sequence[File]) -> list[str]:
     """Publish ``files`` in the locked folder, cleared of what the killed left.
 
-    Not earlier: what is refused changes nothing, and what is left may be the way back.
+    Not earlier: a refused build changes nothing, and leftovers may hold the old content.
     """
-    sweep(names)
+    sweep(paths)
     return publish_all(files)
 
 
@@ -170,18 +175,18 @@ def _served(path: Path) -> tuple[_File | None, str]:
         return None, f"the current file is not sound: {str(error).removeprefix(f'{path}: ')}"
 
 
-def _previous(names: Names) -> _File:
+def _previous(paths: BlobFiles) -> _File:
     try:
-        return _read(names.previous)
+        return _read(paths.previous)
     except FileNotFoundError:
-        raise InputError(names.previous, "", "there is no previous file to go back to") from None
+        raise InputError(paths.previous, "", "there is no previous file to go back to") from None
 
 
 def _judge_same(blob: Blob, limits: Limits) -> Outcome:
     """Judge the very blob that is served: only golden addresses can say anything new."""
     why = "this blob is the current one already"
     verdicts = [gates.judge_expected(blob, limits), *gates.skip_comparison(why)]
-    return Outcome(verdicts, uncompared=why)
+    return Outcome(verdicts, not_compared_because=why)
 
 
 def _judge(
@@ -200,60 +205,65 @@ def _judge(
 
 
 def _build_files(
-    names: Names, served: _File | None, data: bytes, own: Manifest, memory: Mapping[str, str]
+    paths: BlobFiles,
+    served: _File | None,
+    data: bytes,
+    own: Manifest,
+    rolled_back: Mapping[str, str],
 ) -> list[File]:
     """Return what a build replaces, in that order."""
-    files = [File(names.blob, data, (names.blob,))]
+    files = [File(paths.blob, data, (paths.blob,))]
     if served:
-        files.insert(0, _previous_file(names, served))
-        files.append(_manifest_file(names, own, _manifest_of(names, served)))
+        files.insert(0, _previous_file(paths, served))
+        files.append(_manifest_file(paths, own, _manifest_of(paths, served)))
     else:
-        files.append(_manifest_file(names, own, _manifest_of_previous(names)))
+        files.append(_manifest_file(paths, own, _manifest_of_previous(paths)))
     build_id = own["build_id"]
-    if build_id in memory:  # published by force: the operator wants it now
-        files.append(_memory_file(names, {k: v for k, v in memory.items() if k != build_id}))
+    if build_id in rolled_back:  # published by force: the operator wants it now
+        others = {k: v for k, v in rolled_back.items() if k != build_id}
+        files.append(_rolled_back_file(paths, others))
     return files
 
 
-def _missing_manifest(names: Names, own: Manifest) -> list[File]:
+def _missing_manifest(paths: BlobFiles, own: Manifest) -> list[File]:
     """Return the manifest that the current blob ought to have, if it has not."""
-    if manifest.belongs(names.manifest, own["build_id"]):
+    if manifest.belongs(paths.manifest, own["build_id"]):
         return []
-    return [_manifest_file(names, own, _manifest_of_previous(names))]
+    return [_manifest_file(paths, own, _manifest_of_previous(paths))]
 
 
 def _rollback_files(
-    names: Names, served: _File | None, previous: _File, memory: Mapping[str, str]
+    paths: BlobFiles, served: _File | None, previous: _File, rolled_back: Mapping[str, str]
 ) -> list[File]:
     """Return what a rollback replaces, in that order."""
-    kept = {k: v for k, v in memory.items() if k != previous.blob.build_id}
-    own = _manifest_of(names, previous) | {"published": manifest.now(), "rolled_back_from": None}
-    blob = File(names.blob, previous.data, (names.blob, names.previous), previous.mtime_ns)
+    kept = {k: v for k, v in rolled_back.items() if k != previous.blob.build_id}
+    own = _manifest_of(paths, previous) | {"published": manifest.now(), "rolled_back_from": None}
+    blob = File(paths.blob, previous.data, (paths.blob, paths.previous), previous.mtime_ns)
     if not served:
-        files = [blob, _manifest_file(names, own, None)]
-        return files if kept == memory else [_memory_file(names, kept), *files]
+        files = [blob, _manifest_file(paths, own, None)]
+        return files if kept == rolled_back else [_rolled_back_file(paths, kept), *files]
     own["rolled_back_from"] = served.blob.build_id
     return [
-        _memory_file(names, kept | {served.blob.build_id: manifest.now()}),
+        _rolled_back_file(paths, kept | {served.blob.build_id: manifest.now()}),
         blob,
-        _previous_file(names, served),
-        _manifest_file(names, own, _manifest_of(names, served)),
+        _previous_file(paths, served),
+        _manifest_file(paths, own, _manifest_of(paths, served)),
     ]
 
 
-def _previous_file(names: Names, served: _File) -> File:
+def _previous_file(paths: BlobFiles, served: _File) -> File:
     """Return the current file as the previous one: a copy, so that no write goes into both."""
-    return File(names.previous, served.data, (names.blob,), served.mtime_ns)
+    return File(paths.previous, served.data, (paths.blob,), served.mtime_ns)
 
 
-def _manifest_file(names: Names, own: Manifest, previous: Manifest | None) -> File:
+def _manifest_file(paths: BlobFiles, own: Manifest, previous: Manifest | None) -> File:
     content = manifest.encode(own, previous)
-    return File(names.manifest, content, names.models(names.manifest))
+    return File(paths.manifest, content, paths.models(paths.manifest))
 
 
-def _memory_file(names: Names, memory: Mapping[str, str]) -> File:
-    content = encode_rolled_back(memory)
-    return File(names.rolled_back, content, names.models(names.rolled_back))
+def _rolled_back_file(paths: BlobFiles, rolled_back: Mapping[str, str]) -> File:
+    content = encode_rolled_back(rolled_back)
+    return File(paths.rolled_back, content, paths.models(paths.rolled_back))
 
 
 def _published(verdicts: list[Verdict]) -> Manifest:
@@ -264,13 +274,13 @@ def _published(verdicts: list[Verdict]) -> Manifest:
     }
 
 
-def _manifest_of(names: Names, file: _File) -> Manifest:
-    known = manifest.read_manifest(names.manifest, file.blob.build_id)
+def _manifest_of(paths: BlobFiles, file: _File) -> Manifest:
+    known = manifest.read_manifest(paths.manifest, file.blob.build_id)
     return known or manifest.of_blob(file.blob)
 
 
-def _manifest_of_previous(names: Names) -> Manifest | None:
+def _manifest_of_previous(paths: BlobFiles) -> Manifest | None:
     try:
-        return _manifest_of(names, _read(names.previous))
+        return _manifest_of(paths, _read(paths.previous))
     except (OSError, BlobError):
         return None

@@ -1,4 +1,4 @@
-"""Whether an output may be put where it is to go: asked before any work is done.
+"""Whether an output may replace what its path leads to: checked before any work is done.
 
 Nothing that the work reads, and nothing that is no output of ours, is replaced unseen.
 """
@@ -14,20 +14,20 @@ from ipgeo.files.reading import open_regular
 from ipgeo.files.staging import rehearse, rehearse_access, room_for_temp
 from ipgeo.files.targets import plain_target, refuse_mount_point
 from ipgeo.release import manifest
-from ipgeo.release.rollbacks import Names
+from ipgeo.release.rollbacks import BlobFiles
 
 
-def names_beside(path: Path) -> Names:
+def resolve_target(path: Path) -> BlobFiles:
     """Return the blob that ``path`` leads to and the files beside it, none of which need exist.
 
     Raises OSError for one that is not a regular file or has too long a name.
     """
-    names = Names.of(plain_target(path))
-    for name in sorted(names, key=lambda name: len(name.name)):
-        room_for_temp(name, path)
-    for name in names:
-        refuse_mount_point(plain_target(name))
-    return names
+    files = BlobFiles.of(plain_target(path))
+    for file in sorted(files, key=lambda file: len(file.name)):
+        room_for_temp(file, path)
+    for file in files:
+        refuse_mount_point(plain_target(file))
+    return files
 
 
 def output_target(path: Path) -> Path:
@@ -39,14 +39,14 @@ def output_target(path: Path) -> Path:
     return target
 
 
-def rehearse_build(names: Names, *, force: bool) -> None:
+def rehearse_build(files: BlobFiles, *, force: bool) -> None:
     """Do what publishing a build begins with, and undo it. Raises OSError.
 
-    The memory of rollbacks is written by force alone.
+    The list of rollbacks is written by force alone.
     """
-    rehearse(names.blob)
-    for path in (names.manifest, names.rolled_back) if force else (names.manifest,):
-        rehearse_access(plain_target(path), names.models(path))
+    rehearse(files.blob)
+    for path in (files.manifest, files.rolled_back) if force else (files.manifest,):
+        rehearse_access(plain_target(path), files.models(path))
 
 
 def same_file(outputs: Iterable[Path], inputs: Iterable[Path]) -> tuple[Path, Path] | None:
@@ -60,16 +60,16 @@ def same_file(outputs: Iterable[Path], inputs: Iterable[Path]) -> tuple[Path, Pa
     return None
 
 
-def refuse_foreign(names: Names) -> None:
-    """Refuse to replace a file that is no blob, or no manifest: it may be anybody's.
+def refuse_foreign(files: BlobFiles) -> None:
+    """Refuse to replace a file that is not a blob (or manifest): it may be another program's.
 
-    A damaged blob is one, and an empty file is nobody's. Raises InputError, OSError.
+    A damaged blob and an empty file may be replaced. Raises InputError, OSError.
     """
-    if not _begins_as_blob(names.blob):
-        raise InputError(names.blob, "", "exists and is not an ipgeo blob; --force replaces it")
-    if not manifest.is_ours(names.manifest):
+    if not _begins_as_blob(files.blob):
+        raise InputError(files.blob, "", "exists and is not an ipgeo blob; --force replaces it")
+    if not manifest.is_ours(files.manifest):
         problem = "exists and is not a blob's manifest; --force replaces it"
-        raise InputError(names.manifest, "", problem)
+        raise InputError(files.manifest, "", problem)
 
 
 def refuse_blob(path: Path) -> None:
@@ -84,7 +84,7 @@ def _begins_as_blob(path: Path) -> bool:
     try:
         with open_regular(path) as file:
             return MAGIC.startswith(file.read(len(MAGIC)))
-    except OSError:  # whoever cannot read it cannot tell
+    except OSError:  # a file that cannot be read is not judged
         return True
 
 

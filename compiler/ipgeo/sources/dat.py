@@ -22,9 +22,10 @@ from array import array
 from bisect import bisect_left
 from pathlib import Path
 
+from ipgeo.contract import NUMERIC_FIELDS
 from ipgeo.errors import InputError
 from ipgeo.files.reading import open_regular, read_exactly, size_of
-from ipgeo.places.location import NUMERIC, Location, Runs, Source
+from ipgeo.places.location import NAME_FIELDS, Location, Runs, Source
 from ipgeo.ranges.address import LAST_ADDRESS, format_ipv4
 
 SAMPLE_MARK = "IPGEO.SAMPLE"
@@ -41,12 +42,11 @@ MAX_SIZE = 1 << 30
 
 _DEGREES = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]*)?")
 
-_NAMES = ("country", "province", "city", "organization", "isp")
-_GEOGRAPHY = ("latitude", "longitude", "time_zone", "utc_offset")
+_GEOGRAPHY = (*NUMERIC_FIELDS, "time_zone", "utc_offset")
 _CODES = ("china_admin_code", "phone_prefix", "source_country_code", "continent_code")
 _NETWORK = ("idc", "base_station", "country_code3", "european_union")
 _COMMERCE = ("currency_code", "currency_name", "anycast")
-_FULL = _NAMES + _GEOGRAPHY + _CODES + _NETWORK + _COMMERCE
+_FULL = NAME_FIELDS + _GEOGRAPHY + _CODES + _NETWORK + _COMMERCE
 
 EDITIONS = {count: _FULL[:count] for count in (2, 3, 4, 5, 9, 13, 17, 20)}
 """The standard names of an edition's fields, by how many it has."""
@@ -62,9 +62,9 @@ def read_dat(path: Path) -> Source:
     bounds, keys = _records(data, count)
     _check_bounds(path, bounds)
     _check_hints(path, data, bounds)
-    first = array("I", [0])
-    first.extend(bound + 1 for bound in bounds[:-1])
-    fields, locations, numbers = _contents(path, data, keys)
+    starts = array("I", [0])
+    starts.extend(bound + 1 for bound in bounds[:-1])
+    fields, locations, location_ids = _contents(path, data, keys)
     facts: dict[str, str | int] = {
         "format": "17mon-dat",
         "fields": fields,
@@ -72,8 +72,8 @@ def read_dat(path: Path) -> Source:
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
     }
-    sample = locations[numbers[-1]].country == SAMPLE_MARK
-    return Source(Runs(first, numbers, locations), facts, sample)
+    sample = locations[location_ids[-1]].country == SAMPLE_MARK
+    return Source(Runs(starts, location_ids, locations), facts, sample)
 
 
 def _read(path: Path) -> tuple[bytes, int]:
@@ -114,7 +114,7 @@ def _records(data: bytes, count: int) -> tuple["array[int]", "array[int]"]:
     return bounds, keys
 
 
-def _record_place(record: int) -> str:
+def _record_position(record: int) -> str:
     return f"offset {RECORDS_START + record * RECORD_SIZE} (record {record})"
 
 
@@ -123,10 +123,10 @@ def _check_bounds(path: Path, bounds: "array[int]") -> None:
         if not ascends:
             this, before = format_ipv4(bounds[record]), format_ipv4(bounds[record - 1])
             problem = f"upper bound {this} does not ascend from {before}"
-            raise InputError(path, _record_place(record), problem)
+            raise InputError(path, _record_position(record), problem)
     if bounds[-1] != LAST_ADDRESS:
         problem = f"the last upper bound is {format_ipv4(bounds[-1])}, not 255.255.255.255"
-        raise InputError(path, _record_place(len(bounds) - 1), problem)
+        raise InputError(path, _record_position(len(bounds) - 1), problem)
 
 
 def _check_hints(path: Path, data: bytes, bounds: "array[int]") -> None:
@@ -140,9 +140,9 @@ def _check_hints(path: Path, data: bytes, bounds: "array[int]") -> None:
 def _contents(
     path: Path, data: bytes, keys: "array[int]"
 ) -> tuple[int, list[Location], "array[int]"]:
-    """Return the field count, the distinct locations and each record's location number."""
+    """Return the field count, the distinct locations and each record's location id."""
     text = memoryview(data)[RECORDS_START + len(keys) * RECORD_SIZE :]
-    numbers: dict[int, int] = {}
+    ids: dict[int, int] = {}
     locations: list[Location] = []
     count = 0
     # dict.fromkeys keeps the order of appearance and visits each distinct content once.
@@ -152,9 +152,9 @@ def _contents(
             count = count or len(fields)
             locations.append(_location(count, fields))
         except ValueError as error:
-            raise InputError(path, _record_place(keys.index(key)), str(error)) from None
-        numbers[key] = len(numbers)
-    return count, locations, array("I", map(numbers.__getitem__, keys))
+            raise InputError(path, _record_position(keys.index(key)), str(error)) from None
+        ids[key] = len(ids)
+    return count, locations, array("I", map(ids.__getitem__, keys))
 
 
 def _fields(text: memoryview, offset: int, length: int) -> list[str]:
@@ -180,9 +180,9 @@ def _location(count: int, fields: list[str]) -> Location:
     if len(fields) != count:
         raise ValueError(f"{len(fields)} fields, the file's first content has {count}")
     named = dict(zip(edition, fields, strict=True))
-    for name in NUMERIC & named.keys():
-        if named[name] and not _DEGREES.fullmatch(named[name]):
+    for name in NUMERIC_FIELDS:
+        if named.get(name) and not _DEGREES.fullmatch(named[name]):
             raise ValueError(f"{name} {named[name]!r} is not a decimal number of degrees")
-    extra = tuple(named.items())[len(_NAMES) :]
-    names = {name: named[name] for name in edition[: len(_NAMES)]}
+    extra = tuple(named.items())[len(NAME_FIELDS) :]
+    names = {name: named[name] for name in edition[: len(NAME_FIELDS)]}
     return Location(**names, extra=extra)

@@ -1,4 +1,4 @@
-"""A small source that the project makes itself, from facts that anybody may state.
+"""A small source that the project makes itself, from public facts.
 
 The facts: IANA's IPv4 address space and special-purpose registries (which registry has which /8,
 which blocks have a special purpose), and the operators of a few well-known public services.
@@ -116,16 +116,16 @@ def write_sample(folder: Path, warn: Callable[[str], None] = lambda _: None) -> 
 def encode_dat(ranges: list[Range]) -> bytes:
     """Return a ``.dat`` file of ranges that ascend without gaps over all addresses."""
     text = bytearray()
-    places: dict[str, int] = {}
+    offsets: dict[str, int] = {}
     records = bytearray()
     for _, last, fields in ranges:
         content = "\t".join(fields)
         encoded = content.encode()
-        if content not in places:
-            places[content] = len(text)
+        if content not in offsets:
+            offsets[content] = len(text)
             text += encoded
-        place = places[content]
-        records += struct.pack(">I", last) + struct.pack("<I", place | len(encoded) << 24)
+        key = offsets[content] | len(encoded) << 24
+        records += struct.pack(">I", last) + struct.pack("<I", key)
     bounds = [last for _, last, _ in ranges]
     hints = struct.pack("<256I", *(bisect_left(bounds, octet << 24) for octet in range(256)))
     index_end = RECORDS_START + len(records) + TEXT_OVERLAP

@@ -1,4 +1,4 @@
-"""Whose the places are that root works in: who else could have prepared what lies there.
+"""Whether another user could have prepared the folders and links that root works in.
 
 gunicorn.conf.py executes this file: it may import nothing but the standard library.
 """
@@ -11,16 +11,16 @@ from pathlib import Path
 _CHECKOUT = Path(__file__).resolve().parents[2]
 # Asked now: a worker may not enter the folder that the checkout is in.
 _OWNER = _CHECKOUT.stat().st_uid
-_MOST_LINKS = 40  # as the kernel
+_MAX_LINKS = 40  # as the kernel
 
 
 def steps(path: Path) -> Iterator[Path]:
-    """Yield the folders and symbolic links that are passed on the way to ``path``, and its end.
+    """Yield the folders and symbolic links that ``path`` passes, and its end.
 
     Raises OSError for a folder that may not be entered.
     """
     here, ahead = Path("/"), [*reversed(path.parts[1:])]
-    left = _MOST_LINKS
+    left = _MAX_LINKS
     while ahead and left:
         name = ahead.pop()
         step = here.parent if name == ".." else here / name
@@ -49,8 +49,8 @@ def problem_of_log(path: Path) -> str | None:
 
     A log file itself may be the workers': there only links matter.
     """
-    way = [*steps(path)]
-    return _first_problem(step for step in way if step.is_symlink() or step.is_dir())
+    passed = [*steps(path)]
+    return _first_problem(step for step in passed if step.is_symlink() or step.is_dir())
 
 
 def _first_problem(paths: Iterator[Path] | list[Path], *, sticky: bool = True) -> str | None:
@@ -58,7 +58,7 @@ def _first_problem(paths: Iterator[Path] | list[Path], *, sticky: bool = True) -
         if path in {_CHECKOUT, *_CHECKOUT.parents}:
             continue
         try:
-            problem = _suspicious(path.lstat(), sticky=sticky)
+            problem = _problem_of(path.lstat(), sticky=sticky)
         except (FileNotFoundError, NotADirectoryError):
             continue
         if problem:
@@ -66,7 +66,7 @@ def _first_problem(paths: Iterator[Path] | list[Path], *, sticky: bool = True) -
     return None
 
 
-def _suspicious(found: os.stat_result, *, sticky: bool) -> str | None:
+def _problem_of(found: os.stat_result, *, sticky: bool) -> str | None:
     if found.st_uid not in {0, os.geteuid(), _OWNER}:
         return f"belongs to another user ({found.st_uid})"
     # In a folder with the sticky bit others may add, but replace nothing.

@@ -1,4 +1,4 @@
-"""Whose IPGEO_VAR and current folder are: nobody's code, configuration or pid file is taken up."""
+"""The owners of IPGEO_VAR and current folder: code, configuration and pid files of others."""
 
 import os
 import re
@@ -85,7 +85,7 @@ LINKS = {"server": "supervisord.pid", "gunicorn": "fallback.lock", "nginx/start"
 @as_root
 @pytest.mark.parametrize("prepare", PREPARED.values(), ids=PREPARED.keys())
 @pytest.mark.parametrize("command", STARTS.values(), ids=STARTS.keys())
-def test_a_place_that_others_can_prepare(
+def test_a_folder_that_others_can_prepare_is_refused(
     var: Path, command: Sequence[str | Path], prepare: Callable[[Path], None]
 ) -> None:
     prepare(var)
@@ -95,7 +95,9 @@ def test_a_place_that_others_can_prepare(
 
 
 @as_root
-def test_the_callers_language_opens_no_place(var: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_callers_language_does_not_disable_the_check(
+    var: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where its messages are installed stat has another word for a folder."""
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.setenv("LANGUAGE", "zh_CN:de")
@@ -171,7 +173,7 @@ def a_shared_log_folder(folder: Path) -> tuple[Path, Path]:
     return folder / "real", log
 
 
-PLACES = (
+UNSAFE_PATHS = (
     a_link_through, below_a_link_through, a_relative_chain, a_link_of_others,
     a_log_folder_of_others, a_log_folder_through, a_shared_log_folder,
 )  # fmt: skip
@@ -180,8 +182,8 @@ PLACES = (
 
 @as_root
 @pytest.mark.parametrize("command", [[START], GUNICORN], ids=["nginx/start", "gunicorn"])
-@pytest.mark.parametrize("prepare", PLACES, ids=lambda prepare: prepare.__name__)
-def test_a_way_that_others_can_choose(
+@pytest.mark.parametrize("prepare", UNSAFE_PATHS, ids=lambda prepare: prepare.__name__)
+def test_a_path_that_others_can_choose_is_refused(
     folder: Path,
     command: Sequence[str | Path],
     prepare: Callable[[Path], tuple[Path, Path]],
@@ -194,14 +196,14 @@ def test_a_way_that_others_can_choose(
 
 
 @as_root
-def test_a_way_that_root_has_chosen(folder: Path, var: Path) -> None:
+def test_a_path_that_root_has_chosen_is_accepted(folder: Path, var: Path) -> None:
     """Links of root's, for the folder and the log."""
     (folder / "data").mkdir()
     (folder / "link").symlink_to("var")
     log = var / "log" / "fallback.log"
     log.symlink_to(folder / "data" / "moved.log")
-    place, settings = folder / "link", {"IPGEO_FALLBACK_ERROR_LOG": log}
-    with Edge(place, var / "ipgeo.blob"), Gunicorn(place, var / "ipgeo.blob", **settings):
+    link, settings = folder / "link", {"IPGEO_FALLBACK_ERROR_LOG": log}
+    with Edge(link, var / "ipgeo.blob"), Gunicorn(link, var / "ipgeo.blob", **settings):
         assert "[INFO] loaded blob" in (folder / "data" / "moved.log").read_text()
 
 

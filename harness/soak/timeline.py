@@ -8,10 +8,10 @@ import mmap
 
 _PUBLISHED, _CONFIRMED, _SWAPPING, _STOPPED, _FIRST = range(5)
 _WORD = 8
-MOST_SWAPS = 1 << 20
+MAX_SWAPS = 1 << 20
 
 
-class Board:
+class Timeline:
     """Written by the one who swaps, read by the clients. A publication is numbered from 0.
 
     Each value is an aligned word, written and read whole, in the order of the program (x86-64).
@@ -19,7 +19,7 @@ class Board:
 
     def __init__(self, first: int) -> None:
         """Begin with blob number ``first`` published and confirmed."""
-        self._words = memoryview(mmap.mmap(-1, (_FIRST + MOST_SWAPS) * _WORD)).cast("q")
+        self._words = memoryview(mmap.mmap(-1, (_FIRST + MAX_SWAPS) * _WORD)).cast("q")
         self._words[_FIRST] = first
         self._words[_PUBLISHED] = 1
 
@@ -49,7 +49,7 @@ class Board:
         return bool(self._words[_STOPPED])
 
     def publish(self, blob: int) -> int:
-        """Say, before it is done, that ``blob`` is published; return the publication's number."""
+        """Note, before it is done, that ``blob`` is published; return the publication's number."""
         number = self.published
         self._words[_FIRST + number] = blob
         self._words[_PUBLISHED] = number + 1
@@ -57,11 +57,11 @@ class Board:
         return number
 
     def confirm(self, number: int) -> None:
-        """Say that a publication is served by every worker."""
+        """Note that a publication is served by every worker."""
         self._words[_CONFIRMED] = number
 
     def stop(self) -> None:
-        """Tell the clients to come to an end."""
+        """Let the clients come to an end."""
         self._words[_STOPPED] = 1
 
     def blob(self, number: int) -> int:
@@ -69,6 +69,6 @@ class Board:
         return self._words[_FIRST + number]
 
     def was_current(self, blob: int, since: int) -> bool:
-        """Tell whether ``blob`` may have been served at or after the confirmation of ``since``."""
+        """Whether ``blob`` may have been served at or after the confirmation of ``since``."""
         words = self._words
         return any(words[_FIRST + n] == blob for n in range(since, words[_PUBLISHED]))

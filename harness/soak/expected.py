@@ -1,4 +1,4 @@
-"""Blobs whose answers all differ at every address, with what each of them owes."""
+"""Blobs whose answers all differ at every address, with the expected answers of each."""
 
 import itertools
 import json
@@ -13,6 +13,7 @@ from harness import ROOT
 from ipgeo.blob.reader import Blob
 from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.compile import compile_blob
+from ipgeo.contract import ARRAY_FIELDS
 from ipgeo.places.answers import render
 from ipgeo.places.codes import Codes, read_codes
 from ipgeo.places.location import Location
@@ -21,23 +22,12 @@ from ipgeo.sources.dat import read_dat
 
 ARRAY, OBJECT = "array", "object"
 
-_MEMBERS = (
-    "country",
-    "country_code",
-    "province",
-    "province_code",
-    "city",
-    "city_code",
-    "organization",
-    "isp",
-)
-
 _RUNS_PER_LOCATION = 8
 _RANDOM_ADDRESSES = 20_000
-_LONGEST_PADDING = 60
+_MAX_PADDING = 60
 
 
-class Truth:
+class ExpectedBlob:
     """One blob and all its answers, kept from before they were written into it."""
 
     def __init__(self, name: str, runs: int, seed: int) -> None:
@@ -45,32 +35,32 @@ class Truth:
         chance = random.Random(f"{seed} {name}")
         locations = max(2, runs // _RUNS_PER_LOCATION)
         self.name = name
-        self.first = array("I", sorted({0, *(chance.getrandbits(32) for _ in range(runs - 1))}))
-        self._number = _numbers(chance, len(self.first), locations)
-        # Answers of many lengths: those of two blobs never lie at the same places.
-        places = [
-            Location(f"{name}-{n}", city=name * chance.randrange(_LONGEST_PADDING))
+        self.starts = array("I", sorted({0, *(chance.getrandbits(32) for _ in range(runs - 1))}))
+        self._location_ids = _location_ids(chance, len(self.starts), locations)
+        # Answers of many lengths: those of two blobs never lie at the same offsets.
+        made = [
+            Location(f"{name}-{n}", city=name * chance.randrange(_MAX_PADDING))
             for n in range(locations)
         ]
-        answers = [render(place, Codes({})) for place in places]
+        answers = [render(location, Codes({})) for location in made]
         self._arrays = [answer.array for answer in answers]
-        self._members = [answer.members for answer in answers]
-        self.data = write_blob(self.first, self._number, answers, {"name": name})
+        self._tails = [answer.object_tail for answer in answers]
+        self.data = write_blob(self.starts, self._location_ids, answers, {"name": name})
         self.build_id = Blob(self.data).build_id
 
     def location(self, address: int) -> int:
-        """Return the number of the location of ``address``."""
-        return self._number[bisect_right(self.first, address) - 1]
+        """Return the id of the location of ``address``."""
+        return self._location_ids[bisect_right(self.starts, address) - 1]
 
-    def owed(self, address: int, text: bytes, form: str) -> bytes:
+    def answer(self, address: int, text: bytes, form: str) -> bytes:
         """Return the answer for ``address``, whose dotted decimal form is ``text``."""
-        location = self._number[bisect_right(self.first, address) - 1]
+        location = self.location(address)
         if form == ARRAY:
             return self._arrays[location]
-        return b'{"ip":"' + text + b'",' + self._members[location]
+        return b'{"ip":"' + text + b'",' + self._tails[location]
 
 
-class SourceTruth(Truth):
+class ExpectedFromSource(ExpectedBlob):
     """A source and all its answers, read by the reader that shares no code with the compiler.
 
     Only ``data`` and ``build_id`` are the compiler's: what its container must make of the source.
@@ -80,46 +70,46 @@ class SourceTruth(Truth):
         """Read a `.dat` file of an edition with up to five fields, and the folder of its codes."""
         reading = runpy.run_path(str(ROOT / "crosscheck" / "reading.py"))
         changes = list(reading["source_changes"](source, reading["Tables"](codes)))
-        place: dict[tuple[str, str], int] = {}
+        ids: dict[tuple[str, str], int] = {}
         self.name = name
-        self.first = array("I", (address for address, _ in changes))
-        self._number = array("I", (place.setdefault(text, len(place)) for _, text in changes))
-        self._arrays = [_compact(json.loads(text)) for text, _ in place]
-        self._members = [_members(json.loads(text)) for _, text in place]
+        self.starts = array("I", (address for address, _ in changes))
+        self._location_ids = array("I", (ids.setdefault(text, len(ids)) for _, text in changes))
+        self._arrays = [_compact(json.loads(text)) for text, _ in ids]
+        self._tails = [_tail(json.loads(text)) for _, text in ids]
         self.data = compile_blob(read_dat(source), read_codes(codes)).data
         self.build_id = Blob(self.data).build_id
 
 
-def _members(whole: dict[str, object]) -> bytes:
-    if len(whole) > len(_MEMBERS):
-        raise ValueError(f"more than {len(_MEMBERS)} members: {whole}")
-    return _compact({name: whole[name] for name in _MEMBERS})[1:]
+def _tail(whole: dict[str, object]) -> bytes:
+    if len(whole) > len(ARRAY_FIELDS):
+        raise ValueError(f"more than {len(ARRAY_FIELDS)} members: {whole}")
+    return _compact({name: whole[name] for name in ARRAY_FIELDS})[1:]
 
 
 def _compact(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _numbers(chance: random.Random, runs: int, locations: int) -> "array[int]":
+def _location_ids(chance: random.Random, runs: int, locations: int) -> "array[int]":
     """Give each run a location, each location a run, and no two neighbours the same one."""
-    numbers = array("I", (n % locations for n in range(runs)))
+    ids = array("I", (n % locations for n in range(runs)))
     for run in range(locations, runs):
-        numbers[run] = (numbers[run - 1] + chance.randrange(1, locations)) % locations
-    return numbers
+        ids[run] = (ids[run - 1] + chance.randrange(1, locations)) % locations
+    return ids
 
 
-def make(sizes: Sequence[int], seed: int) -> list[Truth]:
+def make(sizes: Sequence[int], seed: int) -> list[ExpectedBlob]:
     """Return a blob of each size (in runs)."""
-    return [Truth(f"blob{n}", runs, seed) for n, runs in enumerate(sizes)]
+    return [ExpectedBlob(f"blob{n}", runs, seed) for n, runs in enumerate(sizes)]
 
 
 class Pool:
     """The addresses to ask for, shuffled: both ends of every run of every blob, and random ones."""
 
-    def __init__(self, truths: Sequence[Truth], seed: int) -> None:
+    def __init__(self, all_expected: Sequence[ExpectedBlob], seed: int) -> None:
         """Gather them; the same arguments give the same order."""
         chance = random.Random(seed)
-        starts = set(itertools.chain.from_iterable(truth.first for truth in truths))
+        starts = set(itertools.chain.from_iterable(expected.starts for expected in all_expected))
         ends = {start - 1 for start in starts if start} | {LAST_ADDRESS}
         others = {chance.getrandbits(32) for _ in range(_RANDOM_ADDRESSES)}
         addresses = sorted(starts | ends | others)

@@ -1,4 +1,4 @@
-"""Figures that tests measure, for the end of pytest's output."""
+"""What tests measure, for the end of pytest's output."""
 
 import math
 from itertools import chain
@@ -11,7 +11,7 @@ _loads: list[tuple[str, ...]] = []
 _others: list[str] = []
 
 
-def of_load(case: str, tally: Tally) -> None:
+def add_load(case: str, tally: Tally) -> None:
     """Keep what a load has counted."""
     slowest = (_slowest(tally, single=True), _slowest(tally, single=False))
     counts = (tally.answers, tally.faults[FAILED], tally.retried)
@@ -19,13 +19,13 @@ def of_load(case: str, tally: Tally) -> None:
     _loads.append((case, *row))
 
 
-def say(line: str) -> None:
+def add_line(line: str) -> None:
     """Keep a line."""
     _others.append(line)
 
 
 def lines() -> list[str]:
-    """Return all that was kept, as a table and what is to be said beside it."""
+    """Return all that was kept: the table of the loads, then the lines."""
     rows = [_HEAD, *_loads] if _loads else []
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(map(_padded, row, widths)) for row in rows]

@@ -1,4 +1,4 @@
-"""What a log may tell of a request: the addresses that are asked for are personal data."""
+"""What a log may hold of a request: the addresses that are asked for are personal data."""
 
 import re
 import traceback
@@ -7,14 +7,14 @@ import traceback
 _MAY_BE_AN_ADDRESS = re.compile(r"[0-9:]|[^\x00-\x7f]")
 
 
-def shown(text: str | None) -> str:
+def redacted(text: str | None) -> str:
     """Return ``text`` for a log, in one line of ASCII; "-" if there may be an address in it.
 
-    Whoever puts an address into the path instead of the query finds it logged no more than there.
+    An address in the path is logged no more than one in the query.
     """
     return "-" if not text or _MAY_BE_AN_ADDRESS.search(text) else ascii(text)[1:-1]
 
 
-def raised(error: BaseException) -> str:
-    """Return what was raised and where, but not what it says: that may quote the request."""
+def described(error: BaseException) -> str:
+    """Return what was described and where, but not what it says: that may quote the request."""
     return type(error).__name__ + "\n" + "".join(traceback.format_tb(error.__traceback__))

@@ -1,7 +1,7 @@
-"""The way to the blob's file, also for a process that may not walk it any more.
+"""The path of the blob's file, for a process that may no longer open the folders above it.
 
-A worker gives up root's rights after the first load. It goes on through the folder that it holds
-open, and knows by the descriptors of what lay on the way whether the path still leads there.
+A worker gives up root's rights after the first load. It opens the file through the folder that it
+holds open, and knows by the descriptors of folder and links whether the path still leads there.
 """
 
 import contextlib
@@ -9,26 +9,27 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from ipgeo.errors import IpgeoError
 from ipgeo.files.reading import open_regular
-from ipgeo_fallback.place import steps
+from ipgeo_fallback.safe_paths import steps
 
 
-class MovedError(OSError):
+class MovedError(IpgeoError, OSError):
     """The path leads elsewhere by now, and this process may not follow it."""
 
 
-class Way:
-    """The path of a file: opened anew at each look, its folder and symbolic links held."""
+class ResolvedPath:
+    """A file's path as it was resolved: its folder and symbolic links are held open."""
 
     def __init__(self, path: Path) -> None:
-        """Hold what lies on the way to ``path``, as far as that is there."""
+        """Hold the folder of ``path`` and the symbolic links above it, if they exist."""
         self._path = path.absolute()
         self._held: list[tuple[int, Path | None]] = []
         with contextlib.suppress(OSError):
             self._hold()
 
     def open(self) -> BinaryIO:
-        """Open the file: by its path, else through its folder.
+        """Open the file: by its path, or else through its folder.
 
         Raises MovedError, NotRegularError for what is no regular file, OSError if it cannot be
         opened.
@@ -43,8 +44,8 @@ class Way:
             return open_regular(self._path.name, dir_fd=folder)
 
     def _follow(self) -> None:
-        """Hold the way anew if something on it was replaced."""
-        if self._held and all(_place(descriptor) == place for descriptor, place in self._held):
+        """Hold folder and links again if one of them was replaced."""
+        if self._held and all(_path_now(descriptor) == path for descriptor, path in self._held):
             return
         try:
             self._hold()
@@ -52,10 +53,10 @@ class Way:
             if self._held:
                 raise MovedError(error.errno, "the path leads elsewhere by now") from None
         except OSError:
-            pass  # opening the file will tell
+            pass  # opening the file will fail, too
 
     def _hold(self) -> None:
-        """Open the symbolic links on the way, and last the file's folder."""
+        """Open the symbolic links above the file, and last its folder."""
         links = [step for step in steps(self._path.parent) if step.is_symlink()]
         held: list[tuple[int, Path | None]] = []
         try:
@@ -71,7 +72,7 @@ class Way:
 
 def _append(held: list[tuple[int, Path | None]], path: Path, flag: int) -> None:
     descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC | flag)
-    held.append((descriptor, _place(descriptor)))
+    held.append((descriptor, _path_now(descriptor)))
 
 
 def _close(held: list[tuple[int, Path | None]]) -> None:
@@ -79,8 +80,8 @@ def _close(held: list[tuple[int, Path | None]]) -> None:
         os.close(descriptor)
 
 
-def _place(descriptor: int) -> Path | None:
-    """Return where the kernel finds an open file by now; to ask this a process needs no rights.
+def _path_now(descriptor: int) -> Path | None:
+    """Return the present path of an open file, by the kernel; a process needs no rights for it.
 
     What was renamed has another name, what was deleted or replaced ends in "(deleted)".
     """

@@ -1,15 +1,17 @@
-"""From a query string or a request body to the question it asks.
+"""From a query string or a request body to the addresses that it asks for.
 
-The rules are the edge's, byte for byte, and so is the order in which they are looked at: number of
+The rules are the edge's, byte for byte, and so is the order in which they apply: number of
 arguments or JSON, repeated ones, format, then ip, or ip together with ips, ips, their number.
 """
 
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 from urllib.parse import unquote_to_bytes
 
+from ipgeo.contract import MAX_ARGUMENTS, MAX_JSON_DEPTH
 from ipgeo.ranges.address import parse_ipv4
 from ipgeo_fallback.errors import (
     INVALID_FORMAT,
@@ -24,9 +26,6 @@ from ipgeo_fallback.errors import (
     RefusedError,
 )
 
-MOST_ARGUMENTS = 8
-DEEPEST_NESTING = 8
-
 ARRAY, OBJECT = "array", "object"
 
 _ARGUMENTS = frozenset({"ip", "format"})
@@ -37,39 +36,41 @@ _MEMBERS = frozenset({"ip", "ips", "format"})
 _BRACKET_OR_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
-class Question(NamedTuple):
-    """A valid question: the address as a number, and the form of the answer."""
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A valid query: the address as a number, and the form of the answer."""
 
     address: int
     form: str
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Batch:
     """Many addresses as numbers, None for what is no address, and the form of their answers."""
 
     addresses: Sequence[int | None]
     form: str
 
 
-def from_query(query: bytes) -> Question:
+def from_query(query: bytes) -> Query:
     """Read a raw query string, without its question mark; raise RefusedError for a bad one."""
     values = _query_values(query)
-    return _question(values, _form(values))
+    return _single(values, _form(values))
 
 
-def from_body(body: bytes, batch_limit: int) -> Question | Batch:
+def from_body(body: bytes, batch_limit: int) -> Query | Batch:
     """Read a JSON body; raise RefusedError for a bad one."""
     values = _pick(_members(body).pairs, _MEMBERS)
     form = _form(values)
     if "ips" in values:
         return Batch([*map(_address, _elements(values, batch_limit))], form)
-    return _question(values, form)
+    return _single(values, form)
 
 
 def from_lines(query: bytes, body: bytes, batch_limit: int) -> Batch:
-    """Read a body with an address in each line; ``query`` tells the form.
+    """Read a body with an address in each line; ``query`` has the form.
 
-    A line ends in LF or CRLF; behind the last one there need not be any.
+    A line ends in LF or CRLF; the last one may end without.
     """
     form = _form(_query_values(query))
     *lines, last = body.split(b"\n", batch_limit + 1)
@@ -82,7 +83,7 @@ def from_lines(query: bytes, body: bytes, batch_limit: int) -> Batch:
 
 
 def _query_values(query: bytes) -> dict[str, object]:
-    if query.count(b"&") >= MOST_ARGUMENTS:
+    if query.count(b"&") >= MAX_ARGUMENTS:
         raise RefusedError(TOO_MANY_ARGUMENTS)
     return _pick(_arguments(query), _ARGUMENTS)
 
@@ -104,7 +105,7 @@ def _ascii(value: bytes) -> str | None:
 
 
 class _Object(NamedTuple):
-    """A JSON object as it is written: a dict would hide repeated keys."""
+    """A JSON object as it is written: a dict would hide repeated keys. A body has thousands."""
 
     pairs: list[tuple[str, object]]
 
@@ -135,7 +136,7 @@ def _check_nesting(text: str) -> None:
             depth += 1
         elif match[0] in "]}":
             depth -= 1
-        if depth > DEEPEST_NESTING:
+        if depth > MAX_JSON_DEPTH:
             raise ValueError("nested too deeply")
 
 
@@ -160,13 +161,13 @@ def _form(values: Mapping[str, object]) -> str:
     return form
 
 
-def _question(values: Mapping[str, object], form: str) -> Question:
+def _single(values: Mapping[str, object], form: str) -> Query:
     if "ip" not in values:
         raise RefusedError(MISSING_IP)
     address = _address(values["ip"])
     if address is None:
         raise RefusedError(INVALID_IP)
-    return Question(address, form)
+    return Query(address, form)
 
 
 def _elements(values: Mapping[str, object], batch_limit: int) -> Sequence[object]:

@@ -1,4 +1,4 @@
-"""Whoever has published says so, also when the command ends badly after that."""
+"""A command that has published reports it, also when it fails after that."""
 
 import os
 import shutil
@@ -137,7 +137,7 @@ os.getxattr = interrupting
 
 @as_root
 @pytest.mark.parametrize(("suffix", "force"), [(".json", []), (".rolled-back", ["--force"])])
-def test_readers_of_the_files_beside_it_are_known_before_the_work(
+def test_lost_readers_of_the_other_files_are_reported_before_the_work(
     out: Path, suffix: str, force: list[str]
 ) -> None:
     path = out.with_name(out.name + suffix)
@@ -152,36 +152,38 @@ def test_readers_of_the_files_beside_it_are_known_before_the_work(
 
 
 @pytest.mark.parametrize("name", ["export", "sample"])
-def test_what_a_killed_one_left_is_removed_by_the_next(out: Path, folder: Path, name: str) -> None:
-    place = folder / "place"
-    place.mkdir()
+def test_leftovers_of_a_killed_command_are_removed_by_the_next(
+    out: Path, folder: Path, name: str
+) -> None:
+    target = folder / "place"
+    target.mkdir()
     arguments = {
-        "export": ["export", str(out), "--format", "csv", "-o", str(place / "x.csv")],
-        "sample": ["sample", str(place)],
+        "export": ["export", str(out), "--format", "csv", "-o", str(target / "x.csv")],
+        "sample": ["sample", str(target)],
     }[name]
     hook = hooked(folder, KILL)
     assert run(arguments, hook=hook).returncode < 0
-    assert [*place.glob(".*")]
+    assert [*target.glob(".*")]
     shutil.rmtree(hook)
-    other = place / ".x.csv.20251126.old"
+    other = target / ".x.csv.20251126.old"
     other.touch()
     assert run(arguments).returncode == DONE
-    assert [*place.glob(".*")] == [other]
+    assert [*target.glob(".*")] == [other]
 
 
-def test_an_export_clears_the_folder_once_it_holds_it(out: Path) -> None:
+def test_an_export_clears_the_folder_once_it_has_the_lock(out: Path) -> None:
     held = ["flock", str(out.parent), str(PROGRAM), "lookup", str(out)]
-    with subprocess.Popen(held, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdin
-        assert holder.stdout
-        holder.stdin.write("8.8.8.8\n")
-        holder.stdin.flush()
-        assert holder.stdout.readline()
+    with subprocess.Popen(held, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdin
+        assert owner.stdout
+        owner.stdin.write("8.8.8.8\n")
+        owner.stdin.flush()
+        assert owner.stdout.readline()
         export = [str(PROGRAM), "export", str(out), "--format", "csv", "-o", f"{out}.csv"]
         with subprocess.Popen(export) as waiting:
             left = out.with_name(f".{out.name}.csv.abcd1234.ipgeo-new")
             left.touch()
-            holder.stdin.close()
-            assert holder.wait(60) == DONE
+            owner.stdin.close()
+            assert owner.wait(60) == DONE
             assert waiting.wait(60) == DONE
         assert not left.exists()

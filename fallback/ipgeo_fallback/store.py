@@ -1,0 +1,199 @@
+"""The blob in memory, and the one reference that a newer blob replaces."""
+
+import errno
+import logging
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from ipgeo.blob.reader import Blob, read_content
+from ipgeo.errors import BlobError
+from ipgeo.files.reading import NotRegularError
+from ipgeo_fallback.resolved_path import MovedError, ResolvedPath
+
+_log = logging.getLogger(__name__)
+
+_HEAD = 4096
+_NUMBER = re.compile(r"[0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Fingerprint:
+    """What distinguishes this state of a file from every other."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _RefusedFile:
+    """A file with bad bytes. A write that keeps the mtime changes the ctime."""
+
+    fingerprint: _Fingerprint
+    ctime_ns: int
+    reason: str
+
+    def is_same(self, fingerprint: _Fingerprint, ctime_ns: int) -> bool:
+        """Whether a file with these is still the refused one."""
+        return (fingerprint, ctime_ns) == (self.fingerprint, self.ctime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedBlob:
+    """A checked blob with what is known of its file; never changed, only replaced as a whole.
+
+    ``generation`` counts the loads of this process from 1; ``mtime`` is the file's, in seconds.
+    """
+
+    blob: Blob
+    generation: int
+    mtime: float
+
+    @property
+    def data_age(self) -> int:
+        """The file's age in whole seconds."""
+        return max(0, int(time.time() - self.mtime))
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshFailure:
+    """Why the last check of the file has found nothing to load.
+
+    ``kind`` is unreadable, refused, moved or unlinked; ``reason`` names no path.
+    """
+
+    kind: str
+    reason: str
+
+
+class BlobStore:
+    """Loads the blob, follows its file and hands out the current one.
+
+    A request takes the current blob once and works with that: replacing it is one assignment.
+    """
+
+    def __init__(self, path: Path | None, interval: float = 1.0) -> None:
+        """Follow the blob at ``path``, checked for a change at most every ``interval`` seconds.
+
+        Nothing is read before the first ``current()``. Folder and symbolic links of the path are
+        held open from now on: a worker that drops its privileges later may not open them again.
+        """
+        self._path = path
+        self._resolved_path = ResolvedPath(path) if path else None
+        self._interval = interval
+        self._current: LoadedBlob | None = None
+        self._next_check = float("-inf")
+        self._loaded: _Fingerprint | None = None
+        self._refused: _RefusedFile | None = None
+        self.refresh_error: RefreshFailure | None = None
+
+    def current(self) -> LoadedBlob | None:
+        """Return the current blob; None while none could be loaded.
+
+        A changed file is loaded here, at a request. One that is missing or damaged changes
+        nothing but ``refresh_error``.
+        """
+        now = time.monotonic()
+        if now >= self._next_check:
+            self._next_check = now + self._interval
+            self._reload_if_changed()
+        return self._current
+
+    def warn_unless_readable(self) -> None:
+        """Log a warning if the file that was loaded could not be read again by this user."""
+        if self._current is not None:
+            try:
+                self._open().close()
+            except OSError as error:
+                _log.warning("no newer blob can be loaded by this user: %s", error)
+                self.refresh_error = _failure_of(error)
+
+    def _reload_if_changed(self) -> None:
+        """Load the file if it is not the one that was loaded or refused last; log a failure."""
+        try:
+            self._load_if_other()
+        except (BlobError, OSError, MemoryError) as error:
+            self._warn_once(_failure_of(error))
+        else:
+            self.refresh_error = None
+
+    def _load_if_other(self) -> None:
+        with self._open() as file:
+            seen, ctime_ns = _fingerprint(file)
+            if self._refused and self._refused.is_same(seen, ctime_ns):
+                raise BlobError(self._refused.reason)
+            if seen != self._loaded:
+                self._load(file, seen, ctime_ns)
+            if not os.fstat(file.fileno()).st_nlink:
+                raise FileNotFoundError(errno.ENOENT, "the file was deleted while it is served")
+
+    def _load(self, file: BinaryIO, fingerprint: _Fingerprint, ctime_ns: int) -> None:
+        """Load the file. Only bad bytes are remembered: a failed read may succeed the next time."""
+        try:
+            blob = Blob(read_content(file))
+        except BlobError as error:
+            self._refused = _RefusedFile(fingerprint, ctime_ns, str(error))
+            raise
+        self._loaded, self._refused = fingerprint, None
+        generation = self._current.generation + 1 if self._current else 1
+        self._current = LoadedBlob(blob, generation, fingerprint.mtime_ns / 1e9)
+        _log.info("loaded blob %s, %d runs", blob.build_id, blob.runs)
+
+    def _warn_once(self, failure: RefreshFailure) -> None:
+        """Log why the file is not loaded: once for each reason, not at every check."""
+        last = self.refresh_error
+        if last is None or _without_numbers(failure) != _without_numbers(last):
+            state = "the loaded blob stays" if self._current else "no blob is loaded"
+            prefix = f"{self._path}: " if self._path else ""
+            _log.warning("%s: %s%s", state, prefix, failure.reason)
+        self.refresh_error = failure
+
+    def _open(self) -> BinaryIO:
+        """Open the blob's file; one that is being replaced just now, once more."""
+        if self._resolved_path is None:
+            raise FileNotFoundError(errno.ENOENT, "IPGEO_BLOB is not set")
+        file = self._resolved_path.open()
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()
+        return self._resolved_path.open()
+
+
+def _without_numbers(failure: RefreshFailure) -> RefreshFailure:
+    """Return what is compared: of a file that cannot be read the numbers may differ."""
+    if failure.kind == "unreadable":
+        return RefreshFailure(failure.kind, _NUMBER.sub("", failure.reason))
+    return failure
+
+
+def _failure_of(error: Exception) -> RefreshFailure:
+    match error:
+        case BlobError():
+            return RefreshFailure("refused", str(error))
+        case MemoryError():
+            return RefreshFailure("unreadable", "there is not enough memory to load it")
+        case NotRegularError():
+            kind = "refused"
+        case MovedError():
+            kind = "moved"
+        case FileNotFoundError():
+            kind = "unlinked"
+        case _:
+            kind = "unreadable"
+    return RefreshFailure(kind, getattr(error, "strerror", None) or type(error).__name__)
+
+
+def _fingerprint(file: BinaryIO) -> tuple[_Fingerprint, int]:
+    """Return the fingerprint of the file and its ctime in nanoseconds, of one moment."""
+    status = os.fstat(file.fileno())
+    head = os.pread(file.fileno(), _HEAD, 0)
+    fingerprint = _Fingerprint(
+        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, head
+    )
+    return fingerprint, status.st_ctime_ns
