@@ -4,6 +4,7 @@ cache = false
 
 -- These run under plain luajit or wrk, where nginx's globals do not exist.
 files["lua/ipgeo/blob/*.lua"].std = "luajit"
+files["nginx/lib/*.lua"].std = "luajit"
 files["crosscheck/**/*.lua"].std = "luajit"
 files["tests/**/*.lua"].std = "ngx_lua+luajit"
 files["bench/**/*.lua"] = {

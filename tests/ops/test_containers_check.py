@@ -87,7 +87,7 @@ def test_a_misspelt_setting_is_named(untouched: Project, folder: Path) -> None:
     done = check(untouched, "check")
     assert done.status == 0
     assert said(done) == [
-        f"check: .env: there is no setting {name}: it has no effect"
+        f"render: .env: there is no setting {name}: it has no effect"
         for name in ("IPGEO_WORKER", "IPGEO_Bind")
     ]
 

@@ -26,7 +26,7 @@ from harness.blobs import (
     UTOPIA_IP,
 )
 from harness.client import Address, Reply, exchange, get, post, request
-from harness.edge import Edge
+from harness.edge import Edge, application
 from harness.logs import NGINX
 from harness.places import free_port
 from harness.process import children, environment
@@ -366,28 +366,21 @@ def test_when_both_fail_it_is_said_in_json(folder: Path, blob: Path) -> None:
 
 # No arena: every worker keeps a copy
 
-FOREIGN = """
-include gen-modules.conf;
-include gen-main.conf;
-error_log log/error.log notice;
-pid nginx.pid;
-http {{
-    access_log off;
-    lua_package_path "{lua}/?.lua;{lua}/?/init.lua;;";
-    {dict}
-    init_by_lua_block {{
-        {before}
-        require("ipgeo").setup{{ blob = "{blob}" }}
+HTTP = """
+    DICT
+    init_by_lua_block {
+        BEFORE
+        require("ipgeo").setup{ blob = "{{ settings.IPGEO_BLOB }}" }
         require("ipgeo.http.router")
-    }}
-    init_worker_by_lua_block {{ require("ipgeo").init_worker() }}
-    server {{
-        include gen-listen.conf;
-        location = {path} {{ content_by_lua_block {{ require("ipgeo.http.router").query() }} }}
-        location = /healthz {{ content_by_lua_block {{ require("ipgeo.http.router").healthz() }} }}
-        location = /readyz {{ content_by_lua_block {{ require("ipgeo.http.router").readyz() }} }}
-    }}
-}}
+    }
+    init_worker_by_lua_block { require("ipgeo").init_worker() }
+"""
+SERVER = """
+        location = /api/ip_query {
+            content_by_lua_block { require("ipgeo.http.router").query() }
+        }
+        location = /healthz { content_by_lua_block { require("ipgeo.http.router").healthz() } }
+        location = /readyz { content_by_lua_block { require("ipgeo.http.router").readyz() } }
 """
 
 NO_ARENA = {
@@ -408,8 +401,8 @@ NO_ARENA = {
 @pytest.mark.parametrize("name", NO_ARENA)
 def test_without_an_arena_every_worker_keeps_a_copy(folder: Path, blob: Path, name: str) -> None:
     dict_line, before, reason = NO_ARENA[name]
-    conf = FOREIGN.format(lua=ROOT / "lua", dict=dict_line, before=before, blob=blob, path=PATH)
-    with Edge(folder, blob, conf=conf) as edge:
+    http = HTTP.replace("DICT", dict_line).replace("BEFORE", before)
+    with Edge(folder, blob, conf=application(http, SERVER)) as edge:
         told = lines(edge, "every worker keeps a copy of its own")
         assert len(told) == 1
         assert "[warn]" in told[0]
