@@ -8,7 +8,7 @@ local upstreams = require "upstreams"
 
 
 local CLIENT_TIMEOUT = contract.LIMITS.client_timeout
-local concat, sort = table.concat, table.sort
+local sort = table.sort
 local error = error
 local format, gsub = string.format, string.gsub
 local ipairs, pairs = ipairs, pairs
@@ -66,9 +66,9 @@ end
 local function statuses(list)
     local found = {}
     for i, entry in ipairs(list) do
-        found[i] = format("%d", entry.status)
+        found[i] = entry.status
     end
-    return concat(found, " ")
+    return found
 end
 
 

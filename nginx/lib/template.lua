@@ -2,8 +2,8 @@
 -- {{ expression }} is replaced by the expression's value.
 --
 -- A value cannot change the configuration's structure. Inside quotes it may hold no quote of this
--- kind, no backslash and no dollar sign; outside, only letters, digits, spaces and -_.:/=,[]. A
--- control character, or what is neither a string nor a number, is an error everywhere.
+-- kind, no backslash, no dollar sign and no control character. Outside of quotes it is one word of
+-- letters, digits and -_.:/=,[], or a list of such words. Everything else is an error.
 
 local concat = table.concat
 local error = error
@@ -12,23 +12,40 @@ local find, format, gmatch, gsub, match, sub =
 local loadstring, pcall, setfenv = loadstring, pcall, setfenv
 local type = type
 
-local PLAIN = "^[%w%-_.:/=,%[%] ]*$"
+local WORD = "^[%w%-_.:/=,%[%]]+$"
 local UNQUOTABLE = { ['"'] = '["\\$%c]', ["'"] = "['\\$%c]" }
 
 
 local _M = {}
 
 
--- Returns a value's text for a place inside the quotes `quote`; nil: outside. The error is at the
--- template's line.
-local function value_text(value, quote, expression)
+-- Returns the text of a string or a number for a place inside the quotes `quote`; nil: outside.
+-- Returns nil and what is wrong where it may not stand.
+local function scalar_text(value, quote)
     local text = type(value) == "number" and format("%.14g", value) or value
     if type(text) ~= "string" then
-        error(format("{{ %s }} is %s", expression, type(value)), 2)
-    elseif quote and find(text, UNQUOTABLE[quote]) or not quote and not find(text, PLAIN) then
-        error(format("{{ %s }} holds a character that is not allowed here", expression), 2)
+        return nil, "is " .. type(value)
+    elseif quote and find(text, UNQUOTABLE[quote]) or not quote and not find(text, WORD) then
+        return nil, "holds a character that is not allowed here"
     end
     return text
+end
+
+
+-- Returns the text of any value. An error has the line of the template.
+local function value_text(value, quote, expression)
+    local words = type(value) == "table" and not quote and value or { value }
+    local texts, problem = {}, nil
+    for i = 1, #words do
+        texts[i], problem = scalar_text(words[i], quote)
+        if problem then
+            break
+        end
+    end
+    if problem or #texts == 0 then
+        error(format("{{ %s }} %s", expression, problem or "is nil"), 2)
+    end
+    return concat(texts, " ")
 end
 
 

@@ -123,7 +123,7 @@ local function completed(arguments)
             all[#all + 1] = name == "max_fails" and "max_fails=0" or argument
         end
     end
-    return concat(own, " "), concat(all, " "), own.backup == true
+    return own, all, own.backup == true
 end
 
 

@@ -13,7 +13,10 @@ from harness.engine import Done
 from harness.places import short_folder
 
 BAD = {
-    "check": ("IPGEO_WORKERS", "nginx/start: IPGEO_WORKERS must be a number from 1 to 1024"),
+    "check": (
+        "IPGEO_WORKERS",
+        "nginx/start: IPGEO_WORKERS must be auto or a number from 1 to 1024",
+    ),
     "check-fallback": (
         "IPGEO_FALLBACK_WORKERS",
         "gunicorn.conf.py: IPGEO_FALLBACK_WORKERS: not a number from 1 to 999",

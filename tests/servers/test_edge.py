@@ -26,7 +26,7 @@ from harness.blobs import (
     UTOPIA_IP,
 )
 from harness.client import Address, Reply, exchange, get, post, request
-from harness.edge import Edge, application
+from harness.edge import START, Edge, application
 from harness.logs import NGINX
 from harness.places import free_port
 from harness.process import children, environment
@@ -290,9 +290,14 @@ def test_a_test_of_the_configuration_disturbs_nothing(
         told = lines(edge, "ipgeo: ")
         if change:
             write_atomically(blob, blobs.fictional())
+        settings = {"IPGEO_VAR": folder, "IPGEO_BLOB": blob, "IPGEO_PORT": edge.port}
         for _ in range(2):
             done = subprocess.run(
-                [folder / "nginx" / "run", "-t"], capture_output=True, check=True, timeout=60
+                [START, "-t"],
+                env=environment(settings),
+                capture_output=True,
+                check=True,
+                timeout=60,
             )
             assert b"test is successful" in done.stderr
         assert edge.worker_pids() == workers
@@ -427,7 +432,7 @@ def test_logs_may_be_the_output(folder: Path, blob: Path) -> None:
     address = "127.0.0.1", free_port()
     variables = environment({"IPGEO_VAR": folder, "IPGEO_BLOB": blob, "IPGEO_PORT": address[1]})
     with subprocess.Popen(
-        [ROOT / "nginx" / "start"], env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [START], env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as nginx:
         try:
             wait.until(lambda: is_alive(address), "nginx answers")
@@ -459,7 +464,7 @@ def test_workers_that_start_when_the_master_dies(folder: Path, blob: Path) -> No
     lua = patched_lua(folder, "http/worker.lua", LATE_WORKERS)
     settings = {"IPGEO_VAR": folder, "IPGEO_BLOB": blob, "IPGEO_PORT": free_port()}
     variables = environment({**settings, "IPGEO_LUA": lua, "IPGEO_WORKERS": 2})
-    with subprocess.Popen([ROOT / "nginx" / "start"], env=variables) as nginx:
+    with subprocess.Popen([START], env=variables) as nginx:
         wait.until((folder / "nginx.pid").exists, "nginx is there", seconds=20)
         wait.until(lambda: len(children(nginx.pid)) == 2, "the workers are forked")
         workers = children(nginx.pid)

@@ -19,7 +19,7 @@ from harness.edge import Edge
 from harness.places import free_port
 from harness.process import children, environment
 from test_edge import Upstream, is_running
-from test_upstreams import configured, servers
+from test_upstreams import render, servers
 
 QUERY = f"/api/ip_query?ip={ATLANTIS_IP}"
 DEFAULTS = "max_fails=3 fail_timeout=2s"
@@ -110,7 +110,7 @@ def test_addresses_become_servers(folder: Path, resolver: Resolver) -> None:
     resolver.say("app", "10.0.0.2", "fd00::1", "10.0.0.1", "fe80::7", "FEBF::1%eth0", "10.0.0.2")
     resolver.say("spare", "10.0.0.1", "10.0.0.9")
     upstreams = "app:80 weight=2, 10.0.0.3:80, spare:80 backup"
-    done = configured(folder, IPGEO_UPSTREAMS=upstreams, PATH=resolver.path)
+    done = render(folder, IPGEO_UPSTREAMS=upstreams, PATH=resolver.path)
     assert (done.returncode, done.stderr) == (0, "")
     assert servers(folder) == (
         server("10.0.0.1:80", "app:80", f"weight=2 {DEFAULTS}")
@@ -123,7 +123,7 @@ def test_addresses_become_servers(folder: Path, resolver: Resolver) -> None:
 
 def test_a_name_without_an_address_is_left_out(folder: Path) -> None:
     """By the system's own resolver."""
-    done = configured(folder, IPGEO_UPSTREAMS="nowhere.invalid:80, localhost:81")
+    done = render(folder, IPGEO_UPSTREAMS="nowhere.invalid:80, localhost:81")
     assert done.returncode == 0
     assert done.stderr == (
         "nginx/render: IPGEO_UPSTREAMS: 'nowhere.invalid:80' does not resolve and is left out\n"
@@ -134,7 +134,7 @@ def test_a_name_without_an_address_is_left_out(folder: Path) -> None:
 
 def test_a_name_that_has_only_link_local_addresses(folder: Path, resolver: Resolver) -> None:
     resolver.say("app", "fe80::1")
-    done = configured(folder, IPGEO_UPSTREAMS="app:80", PATH=resolver.path)
+    done = render(folder, IPGEO_UPSTREAMS="app:80", PATH=resolver.path)
     assert "'app:80' does not resolve and is left out" in done.stderr
     assert servers(folder) == PLACEHOLDER
 

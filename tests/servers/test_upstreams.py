@@ -429,7 +429,7 @@ def test_whom_the_edge_believes(folder: Path, trusted: str, given: str | None, c
 # Settings
 
 
-def configured(folder: Path, **given: object) -> "subprocess.CompletedProcess[str]":
+def render(folder: Path, **given: object) -> "subprocess.CompletedProcess[str]":
     variables = environment({"IPGEO_VAR": folder, **given})
     program = ROOT / "nginx" / "render"
     return subprocess.run([program], env=variables, capture_output=True, text=True, check=False)
@@ -523,7 +523,7 @@ SECONDS = "must be a number of seconds from 0.001 to 99999"
     ],
 )
 def test_a_setting_that_is_not_valid(folder: Path, name: str, value: str, complaint: str) -> None:
-    done = configured(folder, **{name: value})
+    done = render(folder, **{name: value})
     assert done.returncode == 1
     assert done.stderr.startswith(f"nginx/render: {name}")
     assert complaint in done.stderr
@@ -554,7 +554,7 @@ PLACEHOLDER = "server unix:/nonexistent down;"
     ],
 )  # fmt: skip
 def test_what_is_rendered(folder: Path, upstreams: str, lines: Sequence[str]) -> None:
-    done = configured(folder, IPGEO_UPSTREAMS=upstreams)
+    done = render(folder, IPGEO_UPSTREAMS=upstreams)
     assert done.returncode == 0, done.stderr
     assert servers(folder).splitlines() == lines
     variables = environment({"IPGEO_VAR": folder, UPSTREAMS: upstreams})
@@ -566,7 +566,7 @@ def test_what_is_rendered(folder: Path, upstreams: str, lines: Sequence[str]) ->
     [("", 3, 7), ("1", 1, 9), ("4", 4, 6), ("5", 5, 6), ("60", 60, 61)],
 )
 def test_the_time_for_all_tries(folder: Path, timeout: str, read: int, total: int) -> None:
-    configured(folder, IPGEO_UPSTREAM_TIMEOUT=timeout)
+    render(folder, IPGEO_UPSTREAM_TIMEOUT=timeout)
     written = (folder / "nginx" / "nginx.conf").read_text()
     assert f"proxy_read_timeout {read};\n" in written
     assert f"proxy_next_upstream_timeout {total};\n" in written
