@@ -90,7 +90,7 @@ def test_a_test_finds_what_nginx_refuses(folder: Path, blob: Path) -> None:
         {"IPGEO_BIND": "::1", "IPGEO_UPSTREAMS": "[::1]:81 down", "IPGEO_ACCESS_LOG": "errors"},
         {"IPGEO_TRUSTED_PROXIES": "10.0.0.0/8, 2001:db8::/32", "IPGEO_ACCESS_LOG": "off"},
     ],
-    ids=lambda settings: ",".join(settings),
+    ids=",".join,
 )
 def test_nginx_accepts_what_is_rendered(
     folder: Path, blob: Path, mode: str, settings: dict[str, str]
