@@ -63,16 +63,34 @@ function _M.find_nginx()
 end
 
 
+local function has_lua_built_in(facts)
+    for _, pattern in ipairs(LUA_BUILT_IN) do
+        if find(facts, pattern) then
+            return true
+        end
+    end
+    return false
+end
+
+
+-- Returns the paths of the modules that there are in a folder.
+local function modules_in(folder)
+    local modules = {}
+    for _, name in ipairs { NDK_MODULE, LUA_MODULE } do
+        local path = concat { folder, "/", name }
+        modules[#modules + 1] = posix.exists(path) and path or nil
+    end
+    return modules
+end
+
+
 -- Returns the paths of the modules to load; nil and a message where Lua is missing.
 local function lua_modules(nginx)
     local status, facts = process.output({ nginx, "-V" }, true)
     if status ~= 0 then
         return nil, format("IPGEO_NGINX: '%s -V' failed: %s", nginx, facts)
-    end
-    for _, pattern in ipairs(LUA_BUILT_IN) do
-        if find(facts, pattern) then
-            return {}
-        end
+    elseif has_lua_built_in(facts) then
+        return {}
     end
     local folder = match(facts, "%-%-modules%-path=([^ \n]+)")
     if not folder then
@@ -81,12 +99,7 @@ local function lua_modules(nginx)
         return nil, format("IPGEO_NGINX: there is no %s/%s (Debian: libnginx-mod-http-lua)",
             folder, LUA_MODULE)
     end
-    local modules = {}
-    for _, name in ipairs { NDK_MODULE, LUA_MODULE } do
-        local path = concat { folder, "/", name }
-        modules[#modules + 1] = posix.exists(path) and path or nil
-    end
-    return modules
+    return modules_in(folder)
 end
 
 

@@ -131,33 +131,44 @@ local function wait_for_nginx(pid_file)
 end
 
 
--- Follows until nginx and all its workers have ended. `render()` returns the configuration of now,
--- or nil and why there is none.
+-- Looks the names up once; gives nginx what has changed. Returns whether that worked.
+local function follow_once(self)
+    self.names:resolve()
+    local lines = server_lines(self.render() or "")
+    local new = joined(lines)
+    if new == self.given then
+        return true
+    elseif new == "" or not write_servers(self.folder, lines)
+        or not reload(self.settings, self.folder)
+    then
+        return false
+    end
+    self.report("nginx reloads:" .. difference(self.given, new))
+    self.given = new
+    return true
+end
+
+
+-- Follows until nginx and all its workers have ended. `names` is their resolver, `render()` returns
+-- the configuration of now, or nil and why there is none; `report(message)` is called for changes.
 function _M.follow(settings, names, render, report)
     local folder = settings.IPGEO_VAR .. "/nginx"
-    local given = joined(server_lines(posix.read_file(concat { folder, "/", CONF }) or ""))
-    names:recall(given)
-
-    local function follow_once()
-        names:resolve()
-        local lines = server_lines(render() or "")
-        local new = joined(lines)
-        if new == given then
-            return true
-        elseif new == "" or not write_servers(folder, lines) or not reload(settings, folder) then
-            return false
-        end
-        report("nginx reloads:" .. difference(given, new))
-        given = new
-        return true
-    end
-
+    local conf = posix.read_file(concat { folder, "/", CONF }) or ""
+    local self = {
+        settings = settings,
+        folder = folder,
+        names = names,
+        render = render,
+        report = report,
+        given = joined(server_lines(conf)), -- what nginx has got
+    }
+    names:recall(self.given)
     if not wait_for_nginx(settings.IPGEO_VAR .. "/nginx.pid") then
         return
     end
     while not posix.wait_for_stdin(settings.IPGEO_RESOLVE_INTERVAL) do
         -- A full disk, say, may be gone at the next turn.
-        if not follow_once() then
+        if not follow_once(self) then
             report("the names are not followed this time")
         end
     end

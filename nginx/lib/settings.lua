@@ -224,8 +224,37 @@ local function body_limit(batch_limit)
 end
 
 
-local function is_edges(setting)
-    return is_among("edge", setting.by)
+local value_of
+
+
+-- What {NAME} in a default stands for.
+local function default_part(reader, name)
+    if name == "BODY_LIMIT" then
+        return body_limit(value_of(reader, "IPGEO_BATCH_LIMIT") or 0)
+    elseif name == "NGINX" then
+        return reader.defaults.NGINX() or ""
+    end
+    return reader.defaults[name] or value_of(reader, name) or ""
+end
+
+
+-- Returns a setting's value; nil after the first setting that is not valid, which the reader's
+-- `problem` names.
+function value_of(reader, name)
+    local values = reader.values
+    if values[name] ~= nil or reader.problem then
+        return values[name]
+    end
+    local given = reader.getenv(name)
+    if not given or given == "" then
+        given = gsub(by_name[name].default, "{([%w_]+)}", function(part)
+            return default_part(reader, part)
+        end)
+    end
+    if not reader.problem then
+        values[name], reader.problem = _M.check(name, given)
+    end
+    return values[name]
 end
 
 
@@ -233,40 +262,17 @@ end
 -- contract's defaults name: ROOT, and NGINX, a function. Returns the values by name, or nil and a
 -- message. An empty variable counts as not set.
 function _M.read(getenv, defaults)
-    local values, problem = {}, nil
-    local value_of
-
-    local function default_part(name)
-        if name == "BODY_LIMIT" then
-            return body_limit(value_of("IPGEO_BATCH_LIMIT") or 0)
-        elseif name == "NGINX" then
-            return defaults.NGINX() or ""
-        end
-        return defaults[name] or value_of(name) or ""
-    end
-
-    function value_of(name)
-        local given = getenv(name)
-        if values[name] == nil and not problem then
-            if not given or given == "" then
-                given = gsub(by_name[name].default, "{([%w_]+)}", default_part)
-            end
-            if not problem then
-                values[name], problem = _M.check(name, given)
-            end
-        end
-        return values[name]
-    end
-
+    local reader = { getenv = getenv, defaults = defaults, values = {} }
+    value_of(reader, "IPGEO_VAR") -- first: it is part of others' defaults
     for _, setting in ipairs(contract.SETTINGS) do
-        if is_edges(setting) then
-            value_of(setting.name)
+        if is_among("edge", setting.by) then
+            value_of(reader, setting.name)
         end
     end
-    if problem then
-        return nil, problem
+    if reader.problem then
+        return nil, reader.problem
     end
-    return values
+    return reader.values
 end
 
 
