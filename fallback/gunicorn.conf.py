@@ -3,8 +3,9 @@
 Started as root, the workers serve as IPGEO_USER. They change late, when everything is loaded:
 program, virtual environment and blob may lie in a folder that only root may enter.
 
-The application is not imported here: what the master has imported its workers inherit, and a HUP
-would load no new code. What is needed of it is executed anew, from its files.
+The application is not imported here, and the settings' modules are dropped at the end: the workers
+inherit what the master has imported, and a HUP would load no new code. What is needed of the
+application is executed from its files.
 """
 
 import os
@@ -17,67 +18,35 @@ if sys.path and os.path.realpath(sys.path[0]) == os.path.realpath(_start_folder)
 
 import logging  # noqa: E402
 import pwd  # noqa: E402
-import re  # noqa: E402
 import resource  # noqa: E402
 import runpy  # noqa: E402
 from importlib.util import find_spec  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol  # noqa: E402
 
+from ipgeo.errors import SettingError  # noqa: E402
+from ipgeo.settings.environment import Environment  # noqa: E402
+
 if TYPE_CHECKING:
     from flask import Flask
 
-# A socket's address has 108 bytes, the last of them NUL (unix(7)).
-_SOCKET_PATH_MAX = 107
-_HOST_AND_PORT = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", re.ASCII)
-_WORKERS = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 
-
-def _setting(name: str, default: str) -> str:
-    return os.environ.get(name) or default
-
-
-def _binds(text: str) -> list[str]:
-    return [_bind(entry.strip()) for entry in text.split(",")]
-
-
-def _bind(entry: str) -> str:
-    if entry.startswith("unix:/"):
-        size = len(os.fsencode(entry.removeprefix("unix:")))
-        if size <= _SOCKET_PATH_MAX:
-            return entry
-        problem = f"a socket's path has at most {_SOCKET_PATH_MAX} bytes, not {size}"
-    else:
-        match = _HOST_AND_PORT.fullmatch(entry)
-        if match and 0 < int(match[1]) < 65536:
-            return entry
-        problem = "not unix:/PATH or HOST:PORT"
-    raise ValueError(f"IPGEO_FALLBACK_BIND: {problem}: {entry!r}")
-
-
-def _workers(text: str) -> int:
-    if not _WORKERS.fullmatch(text):
-        raise ValueError(f"IPGEO_FALLBACK_WORKERS: not a number from 1 to 999: {text!r}")
-    return int(text)
-
-
-def _log_file(name: str, default: str) -> str | None:
-    path = _setting(name, default)
+def _log_file(name: str) -> str | None:
+    path = _settings.string(name)
     if path in ("", "-"):
         return path or None
-    path = str(Path(path).absolute())
     if Path(path).is_dir() or not Path(path).parent.is_dir():
-        raise ValueError(f"{name}: not a file in an existing folder: {path!r}")
+        raise SettingError(f"{name}: not a file in an existing folder: {path!r}")
     return path
 
 
 def _user() -> pwd.struct_passwd | None:
-    """Return whom the workers become; None if this is not root."""
-    name = _setting("IPGEO_USER", "www-data")
+    """Return the user that the workers become; None if this is not root."""
+    name = _settings.string("IPGEO_USER")
     try:
         return pwd.getpwnam(name) if os.geteuid() == 0 else None
     except KeyError:
-        raise ValueError(f"IPGEO_USER: there is no user {name!r}") from None
+        raise SettingError(f"IPGEO_USER: there is no user {name!r}") from None
 
 
 def _files() -> int:
@@ -97,18 +66,19 @@ def _executed(module: str) -> dict[str, Any]:
     return runpy.run_path(str(Path(package.origin).with_name(module)))
 
 
-_var = Path(_setting("IPGEO_VAR", str(Path(__file__).resolve().parents[1] / "var"))).absolute()
-os.environ["IPGEO_BLOB"] = str(Path(_setting("IPGEO_BLOB", f"{_var}/ipgeo.blob")).absolute())
+_settings = Environment(Path(__file__).resolve().parents[1])
 _shared_memory = "/dev/shm"  # noqa: S108 - gunicorn makes its own safe temp file in it
 
 try:
+    _var = Path(_settings.string("IPGEO_VAR"))
+    os.environ["IPGEO_BLOB"] = _settings.string("IPGEO_BLOB")
     _executed("settings.py")["Settings"].from_environment()
-    bind = _binds(_setting("IPGEO_FALLBACK_BIND", f"unix:{_var}/fallback.sock"))
-    workers = _workers(_setting("IPGEO_FALLBACK_WORKERS", "2"))
-    accesslog = _log_file("IPGEO_FALLBACK_ACCESS_LOG", "")
-    errorlog = _log_file("IPGEO_FALLBACK_ERROR_LOG", "-")
+    bind = list(_settings.entries("IPGEO_FALLBACK_BIND"))
+    workers = _settings.integer("IPGEO_FALLBACK_WORKERS")
+    accesslog = _log_file("IPGEO_FALLBACK_ACCESS_LOG")
+    errorlog = _log_file("IPGEO_FALLBACK_ERROR_LOG")
     _worker_user = _user()
-except ValueError as error:
+except SettingError as error:
     sys.exit(f"gunicorn.conf.py: {error}")
 
 # The place that gunicorn imports from: relative settings have been read by now.
@@ -141,6 +111,9 @@ forwarder_headers = ""  # nobody says by a header where the application is
 
 _instance = _executed("instance.py")
 _place = _executed("place.py")
+
+for _module in [name for name in sys.modules if name.partition(".")[0] == "ipgeo"]:
+    del sys.modules[_module]
 
 
 class _Logger(_executed("logger.py")["Logger"]):  # type: ignore[misc]

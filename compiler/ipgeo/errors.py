@@ -17,3 +17,7 @@ class BlobError(Exception):
 
 class ProofError(Exception):
     """A blob that does not answer what its source says."""
+
+
+class SettingError(Exception):
+    """A setting that is not valid; the message names it and says what it must be."""

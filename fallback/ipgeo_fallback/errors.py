@@ -1,12 +1,9 @@
-"""What the service refuses: one table of codes, statuses and messages.
-
-The messages are the edge's to the letter: lua/ipgeo/http/errors.lua has those of its own refusals,
-and nginx/json-errors.conf those of nginx (bad_request, not_found, body_too_large, uri_too_long,
-internal, not_implemented, http_version_not_supported).
-"""
+"""What the service refuses: the codes, statuses and messages of contract/errors.json."""
 
 import json
 from typing import NamedTuple
+
+from ipgeo.contract import ERRORS
 
 HEADERS = {"Cache-Control": "no-cache", "X-IPGeo-Served-By": "fallback"}
 """What every answer carries."""
@@ -27,29 +24,30 @@ class Fault(NamedTuple):
         return json.dumps(error, separators=(",", ":")).encode()
 
 
-MISSING_IP = Fault(400, "missing_ip", "the argument ip is missing")
-INVALID_IP = Fault(400, "invalid_ip", "ip is not an IPv4 address in dotted decimal")
-INVALID_IPS = Fault(400, "invalid_ips", "ips is not an array")
-IP_AND_IPS = Fault(400, "ip_and_ips", "ip and ips exclude each other")
-TOO_MANY_IPS = Fault(400, "too_many_ips", "more addresses than this server takes in one request")
-REPEATED_ARGUMENT = Fault(400, "repeated_argument", "ip, ips or format occurs more than once")
-TOO_MANY_ARGUMENTS = Fault(400, "too_many_arguments", "more than 8 arguments")
-INVALID_FORMAT = Fault(400, "invalid_format", "format is neither array nor object")
-INVALID_JSON = Fault(
-    400, "invalid_json", "the body is not one JSON object in UTF-8, nested at most 8 deep"
-)
-BAD_REQUEST = Fault(400, "bad_request", "the request is not valid HTTP, or a header is too large")
-NOT_FOUND = Fault(404, "not_found", "there is nothing at this path")
-METHOD_NOT_ALLOWED = Fault(405, "method_not_allowed", "this path does not take this method")
-BODY_TOO_LARGE = Fault(413, "body_too_large", "the request body is too large")
-URI_TOO_LONG = Fault(414, "uri_too_long", "the request line is too long")
-INTERNAL = Fault(500, "internal", "internal error")
-NO_DATA = Fault(501, "no_data", "the database has nothing for this address")
-NOT_IMPLEMENTED = Fault(501, "not_implemented", "this transfer encoding is not implemented")
-UNAVAILABLE = Fault(503, "unavailable", "no database is loaded")
-HTTP_VERSION_NOT_SUPPORTED = Fault(
-    505, "http_version_not_supported", "this version of HTTP is not supported"
-)
+def _fault(code: str) -> Fault:
+    status, message = ERRORS[code]
+    return Fault(status, code, message)
+
+
+MISSING_IP = _fault("missing_ip")
+INVALID_IP = _fault("invalid_ip")
+INVALID_IPS = _fault("invalid_ips")
+IP_AND_IPS = _fault("ip_and_ips")
+TOO_MANY_IPS = _fault("too_many_ips")
+REPEATED_ARGUMENT = _fault("repeated_argument")
+TOO_MANY_ARGUMENTS = _fault("too_many_arguments")
+INVALID_FORMAT = _fault("invalid_format")
+INVALID_JSON = _fault("invalid_json")
+BAD_REQUEST = _fault("bad_request")
+NOT_FOUND = _fault("not_found")
+METHOD_NOT_ALLOWED = _fault("method_not_allowed")
+BODY_TOO_LARGE = _fault("body_too_large")
+URI_TOO_LONG = _fault("uri_too_long")
+INTERNAL = _fault("internal")
+NO_DATA = _fault("no_data")
+NOT_IMPLEMENTED = _fault("not_implemented")
+UNAVAILABLE = _fault("unavailable")
+HTTP_VERSION_NOT_SUPPORTED = _fault("http_version_not_supported")
 
 BY_STATUS = {
     fault.status: fault for fault in (BAD_REQUEST, NOT_FOUND, METHOD_NOT_ALLOWED, BODY_TOO_LARGE)

@@ -173,6 +173,10 @@ def bootstrap(world: World) -> None:
     assert printed(ROOT / "script" / "bootstrap") == "", "there is nothing to do"
 
 
+def generate(world: World) -> None:
+    assert printed(ROOT / "script" / "generate", "--check") == "", "nothing is stale"
+
+
 def base_image(world: World) -> None:
     done = run([ROOT / "script" / "base-image"], PATH=tools_without(world.folder, "docker"))
     assert (done.returncode, done.stderr) == (
@@ -234,6 +238,7 @@ def wrk(script: str, *arguments: object) -> Callable[[World], None]:
 SMOKE: dict[str, Callable[[World], None]] = {
     "script/bench": bench,
     "script/bootstrap": bootstrap,
+    "script/generate": generate,
     "script/base-image": base_image,
     "script/roll": roll,
     "bench/lookup": bench_lookup,

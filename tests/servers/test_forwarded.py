@@ -14,15 +14,18 @@ from harness.client import get
 from harness.edge import Edge
 from harness.gunicorn import Gunicorn
 from harness.places import free_port
+from ipgeo.errors import SettingError
 from ipgeo_fallback.forwarded import Forwarded
-from ipgeo_fallback.settings import Settings, parse_networks
+from ipgeo_fallback.settings import Settings
 
 QUERY = f"/api/ip_query?ip={blobs.ATLANTIS_IP}"
 UNIX = ""
 SIZES = range(8180, 8200)
 """Lengths of a header's line about that of nginx's buffer."""
 
-TRUSTED = parse_networks("10.0.0.0/8, 192.0.2.1,fd00::/8 ,::1")
+TRUSTED = Settings.from_environment(
+    {"IPGEO_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.1,fd00::/8 ,::1"}
+).trusted_proxies
 
 
 def client_of(peer: str, header: str | None) -> str:
@@ -138,8 +141,10 @@ def test_nobody_is_trusted_by_default(unset: dict[str, str]) -> None:
     ],
 )
 def test_trusted_proxies_that_are_none(text: str, entry: str) -> None:
-    problem = f"IPGEO_TRUSTED_PROXIES: not an IP address or network: {entry!r}"
-    with pytest.raises(ValueError, match=f"^{re.escape(problem)}$"):
+    problem = f": '{entry}' is neither an address nor a network such as 10.0.0.0/8"
+    if not entry:
+        problem = f" has an empty entry: '{text}'"
+    with pytest.raises(SettingError, match=f"^IPGEO_TRUSTED_PROXIES{re.escape(problem)}$"):
         Settings.from_environment({"IPGEO_TRUSTED_PROXIES": text})
 
 

@@ -437,37 +437,50 @@ def test_logs_to_the_output_by_its_name(folder: Path, blob: Path) -> None:
 
 BIND, WORKERS = "IPGEO_FALLBACK_BIND", "IPGEO_FALLBACK_WORKERS"
 NO_FILE = "not a file in an existing folder"
-NO_BIND, NO_WORKERS = "not unix:/PATH or HOST:PORT", "not a number from 1 to 999"
+NO_ADDRESS = "has a bad address: it is unix:/PATH, IPV4:PORT, [IPV6]:PORT or NAME:PORT"
+NO_PORT = "needs a port from 1 to 65535 after its address"
+TOO_LONG = "is too long: a socket's path has at most 107 bytes, this one has 108"
+NO_WORKERS = "must be a number from 1 to 999, not"
 
 
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
         *(
-            (WORKERS, text, f"{NO_WORKERS}: {text!r}")
+            (WORKERS, text, f" {NO_WORKERS} '{text}'")
             for text in ("x", "0", "1000", "-1", " 2", "٢")
         ),
-        (BIND, "fallback.sock", f"{NO_BIND}: 'fallback.sock'"),
-        (BIND, "unix:relative", f"{NO_BIND}: 'unix:relative'"),
-        (BIND, "127.0.0.1:8000,127.0.0.1", f"{NO_BIND}: '127.0.0.1'"),
-        (BIND, "127.0.0.1:8000,", f"{NO_BIND}: ''"),
-        (BIND, "127.0.0.1:0", f"{NO_BIND}: '127.0.0.1:0'"),
-        (BIND, "127.0.0.1:65536", f"{NO_BIND}: '127.0.0.1:65536'"),
-        (BIND, "::1:8000", f"{NO_BIND}: '::1:8000'"),
-        (BIND, ":8000", f"{NO_BIND}: ':8000'"),
-        (BIND, "http://a:80", f"{NO_BIND}: 'http://a:80'"),
+        (BIND, "fallback.sock", f": 'fallback.sock' {NO_PORT}"),
+        (BIND, "unix:relative", ": 'unix:relative' needs an absolute path after unix:"),
+        (BIND, "127.0.0.1:8000,127.0.0.1", f": '127.0.0.1' {NO_PORT}"),
+        (BIND, "127.0.0.1:8000,", " has an empty entry: '127.0.0.1:8000,'"),
+        (BIND, "127.0.0.1:0", f": '127.0.0.1:0' {NO_PORT}"),
+        (BIND, "127.0.0.1:65536", f": '127.0.0.1:65536' {NO_PORT}"),
+        (BIND, "::1:8000", f": '::1:8000' {NO_ADDRESS}"),
+        (BIND, ":8000", f": ':8000' {NO_ADDRESS}"),
+        (BIND, "http://a:80", f": 'http://a:80' {NO_ADDRESS}"),
         (
             BIND,
             f"unix:/{'x' * 107}",
-            f"a socket's path has at most 107 bytes, not 108: 'unix:/{'x' * 107}'",
+            f": 'unix:/{'x' * 107}' {TOO_LONG}",
         ),
-        ("IPGEO_FALLBACK_ACCESS_LOG", "/no/such.log", f"{NO_FILE}: '/no/such.log'"),
-        ("IPGEO_FALLBACK_ERROR_LOG", "/", f"{NO_FILE}: '/'"),
-        ("IPGEO_TRUSTED_PROXIES", "::1,x", "not an IP address or network: 'x'"),
-        ("IPGEO_BATCH_LIMIT", "many", "not a number from 1 to 100000: 'many'"),
-        ("IPGEO_BODY_LIMIT", "1g", "not a size such as 65536, 64k or 1m: '1g'"),
-        ("IPGEO_REFRESH_INTERVAL", "0", "not a finite number above 0: '0'"),
-        pytest.param("IPGEO_USER", "nobody-here", "there is no user 'nobody-here'", marks=as_root),
+        ("IPGEO_FALLBACK_ACCESS_LOG", "/no/such.log", f": {NO_FILE}: '/no/such.log'"),
+        ("IPGEO_FALLBACK_ERROR_LOG", "/", f": {NO_FILE}: '/'"),
+        (
+            "IPGEO_TRUSTED_PROXIES",
+            "::1,x",
+            ": 'x' is neither an address nor a network such as 10.0.0.0/8",
+        ),
+        ("IPGEO_BATCH_LIMIT", "many", " must be a number from 1 to 100000, not 'many'"),
+        ("IPGEO_BODY_LIMIT", "1g", " must be a size from 1k to 1024m, not '1g'"),
+        (
+            "IPGEO_REFRESH_INTERVAL",
+            "0",
+            " must be a number of seconds from 0.001 to 99999, not '0'",
+        ),
+        pytest.param(
+            "IPGEO_USER", "nobody-here", ": there is no user 'nobody-here'", marks=as_root
+        ),
     ],
 )
 def test_a_bad_setting_is_told_in_one_line(
@@ -483,7 +496,7 @@ def test_a_bad_setting_is_told_in_one_line(
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"gunicorn.conf.py: {name}: {problem}\n"
+    assert done.stderr == f"gunicorn.conf.py: {name}{problem}\n"
 
 
 def test_sigquit_ends_a_worker_at_once_and_without_a_word(folder: Path, blob: Path) -> None:

@@ -14,7 +14,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-DEFAULT_USER = "www-data"
+from ipgeo.settings.checks import BY_NAME
+
+DEFAULT_USER = BY_NAME["IPGEO_USER"].default
 """Whom the servers' workers run as, unless IPGEO_USER names another."""
 
 _ACL = "system.posix_acl_access"

@@ -1,0 +1,92 @@
+"""What people read of the contract: .env.example, and the tables in the README."""
+
+import re
+
+from contract.data import DO_NOT_EDIT, ROOT, Contract, settings_of
+
+_DEFAULTS = {
+    "": "none",
+    "{NGINX}": "the first of `nginx`, `/usr/sbin/nginx`, `openresty`, "
+    "`/usr/local/openresty/bin/openresty`",
+    "{BODY_LIMIT}": "the larger of 64k and 20 × `IPGEO_BATCH_LIMIT` + 1024 bytes",
+}
+
+
+def settings_table(contract: Contract, by: tuple[str, ...]) -> list[str]:
+    """Return the Markdown table of the settings that one of ``by`` reads."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    return rows + [
+        f"| `{setting['name']}` | {_default(setting['default'])} | {_help(setting)} |"
+        for setting in settings_of(contract)
+        if set(by) & set(setting["by"])
+    ]
+
+
+def _default(text: str) -> str:
+    text = text.replace("{IPGEO_VAR}", "$IPGEO_VAR")
+    if text.startswith("{ROOT}/"):
+        return f"`{text.removeprefix('{ROOT}/')}` in the checkout"
+    return _DEFAULTS.get(text, f"`{text}`")
+
+
+def _help(setting: Contract) -> str:
+    if "min" not in setting:
+        return str(setting["help"])
+    return f"{setting['help']} ({setting['min']} to {setting['max']})"
+
+
+def errors_table(contract: Contract) -> list[str]:
+    """Return the Markdown table of the errors."""
+    return [
+        "| status | code | when |",
+        "|---|---|---|",
+        *(f"| {e['status']} | `{e['code']}` | {e['when']} |" for e in contract["errors"]),
+    ]
+
+
+def env_example(contract: Contract) -> str:
+    """Return .env.example: the settings of docker-compose.yml."""
+    lines = [
+        f"# {DO_NOT_EDIT}",
+        "# The settings of docker-compose.yml with their defaults: copy this file to .env and",
+        "# change it there.",
+    ]
+    for setting in settings_of(contract):
+        if "compose" in setting["by"]:
+            default = setting.get("compose_default", setting["default"])
+            value = "" if default in _DEFAULTS else default
+            text = " ".join([_help(setting), *setting.get("compose_help", "").split()])
+            lines += ["", *_wrapped(_plain(text)), f"#{setting['name']}={value}"]
+    return "\n".join([*lines, ""])
+
+
+def _plain(markdown: str) -> str:
+    return re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", markdown).replace("`", "")
+
+
+def _wrapped(text: str) -> list[str]:
+    """Break a text into comments of at most 100 columns."""
+    lines = [""]
+    for word in text.split():
+        if len(lines[-1]) + len(word) > 96:
+            lines.append("")
+        lines[-1] += f" {word}"
+    return [f"#{line}" for line in lines]
+
+
+def with_table(text: str, name: str, rows: list[str]) -> str:
+    """Return a document with the table between its pair of marks replaced."""
+    begin, end = f"<!-- contract: {name} -->\n", "\n<!-- end of contract -->"
+    head, found, rest = text.partition(begin)
+    if not found or end not in rest:
+        raise ValueError(f"there is no table {name}")
+    return head + begin + "\n".join(["", *rows, ""]) + rest[rest.index(end) :]
+
+
+def documents(contract: Contract) -> dict[str, str]:
+    """Return the documents that hold a table, by path."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = with_table(readme, "errors", errors_table(contract))
+    servers = ("edge", "fallback", "server")
+    readme = with_table(readme, "settings", settings_table(contract, servers))
+    return {"README.md": readme}
