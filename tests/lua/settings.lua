@@ -1,5 +1,6 @@
--- For tests/contract/test_settings.py: checks settings as the edge does. stdin has a line `NAME HEX`
--- for each value, HEX its bytes; stdout gets `good HEX` with the value or `bad HEX` with the message.
+-- For tests/contract/test_settings.py: checks settings as the edge does. stdin has a line
+-- `NAME HEX` for each value, HEX its bytes; stdout gets `good HEX` with the value or `bad HEX` with
+-- the message.
 
 local settings = require "settings"
 
