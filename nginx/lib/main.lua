@@ -34,7 +34,6 @@ local ipairs = ipairs
 local stderr, stdin, stdout = io.stderr, io.stdin, io.stdout
 
 local PROGRAM = arg[1]
-local WITHOUT_LUA = false
 
 
 local function report(message)
@@ -78,8 +77,8 @@ local function read_settings()
 end
 
 
--- Reads the template and the settings. Returns the settings, the resolver of names, and a function
--- that renders what is known now: with `lua`, as the template's value of that name.
+-- Reads the settings and the template. Returns the settings, the resolver of names, and a function
+-- that renders what is known now. Its argument is the template's `lua`.
 local function prepare(template_path, parts)
     local path = template_path ~= "" and template_path or ROOT .. "/nginx/nginx.conf.template"
     local settings = read_settings()
@@ -95,10 +94,7 @@ end
 
 local function rendered(template_path, parts)
     local settings, resolver, render = prepare(template_path, parts)
-    local lua = WITHOUT_LUA
-    if parts == "" then
-        lua = need(build.lua(settings.IPGEO_NGINX))
-    end
+    local lua = parts == "" and need(build.lua(settings.IPGEO_NGINX))
     resolver:resolve()
     return need(render(lua))
 end

@@ -242,6 +242,24 @@ def test_what_cannot_be_written_is_tried_again(folder: Path, resolver: Resolver)
         assert servers(folder) == server(f"{SECOND}:80", "app:80")
 
 
+def test_what_was_rendered_since_the_start_stays(folder: Path, resolver: Resolver) -> None:
+    """Only the servers are replaced, not what an operator or an upgrade has changed."""
+    resolver.say("app", FIRST)
+    with following(folder, resolver, "app:80") as edge:
+        before = edge.worker_pids()
+        done = render(
+            folder, IPGEO_UPSTREAMS="app:80", IPGEO_BATCH_LIMIT=7, IPGEO_PORT=edge.port,
+            PATH=resolver.path,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        rendered = (folder / "nginx" / "nginx.conf").read_text()
+        assert "set_batch_limit(7)" in rendered
+        resolver.say("app", SECOND)
+        wait_until_reloaded(edge, before)
+        changed = (folder / "nginx" / "nginx.conf").read_text()
+        assert changed == rendered.replace(f'"{FIRST}:80"', f'"{SECOND}:80"')
+
+
 ASKED = '"$*" == -V || "$*" == *"-c /proc/self/fd/"*'
 """Whether nginx/render asks it what it has built in."""
 
