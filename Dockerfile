@@ -79,7 +79,7 @@ ENTRYPOINT ["/opt/ipgeo/bin/gunicorn", "-c", "/opt/ipgeo/lib/gunicorn.conf.py"]
 
 FROM $EDGE_BASE AS edge
 ARG OWNER
-ARG EDGE_PACKAGES="nginx libnginx-mod-http-lua lua-resty-core lua-resty-lrucache lua-cjson"
+ARG EDGE_PACKAGES="nginx libnginx-mod-http-lua lua-resty-core lua-resty-lrucache lua-cjson luajit2"
 ARG EDGE_NGINX=/usr/sbin/nginx
 RUN [ -z "$EDGE_PACKAGES" ] || { apt-get update \
     && apt-get install -y --no-install-recommends $EDGE_PACKAGES \

@@ -1,7 +1,7 @@
 """nginx without us: the same server, settings and log, another way to the answer.
 
-The configuration is the project's own one with Lua and all locations taken out and one location put
-in, so that a peer differs from the edge in nothing but what is compared.
+The configuration is rendered from the edge's own template, with one location in the place of Lua,
+so that a peer differs from the edge in nothing but what is compared.
 """
 
 import os
@@ -11,20 +11,16 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from harness import ROOT
 from harness.edge import Edge
-from harness.process import environment, run
 from ipgeo.blob.reader import Blob
 from ipgeo.ranges.address import LAST_ADDRESS, format_ipv4
-
-LUA_DIRECTIVE = r"[a-z_]+_by_lua(?:_block|_file)?|lua_[a-z_]+"
 
 NGINX = (
     os.environ.get("IPGEO_NGINX")
     or shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     or "nginx"
 )
-"""The program that nginx/configure finds, too."""
+"""The program that nginx/render finds, too."""
 
 GEOIP2_FIELDS = ("country", "country_code", "province", "province_code", "city", "city_code")
 """What the MaxMind module looks up: the geography, six of the array's eight."""
@@ -36,58 +32,20 @@ class Peer(Edge):
     def __init__(
         self, folder: Path, answer: str, *, http: str = "", modules: Iterable[Path] = ()
     ) -> None:
-        """Put ``answer`` into the location, ``http`` into the http block; load ``modules``."""
+        """Put ``answer`` into the server block, ``http`` into the http block; load ``modules``."""
         super().__init__(folder, folder / "none.blob", IPGEO_WORKERS=1)
-        self._answer = answer
-        self._http = http
-        self._modules = modules
+        self._parts = {
+            "modules.conf": "".join(f'load_module "{path}";\n' for path in modules),
+            "http.conf": http,
+            "server.conf": f"location = /healthz {{ return 200; }}\n{answer}\n",
+        }
 
-    def start(self) -> None:
-        """Configure and start it; return when it answers."""
-        variables = environment(self._settings)
-        run([ROOT / "nginx" / "configure"], variables)
-        self._take_lua_out(self.folder / "nginx")
-        self._spawn([self.folder / "nginx" / "run", "-g", "daemon off;"], variables)
-        self._wait_until_alive()
-
-    def _take_lua_out(self, folder: Path) -> None:
-        modules = "".join(f'load_module "{path}";\n' for path in self._modules)
-        (folder / "gen-modules.conf").write_text(modules)
-        (folder / "gen-mode.conf").write_text("")
-        # In every file: whatever of them nginx.conf includes, no Lua module is loaded.
-        for file in folder.glob("*.conf"):
-            file.write_text(without(file.read_text(), LUA_DIRECTIVE))
-        conf = without((folder / "nginx.conf").read_text(), "location")
-        locations = f"location = /healthz {{ return 200; }}\n{self._answer}\n"
-        conf = put_before(conf, "server", self._http)
-        conf = put_before(conf, "server_name", locations)
-        (folder / "nginx.conf").write_text(conf)
-
-
-def without(conf: str, directives: str) -> str:
-    """Return ``conf`` without the directives whose beginning matches the expression."""
-    found = re.compile(rf"^[ \t]*(?:{directives})\b", re.MULTILINE)
-    while match := found.search(conf):
-        conf = conf[: match.start()] + conf[_end(conf, match.end()) :]
-    return conf
-
-
-def put_before(conf: str, directive: str, addition: str) -> str:
-    """Return ``conf`` with ``addition`` before the first ``directive`` at a line's beginning."""
-    match = re.search(rf"^[ \t]*{directive}\b", conf, re.MULTILINE)
-    if match is None:
-        raise RuntimeError(f"nginx.conf has no {directive}")
-    return conf[: match.start()] + addition + conf[match.start() :]
-
-
-def _end(conf: str, start: int) -> int:
-    """Return where a directive ends: at its semicolon or at its block's closing brace."""
-    depth = 0
-    for match in re.finditer(r"""(["']).*?\1|[{};]""", conf[start:]):
-        depth += {"{": 1, "}": -1}.get(match[0], 0)
-        if depth == 0 and match[0] in "};":
-            return start + match.end()
-    raise RuntimeError("nginx.conf: a directive without an end")
+    def _options(self) -> list[str | Path]:
+        parts = self.folder / "parts"
+        parts.mkdir(exist_ok=True)
+        for name, text in self._parts.items():
+            (parts / name).write_text(text)
+        return ["--without-lua", parts]
 
 
 def constant(body: bytes, headers: Mapping[str, str]) -> str:

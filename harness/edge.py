@@ -8,7 +8,42 @@ from harness import ROOT, wait
 from harness.client import get
 from harness.logs import NGINX, Log
 from harness.places import free_port
-from harness.process import Server, children, environment, run
+from harness.process import Server, children, environment
+
+START = ROOT / "nginx" / "start"
+
+_APPLICATION = """\
+% for _, module in ipairs(lua.modules) do
+load_module "{{ module }}";
+% end
+% if user then
+user {{ user.name }} {{ user.group }};
+% end
+worker_processes {{ settings.IPGEO_WORKERS }};
+error_log log/error.log notice;
+pid nginx.pid;
+events {}
+http {
+    access_log off;
+    # An ordinary user may not use the folders that nginx was compiled with.
+    client_body_temp_path tmp/client_body;
+    proxy_temp_path tmp/proxy;
+    fastcgi_temp_path tmp/fastcgi;
+    uwsgi_temp_path tmp/uwsgi;
+    scgi_temp_path tmp/scgi;
+    lua_package_path "{{ settings.IPGEO_LUA }}/?.lua;{{ settings.IPGEO_LUA }}/?/init.lua;;";
+    HTTP
+    server {
+        listen {{ listen_address }}:{{ settings.IPGEO_PORT }};
+        SERVER
+    }
+}
+"""
+
+
+def application(http: str, server: str) -> str:
+    """Return the template of another application's nginx: with what is in its two blocks."""
+    return _APPLICATION.replace("    HTTP\n", http).replace("        SERVER\n", server)
 
 
 class Edge(Server):
@@ -21,7 +56,7 @@ class Edge(Server):
     ) -> None:
         """Serve ``blob``; ``settings`` are further environment variables (IPGEO_...).
 
-        ``conf`` takes the place of the project's nginx.conf.
+        ``conf`` takes the place of the project's nginx.conf.template.
         """
         super().__init__(folder, "nginx.out", NGINX)
         self._conf = conf
@@ -45,20 +80,20 @@ class Edge(Server):
 
     def start(self) -> None:
         """Configure and start it; return when it answers."""
-        variables = environment(self._settings)
-        if self._conf is None:
-            self._spawn([ROOT / "nginx" / "start"], variables)
-        else:
-            run([ROOT / "nginx" / "configure"], variables)
-            # An ordinary user may not use the folders that nginx was compiled with.
-            conf = self._conf.replace("http {", "http {\n    include temp-paths.conf;", 1)
-            (self.folder / "nginx" / "nginx.conf").write_text(conf)
-            self._spawn([self.folder / "nginx" / "run", "-g", "daemon off;"], variables)
+        self._spawn([START, *self._options()], environment(self._settings))
         self._wait_until_alive()
         wait.until(self._has_all_workers, "every worker runs")
 
+    def _options(self) -> list[str | Path]:
+        """Return the options of nginx/start."""
+        if self._conf is None:
+            return []
+        template = self.folder / "test.template"
+        template.write_text(self._conf)
+        return ["--template", template]
+
     def worker_pids(self) -> list[int]:
-        """Return the process ids of the workers; nginx/follow-names is another child."""
+        """Return the process ids of the workers; what follows names is another child."""
         return [pid for pid in children(self.pid) if _program(pid) == _program(self.pid)]
 
     def wait_until_ready(self, seconds: float = wait.SECONDS) -> None:

@@ -12,7 +12,8 @@ PROGRAMS = ROOT / "tests" / "lua"
 
 def start(program: str, *arguments: object, **options: Any) -> "subprocess.Popen[str]":
     """Start a program of tests/lua; what it prints goes to a pipe."""
-    folders = [ROOT / "lua" / "?.lua", ROOT / "lua" / "?" / "init.lua", PROGRAMS / "?.lua"]
+    modules = ("lua/?.lua", "lua/?/init.lua", "nginx/lib/?.lua", "tests/lua/?.lua")
+    folders = [ROOT / module for module in modules]
     path = ";".join(map(str, folders)) + ";;"
     return subprocess.Popen(
         ["luajit", str(PROGRAMS / program), *map(str, arguments)],

@@ -2,7 +2,7 @@
 # IPGEO_VAR: whose it is, and who runs in it. Sourced by nginx's programs and by script/server, which
 # set ROOT, the checkout. bash, coreutils and flock only.
 #
-# What lies there is executed (nginx/run), obeyed (configuration, pid files) and written to (logs).
+# What lies there is obeyed (configuration, pid files) and written to (logs).
 # So nobody may have prepared it but root, the caller, and the owner of the checkout, for calling a
 # program of that checkout has handed the decision to him already.
 

@@ -629,8 +629,8 @@ def test_a_body_limit_that_is_set_bounds(bounded: Stack, server: str) -> None:
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "100001", "1k", " 1", "1.5", "01", "x", "a[$(id)]"])
-def test_configure_refuses_a_batch_limit(folder: Path, limit: str) -> None:
-    done = configure(folder, IPGEO_BATCH_LIMIT=limit)
+def test_a_batch_limit_that_is_not_valid(folder: Path, limit: str) -> None:
+    done = render(folder, IPGEO_BATCH_LIMIT=limit)
     assert done.returncode == 1
     assert "IPGEO_BATCH_LIMIT must be a number from 1 to 100000" in done.stderr
 
@@ -643,21 +643,21 @@ def test_configure_refuses_a_batch_limit(folder: Path, limit: str) -> None:
         ({"IPGEO_BATCH_LIMIT": "3225"}, "3225", "65536"),
         ({"IPGEO_BATCH_LIMIT": "3226"}, "3226", "65544"),
         ({"IPGEO_BATCH_LIMIT": "100000"}, "100000", "2001024"),
-        ({"IPGEO_BATCH_LIMIT": "100000", "IPGEO_BODY_LIMIT": "2k"}, "100000", "2k"),
+        ({"IPGEO_BATCH_LIMIT": "100000", "IPGEO_BODY_LIMIT": "2k"}, "100000", "2048"),
     ],
 )
-def test_what_configure_writes(folder: Path, given: dict[str, str], batch: str, size: str) -> None:
-    done = configure(folder, **given)
+def test_what_is_rendered(folder: Path, given: dict[str, str], batch: str, size: str) -> None:
+    done = render(folder, **given)
     assert done.returncode == 0, done.stderr
-    written = (folder / "nginx" / "gen-http.conf").read_text()
+    written = (folder / "nginx" / "nginx.conf").read_text()
     assert f'require("ipgeo.http.router").set_batch_limit({batch})\n' in written
     assert f"client_max_body_size {size};\n" in written
     assert f"client_body_buffer_size {size};\n" in written
 
 
-def configure(folder: Path, **given: str) -> "subprocess.CompletedProcess[str]":
+def render(folder: Path, **given: str) -> "subprocess.CompletedProcess[str]":
     variables = environment({"IPGEO_VAR": folder, **given})
-    program = ROOT / "nginx" / "configure"
+    program = ROOT / "nginx" / "render"
     return subprocess.run([program], env=variables, capture_output=True, text=True, check=False)
 
 

@@ -6,26 +6,22 @@ from array import array
 from pathlib import Path
 
 from harness import ROOT, wait
-from harness.edge import Edge
+from harness.edge import Edge, application
 from ipgeo.blob.writer import write_blob
 from ipgeo.places.answers import Answer
 
 LOOKUPS = 20_000_000
 
-CONF = """
-include gen-modules.conf;
-include gen-main.conf;
-error_log log/error.log warn;
-pid nginx.pid;
-http {{
-    include gen-http.conf;
+HTTP = """
+    lua_shared_dict ipgeo_blob_1 {{ settings.IPGEO_DICT_SIZE }};
     lua_shared_dict torn 64k;
-    init_worker_by_lua_file {program};
-    server {{
-        include gen-listen.conf;
-        location / {{ return 200 "alive"; }}
-    }}
-}}
+    init_by_lua_block {
+        require("ipgeo").setup{ blob = "{{ settings.IPGEO_BLOB }}" }
+    }
+    init_worker_by_lua_file PROGRAM;
+"""
+SERVER = """
+        location / { return 200 "alive"; }
 """
 
 
@@ -54,9 +50,10 @@ def _run(folder: Path, program: str, workers: int) -> list[str]:
     shutil.copy(data / "b.blob", data / "next.blob")
     shutil.copy(data / "c.blob", data / "last.blob")
     # Read by the workers, which may not be able to read the checkout.
-    copy = shutil.copy(ROOT / "tests" / "lua" / program, folder)
+    copy = str(shutil.copy(ROOT / "tests" / "lua" / program, folder))
     settings = {"IPGEO_DICT_SIZE": "40m", "IPGEO_WORKERS": workers}
-    with Edge(folder, data / "served.blob", conf=CONF.format(program=copy), **settings):
+    conf = application(HTTP.replace("PROGRAM", copy), SERVER)
+    with Edge(folder, data / "served.blob", conf=conf, **settings):
         result = data / "torn.result"
         wait.until(result.exists, "the lookups are done", seconds=1200)
     return result.read_text().splitlines()

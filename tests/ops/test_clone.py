@@ -29,8 +29,7 @@ def test_a_clone_with_autocrlf_starts(folder: Path) -> None:
     for name in ("data/sample.dat", "script/server"):
         assert (clone / name).read_bytes() == (ROOT / name).read_bytes()
     settings = environment({"IPGEO_VAR": folder / "var"})
-    run([clone / "nginx" / "configure"], settings)
-    run(["bash", folder / "var" / "nginx" / "run", "-t", "-q"], settings)
+    run([clone / "nginx" / "start", "-t", "-q"], settings)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,10 @@ from harness.process import Done
 from harness.tempdirs import short_tempdir
 
 BAD = {
-    "check": ("IPGEO_WORKERS", "nginx/start: IPGEO_WORKERS must be a number from 1 to 1024"),
+    "check": (
+        "IPGEO_WORKERS",
+        "nginx/start: IPGEO_WORKERS must be auto or a number from 1 to 1024",
+    ),
     "check-fallback": (
         "IPGEO_FALLBACK_WORKERS",
         "gunicorn.conf.py: IPGEO_FALLBACK_WORKERS: not a number from 1 to 999",
@@ -87,7 +90,7 @@ def test_a_misspelt_setting_is_named(untouched: Project, folder: Path) -> None:
     done = check(untouched, "check")
     assert done.status == 0
     assert printed(done) == [
-        f"check: .env: there is no setting {name}: it has no effect"
+        f"render: .env: there is no setting {name}: it has no effect"
         for name in ("IPGEO_WORKER", "IPGEO_Bind")
     ]
 

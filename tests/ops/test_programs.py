@@ -207,10 +207,13 @@ def start(world: World) -> None:
     assert world.edge.pid
 
 
-def configure(world: World) -> None:
-    settings = {"IPGEO_VAR": world.folder / "configured", "IPGEO_BLOB": world.blob}
-    printed(ROOT / "nginx" / "configure", **settings)
-    printed("bash", world.folder / "configured" / "nginx" / "run", "-t", "-q")
+def render(world: World) -> None:
+    settings = {"IPGEO_VAR": world.folder / "rendered", "IPGEO_BLOB": world.blob}
+    text = printed(ROOT / "nginx" / "render", "--print", **settings)
+    assert f'blob = "{world.blob}"' in text
+    assert not (world.folder / "rendered").exists()
+    assert printed(ROOT / "nginx" / "render", **settings) == ""
+    assert (world.folder / "rendered" / "nginx" / "nginx.conf").read_text() == text
 
 
 def gunicorn(world: World) -> None:
@@ -246,7 +249,7 @@ SMOKE: dict[str, Callable[[World], None]] = {
     "bench/wrk/get.lua": wrk("get.lua"),
     "bench/wrk/post.lua": wrk("post.lua", "object"),
     "bench/wrk/batch.lua": wrk("batch.lua", 10, "text"),
-    "nginx/configure": configure,
+    "nginx/render": render,
     "nginx/start": start,
     "fallback/gunicorn.conf.py": gunicorn,
 }
@@ -256,7 +259,6 @@ ELSEWHERE = {
     "script/soak": "ops/test_soak.py",
     "script/test": "../.ci/run",
     "bench/predecessor": "servers/test_load.py",
-    "nginx/follow-names": "servers/test_names.py",
 }
 
 

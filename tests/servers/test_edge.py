@@ -26,7 +26,7 @@ from harness.blobs import (
     UTOPIA_IP,
 )
 from harness.client import Address, Reply, exchange, get, post, request
-from harness.edge import Edge
+from harness.edge import START, Edge, application
 from harness.logs import NGINX
 from harness.places import free_port
 from harness.process import children, environment
@@ -290,9 +290,14 @@ def test_a_test_of_the_configuration_disturbs_nothing(
         told = lines(edge, "ipgeo: ")
         if change:
             write_atomically(blob, blobs.fictional())
+        settings = {"IPGEO_VAR": folder, "IPGEO_BLOB": blob, "IPGEO_PORT": edge.port}
         for _ in range(2):
             done = subprocess.run(
-                [folder / "nginx" / "run", "-t"], capture_output=True, check=True, timeout=60
+                [START, "-t"],
+                env=environment(settings),
+                capture_output=True,
+                check=True,
+                timeout=60,
             )
             assert b"test is successful" in done.stderr
         assert edge.worker_pids() == workers
@@ -366,28 +371,21 @@ def test_when_both_fail_it_is_said_in_json(folder: Path, blob: Path) -> None:
 
 # No arena: every worker keeps a copy
 
-FOREIGN = """
-include gen-modules.conf;
-include gen-main.conf;
-error_log log/error.log notice;
-pid nginx.pid;
-http {{
-    access_log off;
-    lua_package_path "{lua}/?.lua;{lua}/?/init.lua;;";
-    {dict}
-    init_by_lua_block {{
-        {before}
-        require("ipgeo").setup{{ blob = "{blob}" }}
+HTTP = """
+    DICT
+    init_by_lua_block {
+        BEFORE
+        require("ipgeo").setup{ blob = "{{ settings.IPGEO_BLOB }}" }
         require("ipgeo.http.router")
-    }}
-    init_worker_by_lua_block {{ require("ipgeo").init_worker() }}
-    server {{
-        include gen-listen.conf;
-        location = {path} {{ content_by_lua_block {{ require("ipgeo.http.router").query() }} }}
-        location = /healthz {{ content_by_lua_block {{ require("ipgeo.http.router").healthz() }} }}
-        location = /readyz {{ content_by_lua_block {{ require("ipgeo.http.router").readyz() }} }}
-    }}
-}}
+    }
+    init_worker_by_lua_block { require("ipgeo").init_worker() }
+"""
+SERVER = """
+        location = /api/ip_query {
+            content_by_lua_block { require("ipgeo.http.router").query() }
+        }
+        location = /healthz { content_by_lua_block { require("ipgeo.http.router").healthz() } }
+        location = /readyz { content_by_lua_block { require("ipgeo.http.router").readyz() } }
 """
 
 NO_ARENA = {
@@ -408,8 +406,8 @@ NO_ARENA = {
 @pytest.mark.parametrize("name", NO_ARENA)
 def test_without_an_arena_every_worker_keeps_a_copy(folder: Path, blob: Path, name: str) -> None:
     dict_line, before, reason = NO_ARENA[name]
-    conf = FOREIGN.format(lua=ROOT / "lua", dict=dict_line, before=before, blob=blob, path=PATH)
-    with Edge(folder, blob, conf=conf) as edge:
+    http = HTTP.replace("DICT", dict_line).replace("BEFORE", before)
+    with Edge(folder, blob, conf=application(http, SERVER)) as edge:
         told = lines(edge, "every worker keeps a copy of its own")
         assert len(told) == 1
         assert "[warn]" in told[0]
@@ -434,7 +432,7 @@ def test_logs_may_be_the_output(folder: Path, blob: Path) -> None:
     address = "127.0.0.1", free_port()
     variables = environment({"IPGEO_VAR": folder, "IPGEO_BLOB": blob, "IPGEO_PORT": address[1]})
     with subprocess.Popen(
-        [ROOT / "nginx" / "start"], env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [START], env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as nginx:
         try:
             wait.until(lambda: is_alive(address), "nginx answers")
@@ -466,7 +464,7 @@ def test_workers_that_start_when_the_master_dies(folder: Path, blob: Path) -> No
     lua = patched_lua(folder, "http/worker.lua", LATE_WORKERS)
     settings = {"IPGEO_VAR": folder, "IPGEO_BLOB": blob, "IPGEO_PORT": free_port()}
     variables = environment({**settings, "IPGEO_LUA": lua, "IPGEO_WORKERS": 2})
-    with subprocess.Popen([ROOT / "nginx" / "start"], env=variables) as nginx:
+    with subprocess.Popen([START], env=variables) as nginx:
         wait.until((folder / "nginx.pid").exists, "nginx is there", seconds=20)
         wait.until(lambda: len(children(nginx.pid)) == 2, "the workers are forked")
         workers = children(nginx.pid)

@@ -1,5 +1,6 @@
 """Misspelt settings: whoever sets one is told, instead of being served with the default."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -14,15 +15,12 @@ INNER = {"IPGEO_UPSTREAMS_DEFAULT", "IPGEO_SUPERVISOR_UID", "IPGEO_LOG_BYTES", "
 
 
 def known() -> list[str]:
-    show = 'source "$1"; printf "%s\\n" "${KNOWN_SETTINGS[@]}"'
-    command = ["bash", "-c", show, "bash", str(ROOT / "nginx" / "known-settings.sh")]
-    done = subprocess.run(command, capture_output=True, check=True, text=True)
-    return done.stdout.split()
+    return [entry["name"] for entry in json.loads((ROOT / "contract/settings.json").read_text())]
 
 
-def configure(folder: Path, **settings: object) -> "subprocess.CompletedProcess[str]":
+def render(folder: Path, **settings: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [ROOT / "nginx" / "configure"],
+        [ROOT / "nginx" / "render"],
         env=environment({"IPGEO_VAR": folder, **settings}),
         capture_output=True,
         check=True,
@@ -38,12 +36,24 @@ def test_the_known_settings_are_those_that_are_documented() -> None:
 
 
 def test_an_unknown_setting_is_named(folder: Path) -> None:
-    done = configure(folder, IPGEO_WORKER=2, IPGEO_PORT_=8081, IPGEO_WORKERS=2)
+    done = render(folder, IPGEO_WORKER=2, IPGEO_PORT_=8081, IPGEO_WORKERS=2)
     assert sorted(done.stderr.splitlines()) == [
-        f"nginx/configure: environment: there is no setting {name}: it has no effect"
+        f"nginx/render: environment: there is no setting {name}: it has no effect"
         for name in ("IPGEO_PORT_", "IPGEO_WORKER")
     ]
 
 
 def test_of_known_ones_nothing_is_said(folder: Path) -> None:
-    assert configure(folder, IPGEO_TAG="x", IPGEO_WORKERS=2, IPGEO_INSTANCE="x").stderr == ""
+    assert render(folder, IPGEO_TAG="x", IPGEO_WORKERS=2, IPGEO_INSTANCE="x").stderr == ""
+
+
+def test_names_from_elsewhere_are_checked_too() -> None:
+    """As docker/check does with those in .env."""
+    done = subprocess.run(
+        [ROOT / "nginx" / "render", "--unknown-names", ".env"],
+        input="IPGEO_PORT\nIPGEO_PROT\nOTHER\nIPGEO_INSTANCE\n",
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert done.stderr == "nginx/render: .env: there is no setting IPGEO_PROT: it has no effect\n"

@@ -20,36 +20,25 @@ from harness.blobs import (
     UTOPIA_OBJECT,
 )
 from harness.client import Reply, get
-from harness.edge import Edge
+from harness.edge import Edge, application
 from harness.logs import NGINX, Log
 from harness.places import free_port
 from harness.process import Server, environment
 from ipgeo.blob.reader import Blob
 from ipgeo.files.atomic import write_atomically
 
-APPLICATION = """
-include gen-modules.conf;
-include gen-main.conf;
-error_log log/error.log notice;
-pid nginx.pid;
+HTTP = """
+    lua_shared_dict DICT 16m;
+    init_by_lua_block {
+        require("ipgeo").setup{ blob = "{{ settings.IPGEO_BLOB }}"OPTIONS }
+    }
+    init_worker_by_lua_block { require("ipgeo").init_worker() }
+"""
+SERVER = """
+        location = /healthz { return 200; }
 
-http {{
-    access_log off;
-    lua_shared_dict {name} 16m;
-    lua_package_path "{lua}/?.lua;{lua}/?/init.lua;;";
-
-    init_by_lua_block {{
-        require("ipgeo").setup{{ blob = "{blob}"{options} }}
-    }}
-    init_worker_by_lua_block {{ require("ipgeo").init_worker() }}
-
-    server {{
-        include gen-listen.conf;
-
-        location = /healthz {{ return 200; }}
-
-        location = /where {{
-            content_by_lua_block {{
+        location = /where {
+            content_by_lua_block {
                 local arguments = ngx.req.get_uri_args()
                 local answer, err = require("ipgeo").lookup(arguments.ip, arguments.format)
                 if not answer then
@@ -57,62 +46,60 @@ http {{
                     return ngx.print(err)
                 end
                 ngx.print(answer)
-            }}
-        }}
+            }
+        }
 
         # Other phases than the usual one.
-        location = /phases {{
-            set_by_lua_block $set {{ return require("ipgeo").lookup("1.2.3.4") }}
-            rewrite_by_lua_block {{ ngx.ctx.rewrite = require("ipgeo").lookup("1.2.3.4") }}
-            access_by_lua_block {{
+        location = /phases {
+            set_by_lua_block $set { return require("ipgeo").lookup("1.2.3.4") }
+            rewrite_by_lua_block { ngx.ctx.rewrite = require("ipgeo").lookup("1.2.3.4") }
+            access_by_lua_block {
                 ngx.ctx.access = require("ipgeo").lookup("1.2.3.4")
                 ngx.timer.at(0, function() ngx.log(ngx.NOTICE, "in a timer: ",
                     require("ipgeo").lookup("1.2.3.4")) end)
-            }}
-            header_filter_by_lua_block {{
+            }
+            header_filter_by_lua_block {
                 ngx.header.X_Header = require("ipgeo").lookup("1.2.3.4")
-            }}
-            log_by_lua_block {{
+            }
+            log_by_lua_block {
                 ngx.log(ngx.NOTICE, "in log: ", require("ipgeo").lookup("1.2.3.4"))
-            }}
-            content_by_lua_block {{
+            }
+            content_by_lua_block {
                 ngx.print(ngx.var.set, "\\n", ngx.ctx.rewrite, "\\n", ngx.ctx.access)
-            }}
-        }}
+            }
+        }
 
         # Values that are no address in a string; nothing may raise.
-        location = /values {{
-            content_by_lua_block {{
-                local values = {{ 16909060, 1.5, true, false, {{}}, {{ "1.2.3.4" }}, print, "", "x",
-                    "1.2.3.4 ", "1.2.3.4\\0", "01.2.3.4", "::1", ("1"):rep(100000) }}
+        location = /values {
+            content_by_lua_block {
+                local values = { 16909060, 1.5, true, false, {}, { "1.2.3.4" }, print, "", "x",
+                    "1.2.3.4 ", "1.2.3.4\\0", "01.2.3.4", "::1", ("1"):rep(100000) }
                 for _, value in ipairs(values) do
                     ngx.say(tostring(select(2, require("ipgeo").lookup(value))))
                 end
                 ngx.say(tostring(select(2, require("ipgeo").lookup())))
                 ngx.say(tostring(select(2, require("ipgeo").lookup(nil, "object"))))
-            }}
-        }}
+            }
+        }
 
         # A caller's mistakes.
-        location = /mistakes {{
-            content_by_lua_block {{
+        location = /mistakes {
+            content_by_lua_block {
                 local setup = require("ipgeo").setup
-                for _, options in ipairs{{ {{}}, {{ blob = 1 }}, {{ blob = true }}, "path", 5 }} do
+                for _, options in ipairs{ {}, { blob = 1 }, { blob = true }, "path", 5 } do
                     local ok, err = pcall(setup, options)
                     ngx.say(tostring(ok), " ", err)
                 end
                 local ok, err = pcall(setup)
                 ngx.say(tostring(ok), " ", err)
-            }}
-        }}
-    }}
-}}
+            }
+        }
 """
 
 
-def application(folder: Path, blob: Path, name: str = "ipgeo_blob_1", options: str = "") -> Edge:
-    conf = APPLICATION.format(lua=ROOT / "lua", blob=blob, name=name, options=options)
-    return Edge(folder, blob, conf=conf)
+def serving(folder: Path, blob: Path, name: str = "ipgeo_blob_1", options: str = "") -> Edge:
+    http = HTTP.replace("DICT", name).replace("OPTIONS", options)
+    return Edge(folder, blob, conf=application(http, SERVER))
 
 
 @pytest.fixture
@@ -143,7 +130,7 @@ def body_of(reply: Reply) -> bytes:
     ("name", "options"), [("ipgeo_blob_1", ""), ("geo", ', dict = "geo", interval = 0.1')]
 )
 def test_lookup(folder: Path, blob: Path, name: str, options: str) -> None:
-    with application(folder, blob, name, options) as edge:
+    with serving(folder, blob, name, options) as edge:
         for query, status, body in (
             (f"ip={ATLANTIS_IP}", 200, ATLANTIS_ARRAY),
             (f"ip={ATLANTIS_IP}&format=array", 200, ATLANTIS_ARRAY),
@@ -180,7 +167,7 @@ def test_lookup(folder: Path, blob: Path, name: str, options: str) -> None:
 
 
 def test_in_every_phase(folder: Path, blob: Path) -> None:
-    with application(folder, blob) as edge:
+    with serving(folder, blob) as edge:
         reply = get(edge.address, "/phases")
         assert reply.status == 200
         assert body_of(reply).split(b"\n") == [ATLANTIS_ARRAY] * 3
@@ -190,14 +177,14 @@ def test_in_every_phase(folder: Path, blob: Path) -> None:
 
 
 def test_values_that_are_no_address(folder: Path, blob: Path) -> None:
-    with application(folder, blob) as edge:
+    with serving(folder, blob) as edge:
         reply = get(edge.address, "/values")
         assert reply.status == 200
         assert body_of(reply).split() == [b"invalid_ip"] * 16
 
 
 def test_mistakes_are_the_caller_s(folder: Path, blob: Path) -> None:
-    with application(folder, blob) as edge:
+    with serving(folder, blob) as edge:
         told = body_of(get(edge.address, "/mistakes")).decode().splitlines()
         assert len(told) == 6
         assert all(line.startswith("false ") for line in told)
@@ -211,7 +198,7 @@ def test_unavailable_until_there_is_a_blob(folder: Path, content: bytes | None) 
     path = folder / "test.blob"
     if content:
         path.write_bytes(content)
-    with application(folder, path) as edge:
+    with serving(folder, path) as edge:
         for query in (f"ip={ATLANTIS_IP}", f"ip={GAP_IP}&format=object"):
             assert where(edge, query) == (404, b"unavailable")
         assert where(edge, "ip=x") == (404, b"invalid_ip")
@@ -225,38 +212,29 @@ def test_unavailable_until_there_is_a_blob(folder: Path, content: bytes | None) 
 
 # Several blobs in one nginx
 
-TWO = """
-include gen-modules.conf;
-include gen-main.conf;
-error_log log/error.log notice;
-pid nginx.pid;
-
-http {{
-    access_log off;
+HTTP_OF_TWO = """
     lua_shared_dict one 16m;
     lua_shared_dict two 16m;
-    lua_package_path "{lua}/?.lua;{lua}/?/init.lua;;";
-
-    init_by_lua_block {{
+    init_by_lua_block {
         local ipgeo = require "ipgeo"
-        loaded = {{
-            one = ipgeo.new{{ blob = "{one}", dict = "one", interval = 0.1 }},
-            two = ipgeo.new{{ blob = "{two}", dict = "two", interval = 0.1 }},
-        }}
-    }}
-    init_worker_by_lua_block {{
+        loaded = {
+            one = ipgeo.new{ blob = "{{ settings.IPGEO_BLOB }}", dict = "one", interval = 0.1 },
+            two = ipgeo.new{
+                blob = "{{ settings.IPGEO_VAR }}/two.blob", dict = "two", interval = 0.1,
+            },
+        }
+    }
+    init_worker_by_lua_block {
         loaded.one:init_worker()
         loaded.two:init_worker()
-    }}
+    }
+"""
+SERVER_OF_TWO = """
+        location = /healthz { return 200; }
 
-    server {{
-        include gen-listen.conf;
-
-        location = /healthz {{ return 200; }}
-
-        location = /where {{
-            content_by_lua_block {{
-                for _, object in ipairs{{ loaded.one, loaded.two, require("ipgeo") }} do
+        location = /where {
+            content_by_lua_block {
+                for _, object in ipairs{ loaded.one, loaded.two, require("ipgeo") } do
                     local answer, err
                     if object.new then
                         answer, err = object.lookup(ngx.var.arg_ip)
@@ -265,38 +243,36 @@ http {{
                     end
                     ngx.say(answer or err)
                 end
-            }}
-        }}
+            }
+        }
 
-        location = /mistakes {{
-            content_by_lua_block {{
+        location = /mistakes {
+            content_by_lua_block {
                 local function tell(change)
-                    local options = {{ blob = "{one}", dict = "one", interval = 1 }}
+                    local path = "{{ settings.IPGEO_BLOB }}"
+                    local options = { blob = path, dict = "one", interval = 1 }
                     for name, value in pairs(change) do
                         options[name] = value
                     end
-                    for _, name in ipairs{{ "new", "setup" }} do
+                    for _, name in ipairs{ "new", "setup" } do
                         ngx.say((select(2, pcall(require("ipgeo")[name], options))))
                     end
                 end
-                tell{{ blob = 1 }}
-                tell{{ dict = 5 }}
-                tell{{ interval = "often" }}
-                tell{{ interval = 0 }}
-                tell{{ period = 1 }}
-            }}
-        }}
-    }}
-}}
+                tell{ blob = 1 }
+                tell{ dict = 5 }
+                tell{ interval = "often" }
+                tell{ interval = 0 }
+                tell{ period = 1 }
+            }
+        }
 """
 
 
 @pytest.fixture
 def two(folder: Path, blob: Path) -> Iterator[Edge]:
     """Two objects: of ``test.blob``, which has a gap, and of ``two.blob``, which has none."""
-    other = folder / "two.blob"
-    other.write_bytes(blobs.fictional())
-    with Edge(folder, blob, conf=TWO.format(lua=ROOT / "lua", one=blob, two=other)) as edge:
+    (folder / "two.blob").write_bytes(blobs.fictional())
+    with Edge(folder, blob, conf=application(HTTP_OF_TWO, SERVER_OF_TWO)) as edge:
         yield edge
 
 

@@ -19,7 +19,7 @@ from harness.edge import Edge
 from harness.places import free_port
 from harness.process import children, environment
 from test_edge import Upstream, is_running
-from test_upstreams import configured
+from test_upstreams import render, servers
 
 QUERY = f"/api/ip_query?ip={ATLANTIS_IP}"
 DEFAULTS = "max_fails=3 fail_timeout=2s"
@@ -86,10 +86,6 @@ def following(folder: Path, resolver: Resolver, upstreams: str, **settings: obje
     )
 
 
-def servers(folder: Path) -> str:
-    return (folder / "nginx" / "gen-upstream.conf").read_text()
-
-
 def server(address: str, name: str, arguments: str = DEFAULTS) -> str:
     return f'server "{address}" {arguments}; # {name}\n'
 
@@ -114,7 +110,7 @@ def test_addresses_become_servers(folder: Path, resolver: Resolver) -> None:
     resolver.say("app", "10.0.0.2", "fd00::1", "10.0.0.1", "fe80::7", "FEBF::1%eth0", "10.0.0.2")
     resolver.say("spare", "10.0.0.1", "10.0.0.9")
     upstreams = "app:80 weight=2, 10.0.0.3:80, spare:80 backup"
-    done = configured(folder, IPGEO_UPSTREAMS=upstreams, PATH=resolver.path)
+    done = render(folder, IPGEO_UPSTREAMS=upstreams, PATH=resolver.path)
     assert (done.returncode, done.stderr) == (0, "")
     assert servers(folder) == (
         server("10.0.0.1:80", "app:80", f"weight=2 {DEFAULTS}")
@@ -127,10 +123,10 @@ def test_addresses_become_servers(folder: Path, resolver: Resolver) -> None:
 
 def test_a_name_without_an_address_is_left_out(folder: Path) -> None:
     """By the system's own resolver."""
-    done = configured(folder, IPGEO_UPSTREAMS="nowhere.invalid:80, localhost:81")
+    done = render(folder, IPGEO_UPSTREAMS="nowhere.invalid:80, localhost:81")
     assert done.returncode == 0
     assert done.stderr == (
-        "nginx/configure: IPGEO_UPSTREAMS: 'nowhere.invalid:80' does not resolve and is left out\n"
+        "nginx/render: IPGEO_UPSTREAMS: 'nowhere.invalid:80' does not resolve and is left out\n"
     )
     assert server("127.0.0.1:81", "localhost:81") in servers(folder)
     assert "nowhere" not in servers(folder)
@@ -138,7 +134,7 @@ def test_a_name_without_an_address_is_left_out(folder: Path) -> None:
 
 def test_a_name_that_has_only_link_local_addresses(folder: Path, resolver: Resolver) -> None:
     resolver.say("app", "fe80::1")
-    done = configured(folder, IPGEO_UPSTREAMS="app:80", PATH=resolver.path)
+    done = render(folder, IPGEO_UPSTREAMS="app:80", PATH=resolver.path)
     assert "'app:80' does not resolve and is left out" in done.stderr
     assert servers(folder) == PLACEHOLDER
 
@@ -173,9 +169,7 @@ def test_addresses_are_followed(folder: Path, resolver: Resolver) -> None:
             resolver.wait_for_turns()
             assert (edge.worker_pids(), hups(edge)) == (after, 1)
             assert servers(folder) == server(second.address, name, f"weight=2 {DEFAULTS}")
-            assert said(edge) == [
-                f"nginx/follow-names: nginx reloads: -{first.address} +{second.address}"
-            ]
+            assert said(edge) == [f"nginx/start: nginx reloads: -{first.address} +{second.address}"]
 
 
 def test_the_order_of_an_answer_means_nothing(folder: Path, resolver: Resolver) -> None:
@@ -201,13 +195,13 @@ def test_an_outage_of_the_resolver_changes_nothing(folder: Path, resolver: Resol
             resolver.wait_for_turns()
             assert (edge.worker_pids(), hups(edge)) == (before, 0)
             assert said(edge) == [
-                f"nginx/follow-names: IPGEO_UPSTREAMS: '{name}' {what}"
+                f"nginx/start: IPGEO_UPSTREAMS: '{name}' {what}"
                 for what in ("does not resolve and keeps its last addresses", "resolves now")
             ]
 
 
 def test_an_outage_that_begins_with_nginx(folder: Path, resolver: Resolver) -> None:
-    """What nginx/configure has found is kept, though nginx/follow-names never resolved it."""
+    """What was found at the start is kept, though it never resolved afterwards."""
     resolver.say("app", FIRST, SECOND)
     resolver.answer_only_once()
     with following(folder, resolver, "app:80") as edge:
@@ -228,9 +222,9 @@ def test_a_name_that_comes_later(folder: Path, resolver: Resolver) -> None:
             wait_until_reloaded(edge, before)
             assert get(edge.address, QUERY).status == 200
             assert said(edge) == [
-                f"nginx/configure: IPGEO_UPSTREAMS: '{name}' does not resolve and is left out",
-                f"nginx/follow-names: IPGEO_UPSTREAMS: '{name}' resolves now",
-                f"nginx/follow-names: nginx reloads: +{upstream.address}",
+                f"nginx/start: IPGEO_UPSTREAMS: '{name}' does not resolve and is left out",
+                f"nginx/start: IPGEO_UPSTREAMS: '{name}' resolves now",
+                f"nginx/start: nginx reloads: +{upstream.address}",
             ]
 
 
@@ -238,7 +232,7 @@ def test_what_cannot_be_written_is_tried_again(folder: Path, resolver: Resolver)
     resolver.say("app", FIRST)
     with following(folder, resolver, "app:80") as edge:
         before = edge.worker_pids()
-        in_the_way = folder / "nginx" / ".gen-upstream.conf.tmp"
+        in_the_way = folder / "nginx" / ".nginx.conf.tmp"
         in_the_way.mkdir()
         resolver.say("app", SECOND)
         wait.until(lambda: "not followed this time" in edge.output.text(), "it says so")
@@ -248,8 +242,26 @@ def test_what_cannot_be_written_is_tried_again(folder: Path, resolver: Resolver)
         assert servers(folder) == server(f"{SECOND}:80", "app:80")
 
 
-ASKED = '"$*" == -V || "$*" == *gen-probe.conf*'
-"""Whether nginx/configure calls it, to be told what it has built in."""
+def test_what_was_rendered_since_the_start_stays(folder: Path, resolver: Resolver) -> None:
+    """Only the servers are replaced, not what an operator or an upgrade has changed."""
+    resolver.say("app", FIRST)
+    with following(folder, resolver, "app:80") as edge:
+        before = edge.worker_pids()
+        done = render(
+            folder, IPGEO_UPSTREAMS="app:80", IPGEO_BATCH_LIMIT=7, IPGEO_PORT=edge.port,
+            PATH=resolver.path,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        rendered = (folder / "nginx" / "nginx.conf").read_text()
+        assert "set_batch_limit(7)" in rendered
+        resolver.say("app", SECOND)
+        wait_until_reloaded(edge, before)
+        changed = (folder / "nginx" / "nginx.conf").read_text()
+        assert changed == rendered.replace(f'"{FIRST}:80"', f'"{SECOND}:80"')
+
+
+ASKED = '"$*" == -V || "$*" == *"-c /proc/self/fd/"*'
+"""Whether nginx/render asks it what it has built in."""
 
 SLOW_NGINX = """#!/bin/bash
 if ! [[ {asked} ]]; then
@@ -296,7 +308,7 @@ def test_it_ends_with_nginx(folder: Path, resolver: Resolver, number: signal.Sig
         (follower,) = followers(edge)
         assert is_running(follower)
         os.kill(edge.pid, number)
-        wait.until(lambda: not is_running(follower), "nginx/follow-names has ended")
+        wait.until(lambda: not is_running(follower), "the follower has ended")
 
 
 def test_it_ends_with_an_nginx_that_does_not_start(folder: Path, resolver: Resolver) -> None:

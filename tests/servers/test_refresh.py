@@ -272,12 +272,11 @@ def is_closed(connection: socket.socket) -> bool:
 
 
 NAMES_WORKER = (
-    (ROOT / "nginx" / "nginx.conf")
+    (ROOT / "nginx" / "nginx.conf.template")
     .read_text()
-    .replace("include temp-paths.conf;", "")
     .replace("location / {", "location = /worker { return 200 $pid; }\n location / {")
 )
-"""The edge's configuration, in which a worker tells its process id."""
+"""The edge's template, in which a worker tells its process id."""
 
 
 def worker_of(connection: socket.socket) -> int:

@@ -23,12 +23,12 @@ from harness.rights import as_root
 
 ANYBODY = 54321
 START = ROOT / "nginx" / "start"
-CONFIGURE = ROOT / "nginx" / "configure"
+RENDER = ROOT / "nginx" / "render"
 SERVER = ROOT / "script" / "server"
 GUNICORN = (PROGRAM, "-c", ROOT / "fallback" / "gunicorn.conf.py")
 STARTS = {
     "nginx/start": [START],
-    "configure": [CONFIGURE],
+    "render": [RENDER],
     "server": [SERVER],
     "gunicorn": GUNICORN,
 }
@@ -106,7 +106,7 @@ def test_the_callers_language_does_not_disable_the_check(
 
 
 @as_root
-@pytest.mark.parametrize("name", [*STARTS, "nginx/.gen-http.conf.tmp", "log/error.log"])
+@pytest.mark.parametrize("name", [*STARTS, "nginx/.nginx.conf.tmp", "log/error.log"])
 def test_a_link_of_another_user_is_not_followed(folder: Path, var: Path, name: str) -> None:
     precious = folder / "precious"
     precious.write_text("precious")
@@ -379,13 +379,12 @@ def test_a_second_nginx_changes_nothing(folder: Path) -> None:
     (folder / "ipgeo.blob").write_bytes(blobs.fictional())
     with Edge(folder, folder / "ipgeo.blob") as edge:
         before = everything(folder / "nginx"), (folder / "nginx.pid").read_text()
-        commands: list[list[str | Path]]
-        commands = [[START], [folder / "nginx" / "run", "-g", "daemon off;"], [SERVER]]
-        for command in commands:
-            text = refused(command, folder, IPGEO_BLOB=folder / "ipgeo.blob")
+        for command in (START, SERVER):
+            text = refused([command], folder, IPGEO_BLOB=folder / "ipgeo.blob")
             assert f"another nginx runs with this IPGEO_VAR: {folder}\n" in text
         assert (everything(folder / "nginx"), (folder / "nginx.pid").read_text()) == before
-        subprocess.run([folder / "nginx" / "run", "-t", "-q"], check=True)
+        variables = environment({"IPGEO_VAR": folder, "IPGEO_PORT": free_port()})
+        subprocess.run([START, "-t", "-q"], env=variables, check=True)
         edge.hup()
         assert get(edge.address, "/readyz").status == 200
 

@@ -74,6 +74,35 @@ def test_a_test_start_finds_what_nginx_refuses(folder: Path, blob: Path) -> None
     assert list((folder / "nginx").iterdir()) == []
 
 
+@pytest.mark.parametrize("mode", ["edge", "proxy"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"IPGEO_UPSTREAMS": "127.0.0.1:81 weight=2, unix:/a b/c.sock, localhost:82 backup"},
+        {"IPGEO_UPSTREAMS": "nowhere.invalid:80", "IPGEO_LOG_QUERY": "on"},
+        {"IPGEO_BIND": "::1", "IPGEO_UPSTREAMS": "[::1]:81 down", "IPGEO_ACCESS_LOG": "errors"},
+        {"IPGEO_TRUSTED_PROXIES": "10.0.0.0/8, 2001:db8::/32", "IPGEO_ACCESS_LOG": "off"},
+    ],
+    ids=",".join,
+)
+def test_nginx_accepts_what_is_rendered(
+    folder: Path, blob: Path, mode: str, settings: dict[str, str]
+) -> None:
+    if settings.get("IPGEO_BIND") == "::1" and not Path("/proc/net/if_inet6").exists():
+        pytest.skip("no IPv6 here")
+    done = run(folder, START, "-t", IPGEO_BLOB=blob, IPGEO_MODE=mode, **settings)
+    assert done.returncode == 0, done.stderr
+    assert "test is successful" in done.stderr
+
+
+def test_a_template_with_a_mistake(folder: Path) -> None:
+    template = folder / "own.template"
+    template.write_text("events {}\nhttp {\n    server { listen {{ settings.IPGEO_PROT }}; }\n}\n")
+    done = run(folder, START, "--template", template)
+    assert done.returncode == 1
+    assert done.stderr == f"nginx/start: {template}:3: there is no setting IPGEO_PROT\n"
+
+
 def test_a_signal_needs_a_running_nginx(folder: Path) -> None:
     done = run(folder, START, "-s", "reload")
     assert done.returncode == 1

@@ -429,16 +429,25 @@ def test_whom_the_edge_believes(folder: Path, trusted: str, given: str | None, c
 # Settings
 
 
-def configured(folder: Path, **given: object) -> "subprocess.CompletedProcess[str]":
+def render(folder: Path, **given: object) -> "subprocess.CompletedProcess[str]":
     variables = environment({"IPGEO_VAR": folder, **given})
-    program = ROOT / "nginx" / "configure"
+    program = ROOT / "nginx" / "render"
     return subprocess.run([program], env=variables, capture_output=True, text=True, check=False)
+
+
+def servers(folder: Path, upstream: str = "ipgeo_fallback") -> str:
+    """Return the lines of ``upstream`` in the rendered configuration that name a server."""
+    conf = (folder / "nginx" / "nginx.conf").read_text()
+    (block,) = re.findall(rf"upstream {upstream} {{\n(.*?)}}", conf, re.DOTALL)
+    lines = (line.strip() for line in block.splitlines())
+    return "".join(f"{line}\n" for line in lines if line.startswith("server "))
 
 
 UPSTREAMS = "IPGEO_UPSTREAMS"
 PROXIES = "IPGEO_TRUSTED_PROXIES"
 PORT = "needs a port from 1 to 65535"
 ADDRESS = "has a bad address"
+SECONDS = "must be a number of seconds from 0.001 to 99999"
 
 
 @pytest.mark.parametrize(
@@ -493,10 +502,10 @@ ADDRESS = "has a bad address"
         (UPSTREAMS, "1.1.1.1:80,1.1.1.1:80 backup", "'1.1.1.1:80 backup' repeats an address"),
         ("IPGEO_MODE", "Proxy", "must be edge or proxy, not 'Proxy'"),
         ("IPGEO_UPSTREAM_TIMEOUT", "0", "must be a number from 1 to 60"),
-        ("IPGEO_UPSTREAM_TIMEOUT", "61", "must be a number from 1 to 60, not 61"),
+        ("IPGEO_UPSTREAM_TIMEOUT", "61", "must be a number from 1 to 60, not '61'"),
         ("IPGEO_UPSTREAM_TIMEOUT", "3s", "must be a number from 1 to 60, not '3s'"),
-        ("IPGEO_RESOLVE_INTERVAL", "0", "must be a number of seconds, 0.001 to 99999, not '0'"),
-        ("IPGEO_RESOLVE_INTERVAL", "5m", "must be a number of seconds, 0.001 to 99999, not '5m'"),
+        ("IPGEO_RESOLVE_INTERVAL", "0", f"{SECONDS}, not '0'"),
+        ("IPGEO_RESOLVE_INTERVAL", "5m", f"{SECONDS}, not '5m'"),
         (PROXIES, "localhost", "'localhost' is neither an address nor a network"),
         (PROXIES, "10.0.0.0/8,x", "'x' is neither an address nor a network"),
         (PROXIES, "10.0.0.0/33", "'10.0.0.0/33' is neither"),
@@ -514,9 +523,9 @@ ADDRESS = "has a bad address"
     ],
 )
 def test_a_setting_that_is_not_valid(folder: Path, name: str, value: str, complaint: str) -> None:
-    done = configured(folder, **{name: value})
+    done = render(folder, **{name: value})
     assert done.returncode == 1
-    assert done.stderr.startswith(f"nginx/configure: {name}")
+    assert done.stderr.startswith(f"nginx/render: {name}")
     assert complaint in done.stderr
     assert done.stderr.count("\n") == 1
 
@@ -544,11 +553,12 @@ PLACEHOLDER = "server unix:/nonexistent down;"
         ),
     ],
 )  # fmt: skip
-def test_what_configure_writes(folder: Path, upstreams: str, lines: Sequence[str]) -> None:
-    done = configured(folder, IPGEO_UPSTREAMS=upstreams)
+def test_what_is_rendered(folder: Path, upstreams: str, lines: Sequence[str]) -> None:
+    done = render(folder, IPGEO_UPSTREAMS=upstreams)
     assert done.returncode == 0, done.stderr
-    assert (folder / "nginx" / "gen-upstream.conf").read_text().splitlines() == lines
-    subprocess.run([folder / "nginx" / "run", "-t", "-q"], check=True)
+    assert servers(folder).splitlines() == lines
+    variables = environment({"IPGEO_VAR": folder, UPSTREAMS: upstreams})
+    subprocess.run([ROOT / "nginx" / "start", "-t", "-q"], env=variables, check=True)
 
 
 @pytest.mark.parametrize(
@@ -556,7 +566,7 @@ def test_what_configure_writes(folder: Path, upstreams: str, lines: Sequence[str
     [("", 3, 7), ("1", 1, 9), ("4", 4, 6), ("5", 5, 6), ("60", 60, 61)],
 )
 def test_the_time_for_all_tries(folder: Path, timeout: str, read: int, total: int) -> None:
-    configured(folder, IPGEO_UPSTREAM_TIMEOUT=timeout)
-    written = (folder / "nginx" / "gen-http.conf").read_text()
+    render(folder, IPGEO_UPSTREAM_TIMEOUT=timeout)
+    written = (folder / "nginx" / "nginx.conf").read_text()
     assert f"proxy_read_timeout {read};\n" in written
     assert f"proxy_next_upstream_timeout {total};\n" in written

@@ -56,6 +56,27 @@ def test_a_wrong_require_is_found() -> None:
     assert upward("store", 'require "ipgeo"') == ["init"]
 
 
+RENDERER = ROOT / "nginx" / "lib"
+FLOORS_OF_RENDERER = [
+    {"main"},
+    {"follower"},
+    {"configuration", "names"},
+    {"settings"},
+    {"upstreams", "build"},
+    {"template", "addresses", "text", "process"},
+    {"posix"},
+]
+
+
+def test_the_renderer_requires_downwards_only() -> None:
+    floors = {name: floor for floor, names in enumerate(FLOORS_OF_RENDERER) for name in names}
+    assert {path.stem for path in RENDERER.glob("*.lua")} == floors.keys()
+    for path in RENDERER.glob("*.lua"):
+        required = re.findall(r'require "([\w.]+)"', path.read_text())
+        own = [name for name in required if name not in ("ffi", "ipgeo.contract")]
+        assert all(floors[name] > floors[path.stem] for name in own), path.stem
+
+
 def test_the_crosscheck_imports_nothing_of_ours() -> None:
     for path in (ROOT / "crosscheck").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -1,0 +1,143 @@
+-- For nginx/render and nginx/start:
+--
+--     luajit main.lua PROGRAM facts                          prints IPGEO_VAR, IPGEO_NGINX, and
+--                                                            whether there are names; NUL ends each
+--     luajit main.lua PROGRAM render TEMPLATE PARTS FOLDER   writes FOLDER/nginx.conf
+--     luajit main.lua PROGRAM print TEMPLATE PARTS           prints it
+--     luajit main.lua PROGRAM follow TEMPLATE PARTS <PIPE    follows names until nginx has ended
+--     luajit main.lua PROGRAM unknown WHERE <NAMES           warns of names that are no setting
+--
+-- PROGRAM begins the messages. PARTS is the folder of what takes the place of Lua; empty: Lua is
+-- used. Status 1 and a message where a setting is not valid.
+
+local arg, package = arg, package
+
+local ROOT = arg[0]:match("^(.*)/nginx/lib/main%.lua$")
+-- Nothing is to be found in the current folder.
+package.path = ROOT .. "/nginx/lib/?.lua;" .. ROOT .. "/lua/?.lua"
+package.cpath = ""
+
+local build = require "build"
+local configuration = require "configuration"
+local follower = require "follower"
+local names = require "names"
+local posix = require "posix"
+local settings_module = require "settings"
+local template = require "template"
+local text = require "text"
+
+
+local concat = table.concat
+local exit, getenv = os.exit, os.getenv
+local format, gsub = string.format, string.gsub
+local ipairs = ipairs
+local stderr, stdin, stdout = io.stderr, io.stdin, io.stdout
+
+local PROGRAM = arg[1]
+
+
+local function report(message)
+    stderr:write(PROGRAM, ": ", gsub(message, "%s+$", ""), "\n")
+end
+
+
+-- Returns `value`, or reports why there is none and ends.
+local function need(value, problem)
+    if value == nil then
+        report(problem)
+        exit(1)
+    end
+    return value
+end
+
+
+local function warn_of_unknown(where, variables)
+    for _, name in ipairs(settings_module.unknown(variables)) do
+        report(format("%s: there is no setting %s: it has no effect", where, text.shown(name)))
+    end
+end
+
+
+-- What only this machine knows: whether nginx and the user are there.
+local function check_machine(settings)
+    local nginx, user = settings.IPGEO_NGINX, settings.IPGEO_USER
+    need(nginx ~= "" or nil, "IPGEO_NGINX is not set and neither nginx nor openresty is in PATH")
+    local program = need(build.find_program(nginx),
+        format("IPGEO_NGINX: cannot run '%s'", text.shown(nginx)))
+    settings.IPGEO_NGINX = text.absolute(program)
+    need(not posix.is_root() or posix.group_of(user),
+        format("IPGEO_USER: there is no user '%s'", user))
+end
+
+
+local function read_settings()
+    local settings = need(settings_module.read(getenv, { ROOT = ROOT, NGINX = build.find_nginx }))
+    check_machine(settings)
+    return settings
+end
+
+
+-- Reads the settings and the template. Returns the settings, the resolver of names, and a function
+-- that renders what is known now. Its argument is the template's `lua`.
+local function prepare(template_path, parts)
+    local path = template_path ~= "" and template_path or ROOT .. "/nginx/nginx.conf.template"
+    local settings = read_settings()
+    local source = need(posix.read_file(path))
+    local fill = need(template.compile(source, path))
+    local folder = parts ~= "" and text.absolute(parts)
+    local resolver = names.new(settings.IPGEO_UPSTREAMS, report)
+    return settings, resolver, function(lua)
+        return fill(configuration.environment(settings, lua, folder, resolver.resolved))
+    end
+end
+
+
+local function rendered(template_path, parts)
+    local settings, resolver, render = prepare(template_path, parts)
+    local lua = parts == "" and need(build.lua(settings.IPGEO_NGINX))
+    resolver:resolve()
+    return need(render(lua))
+end
+
+
+local commands = {}
+
+
+function commands.facts()
+    local settings = read_settings()
+    local has_names = #names.new(settings.IPGEO_UPSTREAMS).names > 0
+    local facts = { settings.IPGEO_VAR, settings.IPGEO_NGINX, has_names and "yes" or "no", "" }
+    stdout:write(concat(facts, "\0"))
+end
+
+
+function commands.render(template_path, parts, folder)
+    warn_of_unknown("environment", posix.variables())
+    local conf = rendered(template_path, parts)
+    need(posix.write_file(folder, "nginx.conf", conf))
+end
+
+
+function commands.print(template_path, parts)
+    stdout:write(rendered(template_path, parts))
+end
+
+
+function commands.follow(template_path, parts)
+    local settings, resolver, render = prepare(template_path, parts)
+    -- Only the servers are used of it: nginx need not be asked what it has built in.
+    local lua = parts == "" and { modules = {}, path = "", cpath = "" }
+    follower.follow(settings, resolver, function() return render(lua) end, report)
+end
+
+
+function commands.unknown(where)
+    local variables = {}
+    for name in stdin:lines() do
+        variables[#variables + 1] = name
+    end
+    warn_of_unknown(where, variables)
+end
+
+
+commands[arg[2]](arg[3], arg[4], arg[5])
