@@ -48,7 +48,7 @@ GOOD = {
     "upstreams": (
         "unix:/a 1 weight=5",
         "127.0.0.1:8000 max_fails=0 fail_timeout=10s, [::1]:80 backup",
-        "a.example:80 down  max_conns=10",
+        "a.example:80 down  max_conns=99999 weight=99999 fail_timeout=99999s",
         f"unix:/{'x' * 106}",
     ),
     "user": ("www-data", "root", "_a", "0", "a.b"),
@@ -104,7 +104,16 @@ BAD = {
             "unix:a",
         ),
         *("a", "a:80,a:80 backup", ",", "a:80 resolve", "a:80 fail_timeout=1h2", "a:99999", ":1"),
-        *("unix:/a\tb", "a:80 weight=1;", "a:80;", "a:80 }", "1.2.3.4"),
+        *(
+            "unix:/a\tb",
+            "a:80 weight=1;",
+            "a:80 max_fails=100000",
+            "a:80 weight=",
+            "a:80 fail_timeout=100000",
+            "a:80;",
+            "a:80 }",
+            "1.2.3.4",
+        ),
     ),
     "user": ("-a", ".a", "a b", "a:b", "a/b", ""),
 }

@@ -10,6 +10,7 @@ local format, gsub = string.format, string.gsub
 local tostring, type = tostring, type
 
 
+-- Of an upstream the address alone.
 local function as_text(value)
     if type(value) == "table" then
         if value.address then
@@ -17,7 +18,7 @@ local function as_text(value)
         end
         local texts = {}
         for i = 1, #value do
-            texts[i] = as_text(value[i])
+            texts[i] = value[i].address or as_text(value[i])
         end
         return concat(texts, ",")
     end

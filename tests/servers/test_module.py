@@ -310,9 +310,9 @@ def test_a_wrong_option_is_named(two: Edge) -> None:
 
 @pytest.mark.provokes("lua_shared_dict one is already in use")
 def test_two_objects_of_one_dict_are_refused(folder: Path, blob: Path) -> None:
-    conf = TWO.format(lua=ROOT / "lua", one=blob, two=blob).replace('dict = "two"', 'dict = "one"')
+    http = HTTP_OF_TWO.replace('dict = "two"', 'dict = "one"')
     with pytest.raises(RuntimeError, match=r"ipgeo\.new: lua_shared_dict one is already in use"):
-        Edge(folder, blob, conf=conf).start()
+        Edge(folder, blob, conf=application(http, SERVER_OF_TWO)).start()
 
 
 # The README
