@@ -50,7 +50,8 @@ def install(app: Flask, store: BlobStore, settings: Settings) -> None:
         # As nginx: by the header alone, whatever the path and the method.
         length = request.content_length or 0
         if length > settings.body_limit:
-            return _fault(BODY_TOO_LARGE if length <= _MAX_CONTENT_LENGTH else BAD_REQUEST)
+            too_large = BODY_TOO_LARGE.with_limits(body_limit=settings.body_limit)
+            return _fault(too_large if length <= _MAX_CONTENT_LENGTH else BAD_REQUEST)
         if request.method != "POST" or request.path != _QUERY:
             _read(settings.body_limit)  # for its framing alone
         return None
@@ -116,7 +117,7 @@ def _body(limit: int) -> bytes:
     """Return the request's body, which has at most ``limit`` bytes."""
     body = _read(limit)
     if len(body) > limit:
-        raise RefusedError(BODY_TOO_LARGE)
+        raise RefusedError(BODY_TOO_LARGE.with_limits(body_limit=limit))
     return body
 
 

@@ -1,7 +1,7 @@
 """What the service refuses: the codes, statuses and messages of contract/errors.json."""
 
 import json
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from ipgeo.contract import ERRORS
 
@@ -16,6 +16,10 @@ class Fault(NamedTuple):
     status: int
     code: str
     message: str
+
+    def with_limits(self, **limits: int) -> Self:
+        """Put the limits that the message names in braces into it."""
+        return self._replace(message=self.message.format(**limits))
 
     @property
     def body(self) -> bytes:
@@ -49,9 +53,7 @@ NOT_IMPLEMENTED = _fault("not_implemented")
 UNAVAILABLE = _fault("unavailable")
 HTTP_VERSION_NOT_SUPPORTED = _fault("http_version_not_supported")
 
-BY_STATUS = {
-    fault.status: fault for fault in (BAD_REQUEST, NOT_FOUND, METHOD_NOT_ALLOWED, BODY_TOO_LARGE)
-}
+BY_STATUS = {fault.status: fault for fault in (BAD_REQUEST, NOT_FOUND, METHOD_NOT_ALLOWED)}
 """What the framework's own errors are answered with."""
 
 

@@ -78,7 +78,7 @@ def from_lines(query: bytes, body: bytes, batch_limit: int) -> Batch:
     if last:
         lines.append(last)
     if len(lines) > batch_limit:
-        raise RefusedError(TOO_MANY_IPS)
+        raise RefusedError(TOO_MANY_IPS.with_limits(batch_limit=batch_limit))
     return Batch([_address(line.decode("latin-1")) for line in lines], form)
 
 
@@ -177,7 +177,7 @@ def _elements(values: Mapping[str, object], batch_limit: int) -> Sequence[object
     if not isinstance(elements, list):
         raise RefusedError(INVALID_IPS)
     if len(elements) > batch_limit:
-        raise RefusedError(TOO_MANY_IPS)
+        raise RefusedError(TOO_MANY_IPS.with_limits(batch_limit=batch_limit))
     return elements
 
 

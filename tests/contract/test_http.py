@@ -7,6 +7,7 @@ answers, and of one in proxy mode.
 
 import json
 import random
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -47,24 +48,24 @@ BUILD_ID = Blob(blobs.fictional(gap=True)).build_id
 TAG = f'"{BUILD_ID}"'
 
 MESSAGES = {
-    "missing_ip": "the argument ip is missing",
+    "missing_ip": "ip is missing",
     "invalid_ip": "ip is not an IPv4 address in dotted decimal",
-    "invalid_ips": "ips is not an array",
-    "ip_and_ips": "ip and ips exclude each other",
-    "too_many_ips": "more addresses than this server takes in one request",
-    "invalid_format": "format is neither array nor object",
-    "invalid_json": "the body is not one JSON object in UTF-8, nested at most 8 deep",
-    "repeated_argument": "ip, ips or format occurs more than once",
-    "too_many_arguments": "more than 8 arguments",
+    "invalid_ips": "ips must be an array",
+    "ip_and_ips": "send either ip or ips, not both",
+    "too_many_ips": "too many addresses: the limit is 1000",
+    "invalid_format": "format must be array or object",
+    "invalid_json": "the body must be one JSON object in UTF-8, nested at most 8 deep",
+    "repeated_argument": "ip, ips or format is given more than once",
+    "too_many_arguments": "too many arguments: the limit is 8",
     "bad_request": "the request is not valid HTTP, or a header is too large",
-    "not_found": "there is nothing at this path",
-    "method_not_allowed": "this path does not take this method",
-    "body_too_large": "the request body is too large",
-    "uri_too_long": "the request line is too long",
-    "no_data": "the database has nothing for this address",
-    "not_implemented": "this transfer encoding is not implemented",
+    "not_found": "not found",
+    "method_not_allowed": "method not allowed",
+    "body_too_large": "the request body is too large: the limit is 65536 bytes",
+    "uri_too_long": "the request line is too long: the limit is 8 KiB",
+    "no_data": "the database has no entry for this address",
+    "not_implemented": "transfer encoding not implemented",
     "unavailable": "no database is loaded",
-    "http_version_not_supported": "this version of HTTP is not supported",
+    "http_version_not_supported": "HTTP version not supported",
 }
 """What an error says, by its code; both servers send the same bytes."""
 
@@ -910,8 +911,12 @@ def check_error(reply: Reply, case: Case) -> None:
     assert reply.body == error_body(case.code)
 
 
-def error_body(code: str) -> bytes:
-    return f'{{"error":{{"code":"{code}","message":"{MESSAGES[code]}"}}}}'.encode()
+def error_body(code: str, limit: int | None = None) -> bytes:
+    """The body of an error; ``limit`` takes the place of the default one in the message."""
+    message = MESSAGES[code]
+    if limit is not None:
+        message = re.sub(r"limit is \d+", f"limit is {limit}", message)
+    return f'{{"error":{{"code":"{code}","message":"{message}"}}}}'.encode()
 
 
 @pytest.mark.provokes(TOO_LARGE)
@@ -943,7 +948,10 @@ def test_an_exception_has_a_reason() -> None:
 def test_messages_are_those_of_the_fallback() -> None:
     """All codes but that for a server's own fault, which no request brings about."""
     faults = {fault for fault in vars(errors).values() if isinstance(fault, errors.Fault)}
-    messages = {fault.code: fault.message for fault in faults - {errors.INTERNAL}}
+    messages = {
+        fault.code: fault.with_limits(batch_limit=1000, body_limit=BODY_LIMIT).message
+        for fault in faults - {errors.INTERNAL}
+    }
     assert messages == {code: MESSAGES[code] for code in messages}
 
 

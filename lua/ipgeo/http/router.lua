@@ -38,6 +38,12 @@ local _M = {
 }
 
 
+-- Sets how many bytes a body may have: nginx holds to it, the message names it.
+function _M.set_body_limit(limit)
+    errors.set_limit("body_limit", limit)
+end
+
+
 -- Whether there are two: nginx takes the first one, or, from 1.23 on, joins them by a comma.
 local function is_ambiguous(media_type)
     if not media_type then
