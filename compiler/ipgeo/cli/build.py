@@ -29,7 +29,7 @@ from ipgeo.release.diff import as_dict
 from ipgeo.release.gates import MAX_CHANGE_PERCENT, MAX_UNCODED_RISE, Limits, read_expected
 from ipgeo.release.publish import NO_CURRENT, Outcome, publish_build
 from ipgeo.release.targets import refuse_foreign, rehearse_build, resolve_target
-from ipgeo.sources.dat import read_dat
+from ipgeo.sources.registry import read_source
 
 MIN_PROGRESS_BYTES = 8 << 20
 """A source of this many bytes (about a million records) takes seconds: worth a progress bar."""
@@ -128,7 +128,7 @@ def _compile(source: Path, codes_dir: Path | None) -> tuple[Source, BuildResult]
     codes = codes_in(codes_dir)
     with _progress(source) as report:
         report("read")
-        read = read_dat(source)
+        read = read_source(source)
         return read, compile_blob(read, codes, report)
 
 

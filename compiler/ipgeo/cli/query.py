@@ -15,7 +15,7 @@ from ipgeo.cli.paths import InputPath
 from ipgeo.cli.present import inspect_text, need_stdout, print_json
 from ipgeo.compiling.prove import prove
 from ipgeo.ranges.address import ADDRESS_COUNT, parse_ipv4
-from ipgeo.sources.dat import read_dat
+from ipgeo.sources.registry import read_source
 
 
 @click.command()
@@ -32,7 +32,7 @@ def verify(blob: Path, against: Path | None, codes_dir: Path | None) -> None:
     checked = read_blob(blob)
     click.echo(f"{blob}: sound, build id {checked.build_id}, {checked.runs} runs")
     if against:
-        prove(checked, read_dat(against).runs, codes)
+        prove(checked, read_source(against).runs, codes)
         click.echo(f"equal to {against} at all {ADDRESS_COUNT} addresses")
 
 

@@ -28,6 +28,9 @@ from ipgeo.files.reading import open_regular, read_exactly, size_of
 from ipgeo.places.location import NAME_FIELDS, Location, Runs, Source
 from ipgeo.ranges.address import LAST_ADDRESS, format_ipv4
 
+FORMAT = "17mon-dat"
+"""The format's name in a blob's metadata."""
+
 SAMPLE_MARK = "IPGEO.SAMPLE"
 """The first field of the last record of a source that the project made itself."""
 
@@ -66,7 +69,7 @@ def read_dat(path: Path) -> Source:
     starts.extend(bound + 1 for bound in bounds[:-1])
     fields, locations, location_ids = _contents(path, data, keys)
     facts: dict[str, str | int] = {
-        "format": "17mon-dat",
+        "format": FORMAT,
         "fields": fields,
         "records": count,
         "bytes": len(data),
