@@ -22,7 +22,7 @@ user {{ user.name }} {{ user.group }};
 worker_processes {{ settings.IPGEO_WORKERS }};
 error_log log/error.log notice;
 pid nginx.pid;
-events {}
+events { multi_accept on; }
 http {
     access_log off;
     # An ordinary user may not use the folders that nginx was compiled with.
