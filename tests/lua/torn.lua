@@ -5,11 +5,14 @@
 
 local bit = require "bit"
 local ffi = require "ffi"
+local answers = require "ipgeo.answer"
 local blob = require "ipgeo.blob.view"
 local check = require "ipgeo.blob.check"
 local header = require "ipgeo.blob.header"
 local store = require("ipgeo.store").default
 
+
+local copy = answers.copy
 
 local PREFIX = ngx.config.prefix() .. "torn/"
 local SLICE = 1000000
@@ -73,7 +76,7 @@ local function look_up(count, by_id, met)
     for _ = 1, count do
         local word = random_word()
         local high, low = bit.rshift(word, 16), bit.band(word, 0xffff)
-        local answer, _, snapshot = store:lookup(high, low)
+        local snapshot, answer = store:with_snapshot(copy, high, low)
         local view = by_id[snapshot.build_id].view
         if answer ~= blob.answer(view, blob.find(view, high, low)) then
             wrong = wrong + 1
