@@ -12,7 +12,7 @@ from load import pinned_to
 from harness.client import Reply, get
 from harness.edge import Edge
 from harness.gunicorn import Gunicorn
-from harness.places import free_port
+from harness.ports import free_port
 from harness.tempdirs import short_tempdir
 from ipgeo.blob.reader import Blob
 from ipgeo.exports.mmdb import export_mmdb

@@ -12,7 +12,7 @@ def module(contract: Contract) -> str:
         [
             f'"""{DO_NOT_EDIT}"""',
             "",
-            "from typing import NamedTuple",
+            "from dataclasses import dataclass",
             "",
             f"VERSION = {quoted(contract['version'])}",
             "",
@@ -60,7 +60,8 @@ def module(contract: Contract) -> str:
 
 
 _SETTING_CLASS = '''\
-class Setting(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Setting:
     """A setting; of sizes and seconds ``min`` and ``max`` are as an operator writes them.
 
     ``default`` may refer to {ROOT}, the checkout, and to other settings; ``by`` says who reads it.

@@ -110,7 +110,7 @@ limit_request_line = 8190  # as long as nginx's
 forwarder_headers = ""  # nobody says by a header where the application is
 
 _instance = _executed("instance.py")
-_place = _executed("safe_paths.py")
+_safe_paths = _executed("safe_paths.py")
 
 for _module in [name for name in sys.modules if name.partition(".")[0] == "ipgeo"]:
     del sys.modules[_module]
@@ -123,7 +123,7 @@ class _Logger(_executed("logger.py")["Logger"]):  # type: ignore[misc]
     """
 
     user = _worker_user
-    problem_of = staticmethod(_place["problem_of_log"])
+    problem_of = staticmethod(_safe_paths["problem_of_log"])
 
     def __init__(self, cfg: "_Config") -> None:
         _check_places()
@@ -149,7 +149,7 @@ def _check_places() -> None:
 
 def _check_place(name: str, rule: str, path: Path) -> None:
     try:
-        problem = _place[rule](path)
+        problem = _safe_paths[rule](path)
     except OSError as error:
         problem = f"{error.filename}: {error.strerror}"
     if problem:

@@ -11,7 +11,7 @@ import yaml
 from harness import ROOT, engine, wait
 from harness.engine import docker
 from harness.logs import GUNICORN, NGINX, Log
-from harness.places import free_port
+from harness.ports import free_port
 from harness.process import Done, environment
 
 EDGE = "edge"

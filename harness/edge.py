@@ -7,7 +7,7 @@ from pathlib import Path
 from harness import ROOT, wait
 from harness.client import get
 from harness.logs import NGINX, Log
-from harness.places import free_port
+from harness.ports import free_port
 from harness.process import Server, children, environment
 
 START = ROOT / "nginx" / "start"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness import ROOT, wait
 from harness.client import Address, get
-from harness.places import free_port
+from harness.ports import free_port
 from harness.process import environment
 
 SCRIPT = ROOT / "script" / "server"

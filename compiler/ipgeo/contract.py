@@ -1,6 +1,6 @@
 """Generated from contract/ by script/generate: change it there."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 VERSION = "0.1.0"
 
@@ -74,7 +74,8 @@ NUMERIC_FIELDS = (
 )
 
 
-class Setting(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Setting:
     """A setting; of sizes and seconds ``min`` and ``max`` are as an operator writes them.
 
     ``default`` may refer to {ROOT}, the checkout, and to other settings; ``by`` says who reads it.

@@ -1,16 +1,19 @@
 """What the service refuses: the codes, statuses and messages of contract/errors.json."""
 
 import json
-from typing import NamedTuple, Self
+from dataclasses import dataclass, replace
+from typing import Self
 
 from ipgeo.contract import ERRORS
+from ipgeo.errors import IpgeoError
 
 HEADERS = {"Cache-Control": "no-cache", "X-IPGeo-Served-By": "fallback"}
 """What every answer carries."""
 JSON = "application/json"
 
 
-class Fault(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Fault:
     """An error as it is answered; ``message`` never repeats any input."""
 
     status: int
@@ -19,7 +22,7 @@ class Fault(NamedTuple):
 
     def with_limits(self, **limits: int) -> Self:
         """Put the limits that the message names in braces into it."""
-        return self._replace(message=self.message.format(**limits))
+        return replace(self, message=self.message.format(**limits))
 
     @property
     def body(self) -> bytes:
@@ -57,7 +60,7 @@ BY_STATUS = {fault.status: fault for fault in (BAD_REQUEST, NOT_FOUND, METHOD_NO
 """What the framework's own errors are answered with."""
 
 
-class RefusedError(Exception):
+class RefusedError(IpgeoError):
     """A request that is answered with ``fault``."""
 
     def __init__(self, fault: Fault) -> None:

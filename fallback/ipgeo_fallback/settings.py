@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 from ipgeo.settings.checks import Network
 from ipgeo.settings.environment import Environment
@@ -12,7 +13,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 _DEFAULTS = Environment(_ROOT, {})
 
 
-class Settings(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Settings:
     """What the application has to know.
 
     ``blob`` is None where none is named; ``body_limit`` is the longest request body, in bytes;

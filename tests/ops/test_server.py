@@ -18,7 +18,7 @@ import pytest
 
 from harness import ROOT, blobs, wait
 from harness.client import get
-from harness.places import free_port
+from harness.ports import free_port
 from harness.process import children, environment
 from harness.program import SCRIPT, Program, program
 from harness.rights import as_root

@@ -28,7 +28,7 @@ from harness.blobs import (
 from harness.client import Address, Reply, exchange, get, post, request
 from harness.edge import START, Edge, application
 from harness.logs import NGINX
-from harness.places import free_port
+from harness.ports import free_port
 from harness.process import children, environment
 from harness.rights import as_root
 from harness.stack import Stack

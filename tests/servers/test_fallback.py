@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from harness import blobs, wait
 from harness.client import connect, get, post, request
 from harness.gunicorn import SOURCE, Gunicorn
-from harness.places import free_port
+from harness.ports import free_port
 from harness.process import children
 from harness.rights import as_root
 from ipgeo.errors import SettingError

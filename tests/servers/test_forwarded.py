@@ -13,7 +13,7 @@ from harness import blobs, wait
 from harness.client import get
 from harness.edge import Edge
 from harness.gunicorn import Gunicorn
-from harness.places import free_port
+from harness.ports import free_port
 from ipgeo.errors import SettingError
 from ipgeo_fallback.forwarded import Forwarded
 from ipgeo_fallback.settings import Settings

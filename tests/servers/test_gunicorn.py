@@ -19,7 +19,7 @@ from harness import blobs, wait
 from harness.client import Address, connect, get, request
 from harness.edge import Edge
 from harness.gunicorn import SOURCE, Gunicorn
-from harness.places import free_port
+from harness.ports import free_port
 from harness.process import children
 from harness.rights import as_root
 from harness.soak.expected import make

@@ -14,7 +14,7 @@ import pytest
 from harness import ROOT, blobs
 from harness.client import connect, request
 from harness.gunicorn import Gunicorn
-from harness.places import free_port
+from harness.ports import free_port
 
 QUERY = f"/api/ip_query?ip={blobs.ATLANTIS_IP}"
 SECONDS = 10

@@ -22,7 +22,7 @@ from harness.blobs import (
 from harness.client import Reply, get
 from harness.edge import Edge, application
 from harness.logs import NGINX, Log
-from harness.places import free_port
+from harness.ports import free_port
 from harness.process import Server, environment
 from ipgeo.blob.reader import Blob
 from ipgeo.files.atomic import write_atomically

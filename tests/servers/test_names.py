@@ -16,7 +16,7 @@ from harness import ROOT, wait
 from harness.blobs import ATLANTIS_IP
 from harness.client import get
 from harness.edge import Edge
-from harness.places import free_port
+from harness.ports import free_port
 from harness.process import children, environment
 from test_edge import Upstream, is_running
 from test_upstreams import render, servers

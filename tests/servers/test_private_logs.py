@@ -18,7 +18,7 @@ from harness import wait
 from harness.client import Address, connect, get
 from harness.edge import Edge
 from harness.gunicorn import Gunicorn
-from harness.places import free_port
+from harness.ports import free_port
 from harness.stack import Stack
 
 PATH = "/api/ip_query"

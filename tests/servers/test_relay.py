@@ -13,7 +13,7 @@ from harness import blobs, wait
 from harness.blobs import ATLANTIS_ARRAY, ATLANTIS_OBJECT
 from harness.client import Address, exchange, get, post, request
 from harness.edge import Edge
-from harness.places import free_port
+from harness.ports import free_port
 from test_edge import MARKED, PATH, QUERY, QUESTION, Upstream, by_fallback, code_of
 from test_memory import highest
 from test_upstreams import Node, assert_edge_answers, assert_fallback_answers, in_front, running

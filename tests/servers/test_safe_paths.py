@@ -17,7 +17,7 @@ from harness import ROOT, blobs, wait
 from harness.client import get
 from harness.edge import Edge
 from harness.gunicorn import PROGRAM, Gunicorn
-from harness.places import free_port
+from harness.ports import free_port
 from harness.process import environment
 from harness.rights import as_root
 

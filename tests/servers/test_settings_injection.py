@@ -50,7 +50,12 @@ PAYLOADS = (
 )  # fmt: skip
 """The surrogates are bytes that are not UTF-8."""
 
-NUMBERS = {"IPGEO_REFRESH_INTERVAL", "IPGEO_BATCH_LIMIT", "IPGEO_UPSTREAM_TIMEOUT"}
+NUMBERS = {
+    "IPGEO_REFRESH_INTERVAL",
+    "IPGEO_BATCH_LIMIT",
+    "IPGEO_BODY_LIMIT",
+    "IPGEO_UPSTREAM_TIMEOUT",
+}
 """Whatever their text is, the template gets numbers."""
 
 REPEATABLE = {"server", "set_real_ip_from"}

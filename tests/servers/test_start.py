@@ -9,7 +9,7 @@ import pytest
 from harness import ROOT
 from harness.client import get
 from harness.edge import Edge
-from harness.places import free_port
+from harness.ports import free_port
 from harness.process import environment
 
 START = ROOT / "nginx" / "start"

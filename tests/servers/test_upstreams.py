@@ -23,7 +23,7 @@ from harness.blobs import ATLANTIS_ARRAY, ATLANTIS_IP, ATLANTIS_OBJECT
 from harness.client import Address, exchange, get, pipeline, post, request
 from harness.edge import Edge
 from harness.gunicorn import Gunicorn
-from harness.places import free_port
+from harness.ports import free_port
 from harness.process import environment
 from test_edge import Upstream, assert_unavailable, by_fallback, code_of, state
 
