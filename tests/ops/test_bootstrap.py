@@ -1,6 +1,7 @@
 """script/bootstrap: an environment that works is never lost, whatever goes wrong with a new one."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,9 @@ import pytest
 from harness import ROOT
 from harness.process import environment
 
+SERVER_LOCK, DEVELOPMENT_LOCK = "requirements-server.lock", "requirements-dev.lock"
+PIN = re.compile(r"^([a-z0-9-]+==\S+)", re.MULTILINE)
+
 
 @pytest.fixture
 def checkout(folder: Path) -> Path:
@@ -18,20 +22,22 @@ def checkout(folder: Path) -> Path:
     checkout = folder / "checkout"
     for name in ("script", "nginx", "compiler"):
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("*.egg-info"))
-    for name in ("pyproject.toml", "requirements-dev.lock"):
+    for name in ("pyproject.toml", SERVER_LOCK, DEVELOPMENT_LOCK):
         shutil.copy(ROOT / name, checkout)
     made = checkout / ".venvs" / "20260101T000000-1"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", made], check=True)
     pip = next(made.glob("lib/python3*/site-packages")) / "pip"
     pip.mkdir()
     (pip / "__init__.py").touch()  # quicker than the real one
-    lines = [
-        str(checkout),
-        *(digest(checkout / n) for n in ("requirements-dev.lock", "pyproject.toml")),
-    ]
-    (made / "ipgeo-stamp").write_text("".join(f"{line}\n" for line in lines))
     (checkout / ".venv").symlink_to(f".venvs/{made.name}")
+    stamp(checkout, SERVER_LOCK)
     return checkout
+
+
+def stamp(checkout: Path, lock: str) -> None:
+    """Say that the environment was made from ``lock``."""
+    lines = [str(checkout), *(digest(checkout / name) for name in (lock, "pyproject.toml"))]
+    (checkout / ".venv" / "ipgeo-stamp").write_text("".join(f"{line}\n" for line in lines))
 
 
 def digest(file: Path) -> str:
@@ -40,12 +46,14 @@ def digest(file: Path) -> str:
     return done.stdout.decode().rstrip("\n")
 
 
-def bootstrap(checkout: Path, **settings: object) -> subprocess.CompletedProcess[str]:
+def bootstrap(
+    checkout: Path, *arguments: str, **settings: object
+) -> subprocess.CompletedProcess[str]:
     """Run it where no index can be reached."""
     variables = {"PIP_INDEX_URL": "http://127.0.0.1:1/", "PIP_RETRIES": 0, "PIP_NO_CACHE_DIR": 1}
     offline = {"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
     return subprocess.run(
-        [checkout / "script" / "bootstrap"],
+        [checkout / "script" / "bootstrap", *arguments],
         env=environment(variables | offline | settings),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -62,7 +70,7 @@ def works(checkout: Path) -> bool:
 
 def test_an_unreachable_index_leaves_the_environment(checkout: Path) -> None:
     before = (checkout / ".venv").readlink()
-    with (checkout / "requirements-dev.lock").open("a") as lock:
+    with (checkout / SERVER_LOCK).open("a") as lock:
         lock.write("# changed\n")
     done = bootstrap(checkout)
     assert done.returncode == 1
@@ -70,6 +78,26 @@ def test_an_unreachable_index_leaves_the_environment(checkout: Path) -> None:
     assert (checkout / ".venv").readlink() == before
     assert [entry.name for entry in (checkout / ".venvs").iterdir()] == [before.name]
     assert works(checkout)
+
+
+def test_serving_needs_no_development_package(checkout: Path) -> None:
+    """Each environment serves, but the one for serving is not enough for tests."""
+    assert bootstrap(checkout).returncode == 0
+    done = bootstrap(checkout, "--development")
+    assert (done.returncode, "making .venv failed" in done.stderr) == (1, True)
+    stamp(checkout, DEVELOPMENT_LOCK)
+    for arguments in ((), ("--development",)):
+        done = bootstrap(checkout, *arguments)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_development_lock_holds_the_servers(checkout: Path) -> None:
+    server, development = (
+        set(PIN.findall((ROOT / name).read_text())) for name in (SERVER_LOCK, DEVELOPMENT_LOCK)
+    )
+    assert server < development
+    names = {pin.partition("==")[0] for pin in server}
+    assert not names & {"mypy", "pytest", "ruff", "hypothesis", "import-linter", "maxminddb"}
 
 
 def test_another_python_in_path_rebuilds_nothing(folder: Path, checkout: Path) -> None:
@@ -102,7 +130,7 @@ def test_a_plain_folder_is_replaced_by_a_link_and_kept(checkout: Path) -> None:
 
 
 INTERRUPTED = """\
-make_venv() { "$2" -I -m venv --without-pip "$1" && stamp >"$1/$STAMP"; }
+make_venv() { "$2" -I -m venv --without-pip "$1" && stamp "$LOCK" >"$1/$STAMP"; }
 build_venv
 """
 MV = '#!/bin/bash\n/bin/mv "$@" && kill -{signal} $$ $PPID\n'
