@@ -95,6 +95,10 @@ class Machine:
         """Return a property of a unit."""
         return self.must(f"systemctl show --value --property {name} {unit}")
 
+    def is_active(self, unit: str) -> bool:
+        """Whether a unit is started, and has not failed since."""
+        return self.show(unit, "ActiveState") == "active"
+
     # --- the machine ------------------------------------------------------------------------------
 
     @property
