@@ -18,7 +18,7 @@ from harness.process import environment
 from harness.tempdirs import short_tempdir
 
 PYTHON = sys.executable
-LOOKED_UP = ("script", "nginx", "bench", "crosscheck", "docker")
+LOOKED_UP = ("script", "nginx", "bench", "crosscheck", "docker", "deploy/systemd")
 PROGRAM = re.compile(
     r"(?<![\w./-])((?:script|nginx|bench|docker)/[a-z][\w/-]*(?:\.py|\.lua)?)(?![\w/])"
 )
