@@ -12,7 +12,8 @@ from typing import Self
 import pytest
 
 from harness import ROOT, engine, wait
-from harness.engine import Done, docker
+from harness.engine import docker
+from harness.process import Done
 
 CHECKOUT = "/opt/ipgeo"
 _IMAGE = "ipgeo-test-systemd"

@@ -10,9 +10,9 @@ import pytest
 
 from harness import engine, machine, wait
 from harness.client import get, post
-from harness.engine import Done
 from harness.logs import NGINX
 from harness.machine import CHECKOUT
+from harness.process import Done
 from harness.services import (
     BLOB,
     EDGE,
