@@ -22,6 +22,8 @@ def read_contract() -> Contract:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     contract["version"] = project["version"]
     for error in contract["errors"]:
+        if re.search(r'["\\]', error["message"]):
+            raise ValueError(f"{error['code']}: a message goes into JSON and nginx.conf as it is")
         for key in ("message", "when"):
             error[key] = _with_limits(error[key], contract["limits"])
     return contract

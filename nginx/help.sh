@@ -8,7 +8,7 @@ print_help() {
 
 # usage_error MESSAGE: status 2, as of the Python programs.
 usage_error() {
-    printf '%s: %s\n%s: --help says what there is\n' "${0##*/}" "$*" "${0##*/}" >&2
+    printf '%s: %s\n%s: see --help\n' "${0##*/}" "$*" "${0##*/}" >&2
     exit 2
 }
 

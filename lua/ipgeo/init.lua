@@ -24,7 +24,7 @@ local match = string.match
 local pairs, setmetatable, tostring, type = pairs, setmetatable, tostring, type
 
 -- The name carries the layout's version: old workers never share the dict of another layout.
-local DICT = "ipgeo_blob_1"
+local DICT = "ipgeo_blob_" .. contract.LIMITS.memory_layout
 local INTERVAL = 1
 
 local OPTIONS = { blob = "string", dict = "string", interval = "number" }

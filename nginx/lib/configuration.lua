@@ -94,6 +94,7 @@ function _M.environment(settings, lua, parts, resolved)
     return strict({
         ipairs = ipairs,
         settings = strict(settings, "setting"),
+        limits = strict(contract.LIMITS, "limit"),
         lua = lua,
         parts = parts,
         user = user(settings),

@@ -19,7 +19,7 @@ BAD = {
     ),
     "check-fallback": (
         "IPGEO_FALLBACK_WORKERS",
-        "gunicorn.conf.py: IPGEO_FALLBACK_WORKERS: not a number from 1 to 999",
+        "gunicorn.conf.py: IPGEO_FALLBACK_WORKERS must be a number from 1 to 999",
     ),
 }
 """Services that check, each with a setting that it alone looks at, and what it says."""

@@ -105,7 +105,7 @@ def test_diff_as_text(pair: tuple[Path, Path]) -> None:
     assert done.out.splitlines() == [
         f"old  build id {old}, 4 runs",
         f"new  build id {new}, 5 runs",
-        "2,147,484,004 addresses answer otherwise, 50.000008 % of all, in 3 ranges",
+        "2,147,484,004 addresses changed, 50.000008 % of all, in 3 ranges",
         "by country:",
         "  2,147,483,648  no data → A",
         "            256  B → B",

@@ -77,7 +77,7 @@ def refused(done: Done, gate: str) -> str:
     """Assert that this gate alone refuses; return what is said."""
     assert done.status == REFUSED
     assert f"served.blob: left as it is, the new blob is refused by {gate}\n" in done.err
-    assert done.err.endswith("--force publishes it all the same\n")
+    assert done.err.endswith("--force publishes it anyway\n")
     return done.err
 
 
@@ -157,7 +157,7 @@ def test_country_code(workspace: Workspace, percent: float, flags: list[str], st
     if status == REFUSED:
         assert workspace.files() == before
         text = refused(done, "country-code")
-        assert "data without a country code, before 0 %, allowed rise in points: " in text
+        assert "data without a country code, before 0 % (limit: a rise of " in text
         assert f"failed: {percent} % of all addresses" in text
 
 
@@ -418,11 +418,11 @@ def test_a_passed_gate_is_reported_with_its_figures(workspace: Workspace) -> Non
     assert done.status == DONE
     assert [line for line in done.out.splitlines() if line.startswith("gate ")] == [
         "gate expect       skipped: no --expect",
-        "gate max-change   passed: 0.390625 % of all addresses answer otherwise, allowed are 20 %",
+        "gate max-change   passed: 0.390625 % of all addresses changed (limit 20 %)",
         "gate coverage     passed: 4,294,967,296 addresses have data, before 4,294,967,296",
         (
             "gate country-code passed: 0 % of all addresses have data without a country code,"
-            " before 0 %, allowed rise in points: 1"
+            " before 0 % (limit: a rise of 1 points)"
         ),
         "gate rolled-back  passed: this build was never rolled back",
     ]

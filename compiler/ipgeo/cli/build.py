@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ipgeo.cli.errors import Refusal, reporting
-from ipgeo.cli.inputs import code_files, codes_in, keep_inputs
+from ipgeo.cli.inputs import code_files, codes_in, keep_inputs, source_format_option
 from ipgeo.cli.paths import BlobPath, InputPath
 from ipgeo.cli.present import (
     build_text,
@@ -46,6 +46,7 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float
 
 @click.command()
 @click.argument("source", type=InputPath)
+@source_format_option
 @click.option("--codes", "codes_dir", type=InputPath, help="Folder of the three code files.")
 @click.option(
     "-o",
@@ -66,7 +67,7 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float
     default=MAX_CHANGE_PERCENT,
     show_default=True,
     metavar="PERCENT",
-    help="Share of all addresses that may answer otherwise.",
+    help="Share of all addresses that may change.",
 )
 @click.option("--allow-less-coverage", is_flag=True, help="Fewer addresses may have data.")
 @click.option(
@@ -85,6 +86,7 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float
 def build(
     source: Path,
     *,
+    source_format: str,
     codes_dir: Path | None,
     out: Path,
     as_json: bool,
@@ -94,20 +96,25 @@ def build(
     max_uncoded_rise: float,
     force: bool,
 ) -> None:
-    """Compile SOURCE (a 17mon/IPIP .dat file), prove the result and publish it.
+    """Compile SOURCE (by default a 17mon/IPIP .dat file), prove the result and publish it.
 
     An existing output is kept as OUTPUT.previous and replaced as a whole at the very end, or not at
-    all: a gate that refuses the new blob ends with status 3. OUTPUT.json tells what was published.
-    What is no blob, or no manifest, is not replaced without --force, and no input ever is. A
-    warning on standard error says if the servers cannot read what is published.
+    all: a gate that refuses the new blob ends with status 3. OUTPUT.json describes what is served.
+    Refuses to overwrite a file that is not a blob (or manifest) unless --force is given, and never
+    overwrites an input. Warns on standard error if the servers cannot read what is published.
     """
     started = time.monotonic()
     if as_json:
         need_stdout()
     _check_output(out, [source, *code_files(codes_dir), *([expect] if expect else [])], force=force)
     expected = read_expected(expect) if expect else None
-    limits = Limits(expected, max_change, allow_less_coverage, max_uncoded_rise)
-    read, result = _compile(source, codes_dir)
+    limits = Limits(
+        expected=expected,
+        max_change=max_change,
+        less_coverage=allow_less_coverage,
+        max_uncoded_rise=max_uncoded_rise,
+    )
+    read, result = _compile(source, source_format, codes_dir)
     outcome = publish_build(out, result, _facts(source, read, result), limits, force=force)
     summary = _summary(result, read.facts["records"], with_codes=codes_dir is not None)
     summary |= _outcome(outcome)
@@ -124,11 +131,13 @@ def _check_output(out: Path, inputs: list[Path], *, force: bool) -> None:
     rehearse_build(files, force=force)
 
 
-def _compile(source: Path, codes_dir: Path | None) -> tuple[Source, BuildResult]:
+def _compile(
+    source: Path, source_format: str, codes_dir: Path | None
+) -> tuple[Source, BuildResult]:
     codes = codes_in(codes_dir)
     with _progress(source) as report:
         report("read")
-        read = read_source(source)
+        read = read_source(source, source_format)
         return read, compile_blob(read, codes, report)
 
 

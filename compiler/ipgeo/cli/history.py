@@ -18,7 +18,7 @@ from ipgeo.release.publish import rollback
 @click.argument("new", type=InputPath)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def diff_command(old: Path, new: Path, as_json: bool) -> None:
-    """Print which addresses answer otherwise in the blob NEW than in OLD."""
+    """Print which addresses have another answer in the blob NEW than in OLD."""
     need_stdout()
     before, after = read_blob(old), read_blob(new)
     found = diff(before, after)

@@ -7,6 +7,15 @@ import click
 
 from ipgeo.places.codes import FILES, Codes, read_codes
 from ipgeo.release.targets import same_file
+from ipgeo.sources.registry import DEFAULT, READERS
+
+source_format_option = click.option(
+    "--source-format",
+    type=click.Choice(list(READERS)),
+    default=DEFAULT,
+    show_default=True,
+    help="Format of the source.",
+)
 
 
 def keep_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:

@@ -75,7 +75,7 @@ def refusal_text(out: Path, outcome: Outcome) -> str:
     lines = [f"{out}: left as it is, the new blob is refused by {_failed_gates(outcome)}"]
     lines += [verdict.line() for verdict in outcome.failed]
     lines += largest_lines(outcome.change) if outcome.change else []
-    return "\n".join([*lines, "--force publishes it all the same"])
+    return "\n".join([*lines, "--force publishes it anyway"])
 
 
 def _failed_gates(outcome: Outcome) -> str:

@@ -10,7 +10,7 @@ import click
 
 from ipgeo.blob.reader import Blob, read_blob
 from ipgeo.cli import streams
-from ipgeo.cli.inputs import codes_in
+from ipgeo.cli.inputs import codes_in, source_format_option
 from ipgeo.cli.paths import InputPath
 from ipgeo.cli.present import inspect_text, need_stdout, print_json
 from ipgeo.compiling.prove import prove
@@ -21,10 +21,11 @@ from ipgeo.sources.registry import read_source
 @click.command()
 @click.argument("blob", type=InputPath)
 @click.option("--against", type=InputPath, help="Prove the blob equal to this source.")
+@source_format_option
 @click.option(
     "--codes", "codes_dir", type=InputPath, help="Folder of the code files it was built with."
 )
-def verify(blob: Path, against: Path | None, codes_dir: Path | None) -> None:
+def verify(blob: Path, against: Path | None, source_format: str, codes_dir: Path | None) -> None:
     """Check the structure, checksum and build id of BLOB; with --against, every answer too."""
     if codes_dir and not against:
         raise click.UsageError("--codes goes with --against")
@@ -32,7 +33,7 @@ def verify(blob: Path, against: Path | None, codes_dir: Path | None) -> None:
     checked = read_blob(blob)
     click.echo(f"{blob}: sound, build id {checked.build_id}, {checked.runs} runs")
     if against:
-        prove(checked, read_source(against).runs, codes)
+        prove(checked, read_source(against, source_format).runs, codes)
         click.echo(f"equal to {against} at all {ADDRESS_COUNT} addresses")
 
 

@@ -1,4 +1,4 @@
-"""What changes between two blobs: which addresses answer otherwise, and how many."""
+"""What changes between two blobs: which addresses, and how many."""
 
 import heapq
 import json
@@ -35,7 +35,7 @@ class ChangedRange:
 class Diff:
     """The difference of two blobs; None stands for no data.
 
-    ``addresses`` answer otherwise, in ``ranges`` ranges; ``largest`` are the largest of these, the
+    ``addresses`` changed, in ``ranges`` ranges; ``largest`` are the largest of these, the
     lower address first among equals. ``countries`` counts addresses by country before and after.
     """
 
@@ -115,7 +115,7 @@ def as_lines(found: Diff) -> list[str]:
     share = show_percent(percent(found.addresses))
     top = found.countries.most_common(MAX_COUNTRIES_SHOWN)
     return [
-        f"{found.addresses:,} addresses answer otherwise, {share} of all, in {found.ranges} ranges",
+        f"{found.addresses:,} addresses changed, {share} of all, in {found.ranges} ranges",
         _heading("by country", len(top), len(found.countries)),
         *(f"  {count:>13,}  {_country(old)} → {_country(new)}" for (old, new), count in top),
         *largest_lines(found),

@@ -22,6 +22,11 @@ from ipgeo.text import printable
 EXPECT, MAX_CHANGE, COVERAGE = "expect", "max-change", "coverage"
 COUNTRY_CODE, ROLLED_BACK = "country-code", "rolled-back"
 
+COMPARED = (MAX_CHANGE, COVERAGE, COUNTRY_CODE)
+"""The gates that compare with the blob that is served, in the order of `compare`."""
+
+_WIDTH = max(map(len, (EXPECT, ROLLED_BACK, *COMPARED)))
+
 MAX_CHANGE_PERCENT = 20.0
 MAX_UNCODED_RISE = 1.0
 MAX_EXPECTED = 256 << 20
@@ -54,7 +59,7 @@ class Verdict:
 
     def line(self) -> str:
         """Return it as text."""
-        return f"gate {self.gate:<12} {self.state}: {self.message}"
+        return f"gate {self.gate:<{_WIDTH}} {self.state}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +166,7 @@ def judge_rolled_back(build_id: str, since: str | None) -> Verdict:
 
 def skip_comparison(why: str) -> list[Verdict]:
     """Return the verdicts of the gates that compare, where there is nothing to compare with."""
-    return [Verdict(gate, State.SKIPPED, why, {}) for gate in (MAX_CHANGE, COVERAGE, COUNTRY_CODE)]
+    return [Verdict(gate, State.SKIPPED, why, {}) for gate in COMPARED]
 
 
 def compare(old: Blob, new: Blob, found: Diff, limits: Limits) -> list[Verdict]:
@@ -194,7 +199,7 @@ def _weigh(blob: Blob) -> _Weight:
 
 def _judge_change(found: Diff, limit: float) -> Verdict:
     share = percent(found.addresses)
-    message = f"{show_percent(share)} of all addresses answer otherwise, allowed are {limit:g} %"
+    message = f"{show_percent(share)} of all addresses changed (limit {limit:g} %)"
     figures = {"addresses": found.addresses, "percent": share, "limit": limit}
     return Verdict(MAX_CHANGE, _state(passed=share <= limit), message, figures)
 
@@ -212,7 +217,7 @@ def _judge_uncoded(before: _Weight, after: _Weight, limit: float) -> Verdict:
     was, now = percent(before.uncoded), percent(after.uncoded)
     message = (
         f"{show_percent(now)} of all addresses have data without a country code,"
-        f" before {show_percent(was)}, allowed rise in points: {limit:g}"
+        f" before {show_percent(was)} (limit: a rise of {limit:g} points)"
     )
     figures = {"percent": now, "before": was, "limit": limit}
     return Verdict(COUNTRY_CODE, _state(passed=now - was <= limit), message, figures)
@@ -234,7 +239,7 @@ def verdict_lines(verdicts: Sequence[Verdict], not_compared_because: str) -> lis
     """
     if not not_compared_because:
         return [verdict.line() for verdict in verdicts]
-    others = [verdict for verdict in verdicts if verdict.gate in (EXPECT, ROLLED_BACK)]
+    others = [verdict for verdict in verdicts if verdict.gate not in COMPARED]
     names = " and ".join(verdict.gate for verdict in others)
     lines = [f"no gate but {names} applies: {not_compared_because}"]
     return lines + [verdict.line() for verdict in others]

@@ -24,7 +24,9 @@ local max = math.max
 local bytes_t = ffi.typeof("const uint8_t *")
 
 local MAX_DEPTH = LIMITS.max_json_depth
--- The objects and arrays around a position: a bit for each, 1 for an object, after a leading 1.
+assert(MAX_DEPTH < 31, "the nesting is kept in the 32 bits of a number")
+-- The objects and arrays around a position, in one number: a leading 1, then a bit for each of
+-- them, which is 1 for an object.
 local NOTHING, OUTERMOST = 1, 3
 local TOO_DEEP = 2 ^ (MAX_DEPTH + 1)
 

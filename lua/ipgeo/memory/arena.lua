@@ -14,6 +14,7 @@ local bit = require "bit"
 local barrier = require "ipgeo.memory.barrier"
 local blob = require "ipgeo.blob.view"
 local check = require "ipgeo.blob.check"
+local contract = require "ipgeo.contract"
 local control_block = require "ipgeo.memory.control_block"
 local header = require "ipgeo.blob.header"
 local mutex = require "ipgeo.memory.mutex"
@@ -22,7 +23,7 @@ local mutex = require "ipgeo.memory.mutex"
 local band, bor = bit.band, bit.bor
 local cast = ffi.cast
 local floor, min = math.floor, math.min
-local format = string.format
+local char, format = string.char, string.format
 local pad, padded_text = control_block.pad, control_block.padded_text
 local put, text = control_block.put, control_block.text
 local setmetatable = setmetatable
@@ -32,7 +33,7 @@ local PAGE = 4096
 -- what it allocates: 1/128 of the zone and 64 KiB are left to it.
 local FRONT_SHARE, FRONT = 128, 65536
 local MIN_SIZE = 8 * FRONT
-local MAGIC = "ipgeo\1\0\0"
+local MAGIC = "ipgeo" .. char(contract.LIMITS.memory_layout, 0, 0)
 local SNAPSHOT_TRIES = 1000
 
 local bytes_t = ffi.typeof("uint8_t *")
