@@ -93,7 +93,8 @@ def under_load(server: Gunicorn) -> Iterator[ExitStack]:
 
     What is put into the stack is done when the load has ended.
     """
-    edge = Edge(server.folder, server.folder / "none.blob", None)
+    # No answer may be lost; that a new worker takes long to start on a busy machine is no loss.
+    edge = Edge(server.folder, server.folder / "none.blob", None, IPGEO_UPSTREAM_TIMEOUT=30)
     with (
         server,
         edge,
