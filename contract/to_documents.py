@@ -1,4 +1,4 @@
-"""What people read of the contract: .env.example, and the tables in the README."""
+"""What people read of the contract: .env.example, and the tables in docs/."""
 
 import re
 
@@ -85,8 +85,12 @@ def with_table(text: str, name: str, rows: list[str]) -> str:
 
 def documents(contract: Contract) -> dict[str, str]:
     """Return the documents that hold a table, by path."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    readme = with_table(readme, "errors", errors_table(contract))
     servers = ("edge", "fallback", "server")
-    readme = with_table(readme, "settings", settings_table(contract, servers))
-    return {"README.md": readme}
+    tables = {
+        "docs/http.md": ("errors", errors_table(contract)),
+        "docs/settings.md": ("settings", settings_table(contract, servers)),
+    }
+    return {
+        page: with_table((ROOT / page).read_text(encoding="utf-8"), name, rows)
+        for page, (name, rows) in tables.items()
+    }

@@ -1,6 +1,6 @@
 """The fallback: a Flask application that answers from the same blob as the edge, by the same rules.
 
-nginx passes a request on to it when it cannot answer itself. The contract is in the README; one
+nginx passes a request on to it when it cannot answer itself. The contract is in docs/http.md; one
 table of tests holds both servers against it.
 """
 

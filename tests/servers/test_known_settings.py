@@ -9,7 +9,7 @@ from harness import ROOT
 from harness.process import environment
 
 NAME = re.compile(r"\bIPGEO_[A-Z_]*[A-Z]\b")
-DOCUMENTED = ("README.md", ".env.example", "docker-compose.yml")
+DOCUMENTED = ("docs/settings.md", ".env.example", "docker-compose.yml")
 INNER = {"IPGEO_UPSTREAMS_DEFAULT", "IPGEO_SUPERVISOR_UID", "IPGEO_LOG_BYTES", "IPGEO_INSTANCE"}
 """What programs of the project hand to one another; no operator sets it."""
 

@@ -1,4 +1,4 @@
-"""`require "ipgeo"` from somebody else's nginx.conf, and the one that the README gives."""
+"""`require "ipgeo"` from somebody else's nginx.conf, and the one that docs/openresty.md gives."""
 
 import json
 import os
@@ -315,14 +315,14 @@ def test_two_objects_of_one_dict_are_refused(folder: Path, blob: Path) -> None:
         Edge(folder, blob, conf=application(http, SERVER_OF_TWO)).start()
 
 
-# The README
+# docs/openresty.md
 
 
 HAS_IPV6 = Path("/proc/net/if_inet6").exists()
 
 
 class Application(Server):
-    """The nginx.conf of the README, started as the README does, by an ordinary user."""
+    """The nginx.conf of docs/openresty.md, started as it is there, by an ordinary user."""
 
     name = "nginx"
 
@@ -377,9 +377,11 @@ def as_ordinary_user(folder: Path) -> list[str]:
 
 @pytest.fixture
 def readme(folder: Path, blob: Path) -> Iterator[Application]:
-    """The nginx.conf of the README as it stands, but for the port, and /healthz for the harness."""
+    """The nginx.conf of docs/openresty.md, but for the port, and with /healthz for the harness."""
     (conf,) = re.findall(
-        r"^```nginx\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+        r"^```nginx\n(.*?)^```",
+        (ROOT / "docs" / "openresty.md").read_text(),
+        re.MULTILINE | re.DOTALL,
     )
     if "load_module" not in conf or not Path("/usr/lib/nginx/modules").exists():
         pytest.skip("it is written for Debian's nginx")

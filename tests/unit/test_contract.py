@@ -28,14 +28,15 @@ def test_a_setting_more_appears_everywhere() -> None:
     )
     texts = generate.generated(contract)
     assert set(texts) == {
-        "README.md",
+        "docs/http.md",
+        "docs/settings.md",
         ".env.example",
         "compiler/ipgeo/contract.py",
         "lua/ipgeo/contract.lua",
     }
-    for text in texts.values():
-        assert name in text
-    assert f"| `{name}` | `5` | an example (1 to 9) |" in texts["README.md"]
+    for page in texts.keys() - {"docs/http.md"}:
+        assert name in texts[page]
+    assert f"| `{name}` | `5` | an example (1 to 9) |" in texts["docs/settings.md"]
     assert f"# an example (1 to 9)\n#{name}=5\n" in texts[".env.example"]
 
 
@@ -45,7 +46,7 @@ def test_the_settings_are_those_that_are_documented() -> None:
     internal = {setting["name"] for setting in settings if setting.get("internal")}
     documented = {
         name
-        for file in ("README.md", ".env.example", "docker-compose.yml")
+        for file in ("docs/settings.md", ".env.example", "docker-compose.yml")
         for name in re.findall(r"\bIPGEO_[A-Z_]*[A-Z]\b", (ROOT / file).read_text())
     }
     assert set(names) == documented | internal
