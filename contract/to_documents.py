@@ -30,9 +30,9 @@ def _default(text: str) -> str:
 
 
 def _help(setting: Contract) -> str:
-    if "min" not in setting:
+    if "min" not in setting or setting["type"] == "memory":  # Docker's own, checked by it
         return str(setting["help"])
-    return f"{setting['help']} ({setting['min']} to {setting['max']})"
+    return f"{setting['help']}. From {setting['min']} to {setting['max']}"
 
 
 def errors_table(contract: Contract) -> list[str]:
@@ -55,13 +55,13 @@ def env_example(contract: Contract) -> str:
         if "compose" in setting["by"]:
             default = setting.get("compose_default", setting["default"])
             value = "" if default in _DEFAULTS else default
-            text = " ".join([_help(setting), *setting.get("compose_help", "").split()])
+            text = ". ".join(filter(None, (_help(setting), setting.get("compose_help"))))
             lines += ["", *_wrapped(_plain(text)), f"#{setting['name']}={value}"]
     return "\n".join([*lines, ""])
 
 
 def _plain(markdown: str) -> str:
-    return re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", markdown).replace("`", "")
+    return re.sub(r"\[([^]]*)\]\(([^)]*)\)", r"\1: docs/\2", markdown).replace("`", "")
 
 
 def _wrapped(text: str) -> list[str]:

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import Self
 
-from ipgeo.contract import ERRORS
+from ipgeo.contract import CODE_BY_STATUS, ERRORS
 from ipgeo.errors import IpgeoError
 
 HEADERS = {"Cache-Control": "no-cache", "X-IPGeo-Served-By": "fallback"}
@@ -56,7 +56,7 @@ NOT_IMPLEMENTED = _fault("not_implemented")
 UNAVAILABLE = _fault("unavailable")
 HTTP_VERSION_NOT_SUPPORTED = _fault("http_version_not_supported")
 
-BY_STATUS = {fault.status: fault for fault in (BAD_REQUEST, NOT_FOUND, METHOD_NOT_ALLOWED)}
+BY_STATUS = {status: _fault(code) for status, code in CODE_BY_STATUS.items()}
 """What the framework's own errors are answered with."""
 
 

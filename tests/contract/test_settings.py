@@ -36,16 +36,17 @@ FOREIGN = ("٣", "服务", "\udcff", "\udce6\udc9c")
 
 GOOD = {
     "address": ("127.0.0.1", "::", "[::1]", "2001:db8::1", "::ffff:1.2.3.4", "1:2:3:4:5:6:7:8"),
-    "binds": ("unix:/a", "unix:/a b", "0.0.0.0:1,unix:/x", "[::1]:65535 , a_b-c.example.:80"),
+    "binds": ("", "unix:/a", "unix:/a b", "0.0.0.0:1,unix:/x", "[::1]:65535 , a_b-c.example.:80"),
     "log": ("-", "", "/var/log/a.log", "a.log", "../a", "/a b", *FOREIGN),
     "memory": ("6m", "512m", "1g", "1024G", "6144k", "536870912"),
-    "networks": ("10.0.0.0/8", "10.1.0.0/16", "::1", "2001:db8::/32", " 1.2.3.4 , ::/0 "),
+    "networks": ("", "10.0.0.0/8", "10.1.0.0/16", "::1", "2001:db8::/32", " 1.2.3.4 , ::/0 "),
     "path": ("/a", "a", "./a/../b", "//a//b/", "/a b", "..", "/../..", *FOREIGN),
     "prefix": ("172.31.57", "0.0.0", "255.255.255", "10.0.1"),
     "program": ("nginx", "/usr/sbin/nginx", "./nginx", "a b", *FOREIGN),
     "seconds": ("0.5", "0.10", "10.125", "1.0"),
     "tag": ("latest", "1.0", "_a", "A-b_c.d", "x" * 128),
     "upstreams": (
+        "",
         "unix:/a 1 weight=5",
         "127.0.0.1:8000 max_fails=0 fail_timeout=10s, [::1]:80 backup",
         "a.example:80 down  max_conns=99999 weight=99999 fail_timeout=99999s",

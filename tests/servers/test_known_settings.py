@@ -1,21 +1,10 @@
 """Misspelt settings: whoever sets one is told, instead of being served with the default."""
 
-import json
-import re
 import subprocess
 from pathlib import Path
 
 from harness import ROOT
 from harness.process import environment
-
-NAME = re.compile(r"\bIPGEO_[A-Z_]*[A-Z]\b")
-DOCUMENTED = ("docs/settings.md", ".env.example", "docker-compose.yml")
-INNER = {"IPGEO_UPSTREAMS_DEFAULT", "IPGEO_SUPERVISOR_UID", "IPGEO_LOG_BYTES", "IPGEO_INSTANCE"}
-"""What programs of the project hand to one another; no operator sets it."""
-
-
-def known() -> list[str]:
-    return [entry["name"] for entry in json.loads((ROOT / "contract/settings.json").read_text())]
 
 
 def render(folder: Path, **settings: object) -> "subprocess.CompletedProcess[str]":
@@ -26,13 +15,6 @@ def render(folder: Path, **settings: object) -> "subprocess.CompletedProcess[str
         check=True,
         text=True,
     )
-
-
-def test_the_known_settings_are_those_that_are_documented() -> None:
-    names = known()
-    documented = {name for file in DOCUMENTED for name in NAME.findall((ROOT / file).read_text())}
-    assert set(names) == documented | INNER
-    assert len(names) == len(set(names))
 
 
 def test_an_unknown_setting_is_named(folder: Path) -> None:

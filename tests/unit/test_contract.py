@@ -36,8 +36,8 @@ def test_a_setting_more_appears_everywhere() -> None:
     }
     for page in texts.keys() - {"docs/http.md"}:
         assert name in texts[page]
-    assert f"| `{name}` | `5` | an example (1 to 9) |" in texts["docs/settings.md"]
-    assert f"# an example (1 to 9)\n#{name}=5\n" in texts[".env.example"]
+    assert f"| `{name}` | `5` | an example. From 1 to 9 |" in texts["docs/settings.md"]
+    assert f"# an example. From 1 to 9\n#{name}=5\n" in texts[".env.example"]
 
 
 def test_the_settings_are_those_that_are_documented() -> None:

@@ -53,9 +53,8 @@ class Environment:
         return cast("tuple[str, ...]", check(name, self.text(name)))
 
     def networks(self, name: str) -> tuple[Network, ...]:
-        """Return the networks of a list; none where it is empty."""
-        text = self.text(name)
-        return cast("tuple[Network, ...]", check(name, text)) if text else ()
+        """Return the networks of a list."""
+        return cast("tuple[Network, ...]", check(name, self.text(name)))
 
 
 def default_body_limit(batch_limit: int) -> int:

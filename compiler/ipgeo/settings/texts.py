@@ -23,10 +23,10 @@ def is_safe(path: str) -> bool:
 
 
 def entries_of(name: str, text: str) -> list[str]:
-    """Return the entries of a list with commas, without the blanks around them."""
+    """Return the entries of a list with commas, without the blanks around them; "" has none."""
     if _CONTROL.search(text):
         raise SettingError(f"{name} holds a control character")
-    entries = [entry.strip(" ") for entry in text.split(",")]
+    entries = [entry.strip(" ") for entry in text.split(",")] if text else []
     if "" in entries:
         raise SettingError(f"{name} has an empty entry: '{shown(text)}'")
     return entries
