@@ -761,5 +761,5 @@ def test_an_unknown_source_format(tmp_path: Path) -> None:
     out = tmp_path / "out.blob"
     done = compiler("build", SAMPLE, "--source-format", "other", "-o", out)
     assert done.status == 2
-    assert "'other' is not '17mon-dat'" in done.err
+    assert "'other' is not " in done.err
     assert not out.exists()
