@@ -80,7 +80,7 @@ def test_a_test_start_finds_what_nginx_refuses(folder: Path, blob: Path) -> None
     [
         {"IPGEO_UPSTREAMS": "127.0.0.1:81 weight=2, unix:/a b/c.sock, localhost:82 backup"},
         {"IPGEO_UPSTREAMS": "nowhere.invalid:80", "IPGEO_LOG_QUERY": "on"},
-        {"IPGEO_BIND": "::1", "IPGEO_UPSTREAMS": "[::1]:81 down", "IPGEO_ACCESS_LOG": "errors"},
+        {"IPGEO_BIND": "::", "IPGEO_UPSTREAMS": "[::1]:81 down", "IPGEO_ACCESS_LOG": "errors"},
         {"IPGEO_TRUSTED_PROXIES": "10.0.0.0/8, 2001:db8::/32", "IPGEO_ACCESS_LOG": "off"},
     ],
     ids=",".join,
@@ -88,7 +88,7 @@ def test_a_test_start_finds_what_nginx_refuses(folder: Path, blob: Path) -> None
 def test_nginx_accepts_what_is_rendered(
     folder: Path, blob: Path, mode: str, settings: dict[str, str]
 ) -> None:
-    if settings.get("IPGEO_BIND") == "::1" and not Path("/proc/net/if_inet6").exists():
+    if settings.get("IPGEO_BIND") == "::" and not Path("/proc/net/if_inet6").exists():
         pytest.skip("no IPv6 here")
     done = run(folder, START, "-t", IPGEO_BLOB=blob, IPGEO_MODE=mode, **settings)
     assert done.returncode == 0, done.stderr
