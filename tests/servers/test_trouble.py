@@ -139,15 +139,15 @@ def test_every_worker_reports_what_is_wrong(folder: Path, path: Path, ill: str) 
         assert message in failure[1]
         assert str(folder) not in failure[1]
         assert serves(edge, OLD)
-        logged = lines(edge, f"ipgeo: {path} ")
+        by_watcher = lines(edge, f"ipgeo: {path} ")
         # A worker that has only begun has words of its own.
-        logged = logged or lines(edge, f"cannot open {path}: ")
+        logged = by_watcher or lines(edge, f"cannot open {path}: ")
         assert logged
         assert all("[warn]" in line and failure[1] in line for line in logged)
         edge.hup()
         wait_for_failure(edge, kind)
-        assert lines(edge, f"ipgeo: {path} ") == logged, "once"
-        assert len(logged) <= 1
+        assert lines(edge, f"ipgeo: {path} ") == by_watcher, "once"
+        assert len(by_watcher) <= 1
         if path.is_dir():
             path.rmdir()
         path.unlink(missing_ok=True)
