@@ -182,6 +182,8 @@ def test_usr2_replaces_the_master(server: Gunicorn) -> None:
 @pytest.mark.provokes("in worker process|Traceback|exited with code 3|Shutting down|failed to boot")
 def test_an_upgrade_that_does_not_start_changes_nothing(server: Gunicorn) -> None:
     with under_load(server):
+        # One that loads only now would find the broken code, and end the first master.
+        wait.until(lambda: server.output.text().count("loaded blob") == 2, "both have loaded it")
         code = server.source / "ipgeo_fallback" / "api.py"
         code.write_text("raise RuntimeError\n")
         second = upgrade(server)
