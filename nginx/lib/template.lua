@@ -43,7 +43,8 @@ local function value_text(value, quote, expression)
         end
     end
     if problem or #texts == 0 then
-        error(format("{{ %s }} %s", expression, problem or "is nil"), 2)
+        local what = value == nil and "is nil" or "is an empty list"
+        error(format("{{ %s }} %s", expression, problem or what), 2)
     end
     return concat(texts, " ")
 end
@@ -85,6 +86,9 @@ end
 -- what is wrong.
 function _M.compile(text, name)
     local lines = { "local _put, _value = ..." }
+    if sub(text, -1) ~= "\n" then
+        text = text .. "\n"
+    end
     for line in gmatch(text, "([^\n]*)\n") do
         lines[#lines + 1] = match(line, "^%s*%%(.*)$") or line_code(line)
     end
