@@ -1,4 +1,4 @@
-"""nginx/render and nginx/start: what they print and refuse, in surroundings that are not as usual."""
+"""nginx/render and nginx/start: what they print and refuse in unusual surroundings."""
 
 import shutil
 import subprocess
@@ -56,7 +56,6 @@ def test_output_that_is_lost_is_an_error(folder: Path, stream: str, why: str) ->
         (["x", "--print"], "unexpected argument 'x'"),
         (["a", "--", "--print"], "unexpected argument '--print'"),
     ],
-    ids=" ".join,
 )
 def test_wrong_usage_makes_nothing(folder: Path, arguments: list[str], message: str) -> None:
     status, out, err = render(folder, *arguments)
