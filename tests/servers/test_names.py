@@ -264,9 +264,10 @@ def test_a_rendering_at_the_same_time_is_not_undone(folder: Path, resolver: Reso
     with following(folder, resolver, "app:80") as edge:
         before = edge.worker_pids()
         with writing(folder) as conf:
+            rendered = conf.read_text()
             resolver.say("app", SECOND)
             resolver.wait_for_turns()
-            conf.write_text("# the other's\n" + conf.read_text())
+            conf.write_text(f"# the other's\n{rendered}")
         wait_until_reloaded(edge, before)
         assert conf.read_text().startswith("# the other's\n")
         assert servers(folder) == server(f"{SECOND}:80", "app:80")
