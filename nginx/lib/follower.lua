@@ -205,6 +205,15 @@ local function follow_once(self)
 end
 
 
+-- What fails now, on a full disk or with too many processes, may work at the next turn.
+local function try_to_follow(self)
+    local ok, problem = pcall(follow_once, self)
+    if not ok then
+        self.report("the names are not followed this time: " .. problem)
+    end
+end
+
+
 -- Follows until nginx and all its workers have ended. `names` is their resolver, `render()` returns
 -- the configuration of now, or nil and why there is none; `report(message)` is called for changes.
 function _M.follow(settings, names, render, report)
@@ -221,11 +230,7 @@ function _M.follow(settings, names, render, report)
         return
     end
     while not posix.wait_for_stdin(settings.IPGEO_RESOLVE_INTERVAL) do
-        -- A full disk, say, may be gone at the next turn; or there are too many processes.
-        local ok, problem = pcall(follow_once, self)
-        if not ok then
-            report("the names are not followed this time: " .. problem)
-        end
+        try_to_follow(self)
     end
 end
 

@@ -81,20 +81,25 @@ local function line_code(line)
 end
 
 
--- Compiles a template; `name` is its name in errors. Returns a function, or nil and what is wrong.
--- The function takes a table with all that the template may use, and returns the text, or nil and
--- what is wrong.
-function _M.compile(text, name)
-    local lines = { "local _put, _value = ..." }
+-- The Lua of a template, whose last line may lack its end.
+local function template_code(text)
+    local lines = {}
     if sub(text, -1) ~= "\n" then
         text = text .. "\n"
     end
     for line in gmatch(text, "([^\n]*)\n") do
         lines[#lines + 1] = match(line, "^%s*%%(.*)$") or line_code(line)
     end
-    -- The first two share a line, so that errors have the template's line numbers.
-    lines[2] = concat({ lines[1], lines[2] }, " ")
-    local chunk, problem = loadstring(concat(lines, "\n", 2), "@" .. name)
+    -- In the first line, so that errors have the template's line numbers.
+    return "local _put, _value = ... " .. concat(lines, "\n")
+end
+
+
+-- Compiles a template; `name` is its name in errors. Returns a function, or nil and what is wrong.
+-- The function takes a table with all that the template may use, and returns the text, or nil and
+-- what is wrong.
+function _M.compile(text, name)
+    local chunk, problem = loadstring(template_code(text), "@" .. name)
     if not chunk then
         return nil, problem
     end
