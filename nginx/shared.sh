@@ -28,6 +28,10 @@ read_rendering() {
                 shift
                 ;;
             --template=* | --without-lua=*) read_rendering "${1%%=*}" "${1#*=}" ;;
+            --)
+                REST+=("$@")
+                return
+                ;;
             *) REST+=("$1") ;;
         esac
         shift

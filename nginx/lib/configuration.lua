@@ -72,6 +72,15 @@ local function statuses(list)
 end
 
 
+local function entries(list)
+    local texts = {}
+    for i, upstream in ipairs(list) do
+        texts[i] = upstreams.entry(upstream)
+    end
+    return texts
+end
+
+
 -- Whom the workers become: nginx warns about `user` where it could not change it anyway.
 local function user(settings)
     return posix.is_root()
@@ -101,6 +110,7 @@ function _M.environment(settings, lua, parts, resolved)
         open_files = open_files,
         connections = min(MAX_CONNECTIONS, open_files),
         listen_address = listen_address(settings.IPGEO_BIND),
+        upstreams = entries(settings.IPGEO_UPSTREAMS),
         servers = servers,
         has_primary = has_primary,
         tries_timeout = tries_timeout(settings.IPGEO_UPSTREAM_TIMEOUT),

@@ -1,16 +1,20 @@
 -- Follows the names in IPGEO_UPSTREAMS while nginx runs. When their addresses have changed, and
 -- only then, nginx gets them by a HUP.
 --
--- Only the `server` lines of the upstreams are replaced in nginx.conf: other settings that an
--- operator has rendered since the start stay, and an upgrade of the checkout is not half-applied.
+-- Only the `server` lines in nginx.conf are replaced, for the list of upstreams that stands there:
+-- what an operator has rendered since the start stays, and an upgrade of the checkout is not
+-- half-applied.
 
 local posix = require "posix"
 local process = require "process"
+local upstreams = require "upstreams"
 
 
 local concat, sort = table.concat, table.sort
 local gmatch, match = string.gmatch, string.match
 local ipairs, pairs = ipairs, pairs
+local need = posix.need
+local pcall = pcall
 local tonumber = tonumber
 
 local POLL_SECONDS = 0.1
@@ -47,11 +51,12 @@ local function server_lines(conf)
 end
 
 
--- The configuration with `lines` in the place of its upstreams' own.
+-- The configuration with `lines` in the place of its upstreams' own. An upstream without a line
+-- here keeps its own.
 local function with_servers(conf, lines)
     local parts, written = {}, {}
     scan(conf, function(line, upstream)
-        if not upstream then
+        if not (upstream and lines[upstream]) then
             parts[#parts + 1] = line
         elseif not written[upstream] then
             written[upstream] = true
@@ -62,30 +67,40 @@ local function with_servers(conf, lines)
 end
 
 
--- All lines as one text; the upstreams differ in arguments only, so one text tells all changes.
-local function joined(lines)
-    local texts = {}
-    for _, text in pairs(lines) do
-        texts[#texts + 1] = text
+-- The upstreams that the configuration was rendered for; nil if it names none.
+local function listed_upstreams(conf)
+    local entries = {}
+    for entry in gmatch(conf, '\n *# upstream "([^\n]*)"') do
+        entries[#entries + 1] = entry
     end
-    sort(texts)
-    return concat(texts)
+    return entries[1] and upstreams.parse(concat(entries, ", ")) or nil
 end
 
 
 -- The addresses in quotes: the placeholder where there is no node is none.
-local function addresses(lines)
+local function addresses(conf)
     local found = {}
-    for address in gmatch(lines, 'server "(.-)"') do
+    for address in gmatch(conf, 'server "(.-)"') do
         found[address] = true
     end
     return found
 end
 
 
+local function addresses_of_names(lists)
+    local found = {}
+    for _, list in pairs(lists) do
+        for _, address in ipairs(list) do
+            found[address] = true
+        end
+    end
+    return found
+end
+
+
 -- What is gone (-) and what is new (+).
-local function difference(old, new)
-    local before, after, changes = addresses(old), addresses(new), {}
+local function difference(before, after)
+    local changes = {}
     for address in pairs(before) do
         changes[#changes + 1] = not after[address] and { address, " -" } or nil
     end
@@ -101,21 +116,21 @@ local function difference(old, new)
 end
 
 
--- Fails where nginx would refuse the configuration, or is about to write its pid file anew.
-local function reload(settings, folder)
-    local var = settings.IPGEO_VAR
+-- Fails where nginx would refuse the configuration, or is about to write its pid file again.
+local function reload(self)
+    local var = self.settings.IPGEO_VAR
     local status = process.run({
-        settings.IPGEO_NGINX, "-p", var, "-e", var .. "/log/error.log",
-        "-c", concat { folder, "/", CONF }, "-t", "-q",
+        self.settings.IPGEO_NGINX, "-p", var, "-e", var .. "/log/error.log",
+        "-c", concat { self.folder, "/", CONF }, "-t", "-q",
     }, LOG_MASK)
+    need(status == 0, "nginx refuses the configuration")
     local pid = tonumber(posix.read_file(var .. "/nginx.pid") or "")
-    return status == 0 and pid and posix.hang_up(pid)
+    need(pid and posix.hang_up(pid), "there is no nginx to reload")
 end
 
 
-local function write_servers(folder, lines)
-    local conf = posix.read_file(concat { folder, "/", CONF })
-    return conf and posix.write_file(folder, CONF, with_servers(conf, lines))
+local function read_conf(self)
+    return posix.read_file(concat { self.folder, "/", CONF })
 end
 
 
@@ -131,46 +146,91 @@ local function wait_for_nginx(pid_file)
 end
 
 
--- Looks the names up once; gives nginx what has changed. Returns whether that worked.
-local function follow_once(self)
-    self.names:resolve()
-    local lines = server_lines(self.render() or "")
-    local new = joined(lines)
-    if new == self.given then
-        return true
-    elseif new == "" or not write_servers(self.folder, lines)
-        or not reload(self.settings, self.folder)
-    then
-        return false
+-- Takes over the upstreams of a configuration. Of a new name nginx has the addresses that stand
+-- there. Returns whether there is a list of upstreams.
+local function take_over(self, conf)
+    local names, upstreams_now = self.names, listed_upstreams(conf)
+    names:use(upstreams_now or names.upstreams)
+    names:recall(conf)
+    for _, name in ipairs(names.names) do
+        self.given[name] = self.given[name] or names.resolved[name] or {}
     end
-    self.report("nginx reloads:" .. difference(self.given, new))
-    self.given = new
-    return true
+    return upstreams_now ~= nil
+end
+
+
+-- Whether nginx has other addresses of some name than those of now.
+local function is_stale(self)
+    for _, name in ipairs(self.names.names) do
+        if concat(self.given[name], " ") ~= concat(self.names.resolved[name] or {}, " ") then
+            return true
+        end
+    end
+    return false
+end
+
+
+-- What nginx.conf gains and loses; or nginx, where another rendering has changed the file already.
+local function changes_of(self, conf, changed)
+    local changes = difference(addresses(conf), addresses(changed))
+    if changes ~= "" then
+        return changes
+    end
+    return difference(addresses_of_names(self.given), addresses_of_names(self.names.resolved))
+end
+
+
+local function give(self, conf, changed)
+    if changed ~= conf then
+        need(posix.write_file(self.folder, CONF, changed, conf))
+    end
+    reload(self)
+    self.report("nginx reloads:" .. changes_of(self, conf, changed))
+    self.given = {}
+    for _, name in ipairs(self.names.names) do
+        self.given[name] = self.names.resolved[name] or {}
+    end
+end
+
+
+-- Looks the names up once; gives nginx what has changed. An error says why that failed.
+local function follow_once(self)
+    local conf = need(read_conf(self))
+    need(take_over(self, conf), "nginx.conf names no upstreams")
+    self.names:resolve()
+    local changed = with_servers(conf, server_lines(need(self.render())))
+    if changed ~= conf or is_stale(self) then
+        give(self, conf, changed)
+    end
+end
+
+
+-- What fails now, on a full disk or with too many processes, may work at the next turn.
+local function try_to_follow(self)
+    local ok, problem = pcall(follow_once, self)
+    if not ok then
+        self.report("the names are not followed this time: " .. problem)
+    end
 end
 
 
 -- Follows until nginx and all its workers have ended. `names` is their resolver, `render()` returns
 -- the configuration of now, or nil and why there is none; `report(message)` is called for changes.
 function _M.follow(settings, names, render, report)
-    local folder = settings.IPGEO_VAR .. "/nginx"
-    local conf = posix.read_file(concat { folder, "/", CONF }) or ""
     local self = {
         settings = settings,
-        folder = folder,
+        folder = settings.IPGEO_VAR .. "/nginx",
         names = names,
         render = render,
         report = report,
-        given = joined(server_lines(conf)), -- what nginx has got
+        given = {}, -- the addresses that nginx has got of each name
     }
-    names:recall(self.given)
+    take_over(self, read_conf(self) or "")
     if not wait_for_nginx(settings.IPGEO_VAR .. "/nginx.pid") then
         return
     end
     while not posix.wait_for_stdin(settings.IPGEO_RESOLVE_INTERVAL) do
-        -- A full disk, say, may be gone at the next turn.
-        if not follow_once(self) then
-            report("the names are not followed this time")
-        end
+        try_to_follow(self)
     end
 end
 

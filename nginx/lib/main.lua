@@ -13,6 +13,10 @@
 local arg, package = arg, package
 
 local ROOT = arg[0]:match("^(.*)/nginx/lib/main%.lua$")
+if ROOT:find("[;?]") then
+    io.stderr:write(arg[1], ": the path of the checkout must not hold ; or ?: Lua's own syntax\n")
+    os.exit(1)
+end
 -- Nothing is to be found in the current folder.
 package.path = ROOT .. "/nginx/lib/?.lua;" .. ROOT .. "/lua/?.lua"
 package.cpath = ""
@@ -31,6 +35,8 @@ local concat = table.concat
 local exit, getenv = os.exit, os.getenv
 local format, gsub = string.format, string.gsub
 local ipairs = ipairs
+local need = posix.need
+local pcall = pcall
 local stderr, stdin, stdout = io.stderr, io.stdin, io.stdout
 
 local PROGRAM = arg[1]
@@ -41,13 +47,19 @@ local function report(message)
 end
 
 
--- Returns `value`, or reports why there is none and ends.
-local function need(value, problem)
-    if value == nil then
-        report(problem)
-        exit(1)
+local function need_absolute(path, name)
+    local absolute, problem = text.absolute(path)
+    return need(absolute, format("%s%s", name, problem))
+end
+
+
+-- Prints all of it, or raises why not.
+local function print_all(printed)
+    local done, problem = stdout:write(printed)
+    if done then
+        done, problem = stdout:flush()
     end
-    return value
+    need(done, format("cannot write to stdout: %s", problem))
 end
 
 
@@ -61,10 +73,10 @@ end
 -- What only this machine knows: whether nginx and the user are there.
 local function check_machine(settings)
     local nginx, user = settings.IPGEO_NGINX, settings.IPGEO_USER
-    need(nginx ~= "" or nil, "IPGEO_NGINX is not set and neither nginx nor openresty is in PATH")
+    need(nginx ~= "", "IPGEO_NGINX is not set and neither nginx nor openresty is in PATH")
     local program = need(build.find_program(nginx),
         format("IPGEO_NGINX: cannot run '%s'", text.shown(nginx)))
-    settings.IPGEO_NGINX = text.absolute(program)
+    settings.IPGEO_NGINX = need_absolute(program, "IPGEO_NGINX")
     need(not posix.is_root() or posix.group_of(user),
         format("IPGEO_USER: there is no user '%s'", user))
 end
@@ -84,9 +96,10 @@ local function prepare(template_path, parts)
     local settings = read_settings()
     local source = need(posix.read_file(path))
     local fill = need(template.compile(source, path))
-    local folder = parts ~= "" and text.absolute(parts)
+    local folder = parts ~= "" and need_absolute(parts, "--without-lua")
     local resolver = names.new(settings.IPGEO_UPSTREAMS, report)
     return settings, resolver, function(lua)
+        settings.IPGEO_UPSTREAMS = resolver.upstreams -- the follower takes those of nginx.conf
         return fill(configuration.environment(settings, lua, folder, resolver.resolved))
     end
 end
@@ -107,7 +120,7 @@ function commands.facts()
     local settings = read_settings()
     local has_names = #names.new(settings.IPGEO_UPSTREAMS).names > 0
     local facts = { settings.IPGEO_VAR, settings.IPGEO_NGINX, has_names and "yes" or "no", "" }
-    stdout:write(concat(facts, "\0"))
+    print_all(concat(facts, "\0"))
 end
 
 
@@ -119,11 +132,12 @@ end
 
 
 function commands.print(template_path, parts)
-    stdout:write(rendered(template_path, parts))
+    print_all(rendered(template_path, parts))
 end
 
 
 function commands.follow(template_path, parts)
+    posix.ignore_interrupt() -- nginx ends by it, and this process then
     local settings, resolver, render = prepare(template_path, parts)
     -- Only the servers are used of it: nginx need not be asked what it has built in.
     local lua = parts == "" and { modules = {}, path = "", cpath = "" }
@@ -140,4 +154,9 @@ function commands.unknown(where)
 end
 
 
-commands[arg[2]](arg[3], arg[4], arg[5])
+posix.reserve_streams()
+local ok, problem = pcall(commands[arg[2]], arg[3], arg[4], arg[5])
+if not ok then
+    report(problem)
+    exit(1)
+end

@@ -20,16 +20,22 @@ local metatable = { __index = methods }
 
 -- A resolver of the names among the upstreams; `report(message)` is called for what changes.
 function _M.new(upstreams, report)
-    local names = {}
-    for _, upstream in ipairs(upstreams) do
-        names[#names + 1] = upstream.is_name and upstream.address or nil
-    end
-    return setmetatable({
-        names = names,
+    local self = setmetatable({
         resolved = {}, -- the last known addresses of each name
         failed = {}, -- names that did not resolve the last time
         report = report,
     }, metatable)
+    self:use(upstreams)
+    return self
+end
+
+
+-- Takes another list of upstreams; what is known of names stays.
+function methods:use(upstreams)
+    self.upstreams, self.names = upstreams, {}
+    for _, upstream in ipairs(upstreams) do
+        self.names[#self.names + 1] = upstream.is_name and upstream.address or nil
+    end
 end
 
 
@@ -85,17 +91,29 @@ function methods:resolve()
 end
 
 
--- Takes over what the `server` lines of a rendered configuration have: "ADDRESS" …; # NAME.
-function methods:recall(lines)
-    for line in gmatch(lines, "[^\n]+") do
-        local address, name = match(line, '^%s*server "(.-)".*; # (.*)$')
-        if name then
-            self.resolved[name] = self.resolved[name] or {}
-            self.resolved[name][#self.resolved[name] + 1] = address
+-- The addresses of each name in `server` lines: "ADDRESS" …; # NAME…
+local function addresses_by_name(lines)
+    local found, seen = {}, {}
+    for address, names in gmatch(lines, 'server "([^"\n]*)"[^\n]*; # ([^\n]*)') do
+        for name in gmatch(names, "%S+") do
+            local list, key = found[name] or {}, address .. " " .. name
+            list[#list + 1] = not seen[key] and address or nil
+            found[name], seen[key] = list, true
         end
     end
+    return found
+end
+
+
+-- Takes over the addresses in the `server` lines of a rendered configuration, for names of which
+-- nothing is known.
+function methods:recall(lines)
+    local found = addresses_by_name(lines)
     for _, name in ipairs(self.names) do
-        self.failed[name] = not self.resolved[name] or nil
+        if not self.resolved[name] and not self.failed[name] then
+            self.resolved[name] = found[name]
+            self.failed[name] = not found[name] or nil
+        end
     end
 end
 

@@ -3,11 +3,13 @@
 local ffi = require "ffi"
 
 
-local C, ffi_string = ffi.C, ffi.string
+local C, errno, ffi_string = ffi.C, ffi.errno, ffi.string
 local concat = table.concat
+local error = error
+local format = string.format
 local min = math.min
 local open = io.open
-local os_rename = os.rename
+local os_remove, os_rename = os.remove, os.rename
 local tonumber = tonumber
 
 ffi.cdef [[
@@ -26,16 +28,60 @@ ffi.cdef [[
     int access(const char *path, int mode);
     int poll(struct ipgeo_pollfd *fds, unsigned long count, int milliseconds);
     int kill(int pid, int signal);
+    intptr_t signal(int number, intptr_t handler);
+    int getpid(void);
+    int open(const char *path, int flags, ...);
+    int close(int fd);
+    int flock(int fd, int operation);
+    char *strerror(int number);
 ]]
 
 local RLIMIT_NOFILE = 7
 local X_OK, F_OK = 1, 0
 local POLLIN = 1
-local SIGHUP = 1
+local SIGHUP, SIGINT, SIG_IGN = 1, 2, 1
+local STDERR = 2
+local O_RDONLY, O_CLOEXEC = 0, 0x80000
+local LOCK_EX, LOCK_NB = 2, 4
 local PATH_MAX = 4096
 
 
 local _M = {}
+
+
+-- Returns `value`; where there is none, raises the text `problem`, for operators: without a
+-- position.
+function _M.need(value, problem)
+    if not value then
+        error(problem, 0)
+    end
+    return value
+end
+
+
+-- Why the last call of the system has failed.
+function _M.last_error()
+    return ffi_string(C.strerror(errno()))
+end
+
+
+-- Gives stdin, stdout and stderr a number where the caller has closed them: what is opened later
+-- would be taken for one of them. Nothing can be written there, as before.
+function _M.reserve_streams()
+    local fd
+    repeat
+        fd = C.open("/dev/null", O_RDONLY)
+    until fd < 0 or fd > STDERR
+    if fd >= 0 then
+        C.close(fd)
+    end
+end
+
+
+-- Ctrl-C in a terminal reaches all processes there; luajit's own handler would end this one.
+function _M.ignore_interrupt()
+    C.signal(SIGINT, SIG_IGN)
+end
 
 
 -- The names of all environment variables.
@@ -49,9 +95,13 @@ function _M.variables()
 end
 
 
+-- The current folder; nil and why there is none: it may have been removed.
 function _M.current_folder()
     local buffer = ffi.new("char[?]", PATH_MAX)
-    return C.getcwd(buffer, PATH_MAX) ~= nil and ffi_string(buffer) or "/"
+    if C.getcwd(buffer, PATH_MAX) == nil then
+        return nil, _M.last_error()
+    end
+    return ffi_string(buffer)
 end
 
 
@@ -105,19 +155,19 @@ end
 -- Returns a file's content; nil and why not.
 function _M.read_file(path)
     local file, problem = open(path, "rb")
-    local content
-    if file then
-        content, problem = file:read("*a")
-        file:close()
+    if not file then
+        return nil, problem
     end
-    return content, problem
+    local content
+    content, problem = file:read("*a")
+    file:close()
+    return content, problem and concat { path, ": ", problem }
 end
 
 
--- Replaces FOLDER/NAME: a reader never sees half of it. Returns true, or nil and why not.
-function _M.write_file(folder, name, content)
-    local temporary = concat { folder, "/.", name, ".tmp" }
-    local file, problem = open(temporary, "wb")
+-- Writes a file that is not there yet. Returns true, or nil and why not.
+local function write_new(path, content)
+    local file, problem = open(path, "wbx")
     if not file then
         return nil, problem
     end
@@ -125,9 +175,44 @@ function _M.write_file(folder, name, content)
     written, problem = file:write(content)
     local closed, close_problem = file:close()
     if not (written and closed) then
-        return nil, concat { temporary, ": ", problem or close_problem }
+        return nil, concat { path, ": ", problem or close_problem }
     end
-    return os_rename(temporary, folder .. "/" .. name)
+    return true
+end
+
+
+local function replace(folder, name, content, expected)
+    local path = concat { folder, "/", name }
+    if expected and _M.read_file(path) ~= expected then
+        return nil, path .. " has changed meanwhile"
+    end
+    local temporary = format("%s/.%s.%d.tmp", folder, name, C.getpid())
+    os_remove(temporary) -- a killed process may have left one, and process ids come again
+    local done, problem = write_new(temporary, content)
+    if done then
+        done, problem = os_rename(temporary, path)
+    end
+    if not done then
+        os_remove(temporary)
+    end
+    return done, problem
+end
+
+
+-- Replaces FOLDER/NAME: a reader never sees half of it, and writers come one after the other: they
+-- lock the folder. With `expected` only a file with this content is replaced, and another writer is
+-- not waited for. Returns true, or nil and why not.
+function _M.write_file(folder, name, content, expected)
+    local fd = C.open(folder, O_RDONLY + O_CLOEXEC)
+    local locked = fd >= 0 and C.flock(fd, LOCK_EX + (expected and LOCK_NB or 0)) == 0
+    local done, problem = nil, format("cannot lock %s: %s", folder, _M.last_error())
+    if locked then
+        done, problem = replace(folder, name, content, expected)
+    end
+    if fd >= 0 then
+        C.close(fd)
+    end
+    return done, problem
 end
 
 

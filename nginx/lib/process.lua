@@ -1,12 +1,14 @@
--- Runs programs by their arguments: no text of a setting goes through a shell.
+-- Runs programs by their arguments: no text of a setting goes through a shell. Where the system has
+-- no process, file or memory for that, each function raises an error, a text without a position.
 
 local ffi = require "ffi"
+local posix = require "posix"
 
 
 local C, errno, ffi_string = ffi.C, ffi.errno, ffi.string
-local assert = assert
 local concat = table.concat
 local floor = math.floor
+local need = posix.need
 local tonumber = tonumber
 
 ffi.cdef [[
@@ -33,17 +35,27 @@ local STDOUT, STDERR = 1, 2
 local _M = {}
 
 
--- Starts a program; `prepare` runs in the new process first. Returns its id.
+-- In the new process: never returns.
+local function execute(program, list)
+    C.execvp(program, list)
+    local message = concat { program, ": ", posix.last_error(), "\n" }
+    C.write(STDERR, message, #message)
+    C._exit(NOT_FOUND)
+end
+
+
+-- Starts a program; `prepare` runs in the new process first. Returns its id; nil and why there is
+-- none.
 local function spawn(arguments, prepare)
     local list = ffi.new("const char *[?]", #arguments + 1, arguments)
     list[#arguments] = nil
     local pid = C.fork()
     if pid == 0 then
         prepare()
-        C.execvp(arguments[1], list)
-        C._exit(NOT_FOUND)
+        execute(arguments[1], list)
+    elseif pid < 0 then
+        return nil, "cannot start a process: " .. posix.last_error()
     end
-    assert(pid > 0, "fork failed")
     return pid
 end
 
@@ -52,7 +64,7 @@ end
 local function wait(pid)
     local status = ffi.new("int[1]")
     while C.waitpid(pid, status, 0) < 0 do
-        assert(errno() == EINTR, "waitpid failed")
+        need(errno() == EINTR, "cannot wait for a process: " .. posix.last_error())
     end
     local signal = status[0] % 128
     return signal > 0 and 128 + signal or floor(status[0] / 256)
@@ -74,24 +86,24 @@ end
 
 -- Runs a program found in PATH, under `mask`; returns its status.
 function _M.run(arguments, mask)
-    return wait(spawn(arguments, function() C.umask(mask) end))
+    return wait(need(spawn(arguments, function() C.umask(mask) end)))
 end
 
 
 -- Runs a program; returns its status and what it printed, `with_errors` also to stderr.
 function _M.output(arguments, with_errors)
     local ends = ffi.new("int[2]")
-    assert(C.pipe2(ends, O_CLOEXEC) == 0, "pipe2 failed")
-    local pid = spawn(arguments, function()
+    need(C.pipe2(ends, O_CLOEXEC) == 0, "cannot make a pipe: " .. posix.last_error())
+    local pid, problem = spawn(arguments, function()
         C.dup2(ends[1], STDOUT)
         if with_errors then
             C.dup2(ends[1], STDERR)
         end
     end)
     C.close(ends[1])
-    local text = read_all(ends[0])
+    local text = pid and read_all(ends[0])
     C.close(ends[0])
-    return wait(pid), text
+    return wait(need(pid, problem)), text
 end
 
 
@@ -99,7 +111,8 @@ end
 -- run meanwhile can open it.
 function _M.with_file(text, use)
     local fd = C.memfd_create("ipgeo", 0)
-    assert(fd >= 0 and C.write(fd, text, #text) == #text, "memfd_create failed")
+    need(fd >= 0 and C.write(fd, text, #text) == #text,
+        "cannot make a file in memory: " .. posix.last_error())
     local status, printed = use("/proc/self/fd/" .. fd)
     C.close(fd)
     return status, printed

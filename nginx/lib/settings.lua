@@ -1,5 +1,5 @@
 -- The settings: their types, checks and defaults, as contract/settings.json has them. The
--- fallback's are checked by the same rules, in the same words (compiler/ipgeo/settings.py).
+-- fallback's are checked by the same rules, in the same words (compiler/ipgeo/settings/checks.py).
 
 local addresses = require "addresses"
 local contract = require "ipgeo.contract"
@@ -120,9 +120,9 @@ function types.seconds(setting, value)
 end
 
 
-local function safe(path)
-    if text.is_safe_path(path) then
-        return path
+local function safe(path, problem)
+    if not path or text.is_safe_path(path) then
+        return path, problem
     end
     return nil, format(" holds a character that is not allowed in a path: '%s'", shown(path))
 end
@@ -142,8 +142,11 @@ end
 
 
 -- A name without a slash is found in PATH.
-function types.program(_, value)
-    return safe(find(value, "/", 1, true) and text.absolute(value) or value)
+function types.program(setting, value)
+    if find(value, "/", 1, true) then
+        return types.path(setting, value)
+    end
+    return safe(value)
 end
 
 
@@ -269,10 +272,7 @@ function _M.read(getenv, defaults)
             value_of(reader, setting.name)
         end
     end
-    if reader.problem then
-        return nil, reader.problem
-    end
-    return reader.values
+    return not reader.problem and reader.values or nil, reader.problem
 end
 
 

@@ -43,7 +43,8 @@ local function value_text(value, quote, expression)
         end
     end
     if problem or #texts == 0 then
-        error(format("{{ %s }} %s", expression, problem or "is nil"), 2)
+        local what = value == nil and "is nil" or "is an empty list"
+        error(format("{{ %s }} %s", expression, problem or what), 2)
     end
     return concat(texts, " ")
 end
@@ -80,17 +81,25 @@ local function line_code(line)
 end
 
 
+-- The Lua of a template, whose last line may lack its end.
+local function template_code(text)
+    local lines = {}
+    if sub(text, -1) ~= "\n" then
+        text = text .. "\n"
+    end
+    for line in gmatch(text, "([^\n]*)\n") do
+        lines[#lines + 1] = match(line, "^%s*%%(.*)$") or line_code(line)
+    end
+    -- In the first line, so that errors have the template's line numbers.
+    return "local _put, _value = ... " .. concat(lines, "\n")
+end
+
+
 -- Compiles a template; `name` is its name in errors. Returns a function, or nil and what is wrong.
 -- The function takes a table with all that the template may use, and returns the text, or nil and
 -- what is wrong.
 function _M.compile(text, name)
-    local lines = { "local _put, _value = ..." }
-    for line in gmatch(text, "([^\n]*)\n") do
-        lines[#lines + 1] = match(line, "^%s*%%(.*)$") or line_code(line)
-    end
-    -- The first two share a line, so that errors have the template's line numbers.
-    lines[2] = concat({ lines[1], lines[2] }, " ")
-    local chunk, problem = loadstring(concat(lines, "\n", 2), "@" .. name)
+    local chunk, problem = loadstring(template_code(text), "@" .. name)
     if not chunk then
         return nil, problem
     end

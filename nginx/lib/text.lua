@@ -81,10 +81,15 @@ function _M.is_safe_path(path)
 end
 
 
--- The path from the root, without `.`, `..` and repeated slashes; links are not looked at.
+-- The path from the root, without `.`, `..` and repeated slashes; links are not looked at. Returns
+-- nil and what is wrong where it is relative to a folder that cannot be found.
 function _M.absolute(path)
     if byte(path) ~= byte("/") then
-        path = concat { posix.current_folder(), "/", path }
+        local folder, problem = posix.current_folder()
+        if not folder then
+            return nil, " is relative, and the current folder cannot be found: " .. problem
+        end
+        path = concat { folder, "/", path }
     end
     local parts = {}
     gsub(path, "[^/]+", function(part)

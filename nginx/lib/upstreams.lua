@@ -14,6 +14,7 @@ local concat, insert = table.concat, table.insert
 local find, format, match, sub = string.find, string.format, string.match, string.sub
 local ipairs = ipairs
 local shown = text.shown
+local unpack = unpack
 
 -- A socket's address has 108 bytes, the last of them NUL (unix(7)).
 local SOCKET_PATH_MAX = contract.LIMITS.max_socket_path
@@ -197,22 +198,36 @@ local function addresses_of(upstream, resolved)
 end
 
 
--- What nginx gets: a server for each address, each address once. `resolved`: the addresses of each
--- name. Also returns whether there is one that is no backup: nginx starts with no fewer.
+-- The entry of the list that an upstream is, with the defaults: to be parsed again.
+function _M.entry(upstream)
+    return concat({ upstream.address, unpack(upstream.arguments) }, " ")
+end
+
+
+local function server(address, upstream)
+    return {
+        address = address,
+        names = {},
+        arguments = upstream.arguments,
+        arguments_of_all = upstream.arguments_of_all,
+    }
+end
+
+
+-- What nginx gets: a server for each address, each address once, with all names that have it.
+-- `resolved`: the addresses of each name. Also returns whether there is one that is no backup:
+-- nginx starts with no fewer.
 function _M.servers(upstreams, resolved)
-    local servers, seen, has_primary = {}, {}, false
+    local servers, by_address, has_primary = {}, {}, false
     for _, upstream in ipairs(upstreams) do
         for _, address in ipairs(addresses_of(upstream, resolved)) do
-            if not seen[address] then
-                seen[address] = true
+            if not by_address[address] then
+                by_address[address] = server(address, upstream)
+                servers[#servers + 1] = by_address[address]
                 has_primary = has_primary or not upstream.is_backup
-                servers[#servers + 1] = {
-                    address = address,
-                    name = upstream.is_name and upstream.address or nil,
-                    arguments = upstream.arguments,
-                    arguments_of_all = upstream.arguments_of_all,
-                }
             end
+            local names = by_address[address].names
+            names[#names + 1] = upstream.is_name and upstream.address or nil
         end
     end
     return servers, has_primary

@@ -3,10 +3,11 @@
 The resolver is a `getent` of the tests' own; it answers from files that a test writes.
 """
 
+import fcntl
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from harness.client import get
 from harness.edge import Edge
 from harness.ports import free_port
 from harness.process import children, environment
+from harness.rights import as_root
 from test_edge import Upstream, is_running
 from test_upstreams import render, servers
 
@@ -73,17 +75,18 @@ def resolver(folder: Path) -> Resolver:
     return Resolver(folder / "resolver")
 
 
+def following_settings(resolver: Resolver, upstreams: str) -> dict[str, object]:
+    return {
+        "IPGEO_UPSTREAMS": upstreams,
+        "IPGEO_RESOLVE_INTERVAL": "0.05",
+        "PATH": resolver.path,
+    }
+
+
 def following(folder: Path, resolver: Resolver, upstreams: str, **settings: object) -> Edge:
     """An edge without a blob: it hands its requests on."""
-    return Edge(
-        folder,
-        folder / "none.blob",
-        None,
-        IPGEO_UPSTREAMS=upstreams,
-        IPGEO_RESOLVE_INTERVAL="0.05",
-        PATH=resolver.path,
-        **settings,
-    )
+    given = following_settings(resolver, upstreams) | settings
+    return Edge(folder, folder / "none.blob", None, **given)
 
 
 def server(address: str, name: str, arguments: str = DEFAULTS) -> str:
@@ -113,7 +116,7 @@ def test_addresses_become_servers(folder: Path, resolver: Resolver) -> None:
     done = render(folder, IPGEO_UPSTREAMS=upstreams, PATH=resolver.path)
     assert (done.returncode, done.stderr) == (0, "")
     assert servers(folder) == (
-        server("10.0.0.1:80", "app:80", f"weight=2 {DEFAULTS}")
+        server("10.0.0.1:80", "app:80 spare:80", f"weight=2 {DEFAULTS}")
         + server("10.0.0.2:80", "app:80", f"weight=2 {DEFAULTS}")
         + server("[fd00::1]:80", "app:80", f"weight=2 {DEFAULTS}")
         + f'server "10.0.0.3:80" {DEFAULTS};\n'
@@ -228,18 +231,170 @@ def test_a_name_that_comes_later(folder: Path, resolver: Resolver) -> None:
             ]
 
 
+@contextmanager
+def writing(folder: Path) -> Iterator[Path]:
+    """Lock the folder of nginx.conf, as everything does that writes there."""
+    fd = os.open(folder / "nginx", os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield folder / "nginx" / "nginx.conf"
+    finally:
+        os.close(fd)
+
+
+def wait_until_not_followed(edge: Edge, why: str = "") -> None:
+    line = f"nginx/start: the names are not followed this time: {why}"
+    wait.until(lambda: line in edge.output.text(), "it says so")
+
+
 def test_what_cannot_be_written_is_tried_again(folder: Path, resolver: Resolver) -> None:
     resolver.say("app", FIRST)
     with following(folder, resolver, "app:80") as edge:
         before = edge.worker_pids()
-        in_the_way = folder / "nginx" / ".nginx.conf.tmp"
-        in_the_way.mkdir()
-        resolver.say("app", SECOND)
-        wait.until(lambda: "not followed this time" in edge.output.text(), "it says so")
-        assert hups(edge) == 0
-        in_the_way.rmdir()
+        with writing(folder):
+            resolver.say("app", SECOND)
+            wait_until_not_followed(edge, f"cannot lock {folder}/nginx: ")
+            assert hups(edge) == 0
         wait_until_reloaded(edge, before)
         assert servers(folder) == server(f"{SECOND}:80", "app:80")
+
+
+def test_a_rendering_at_the_same_time_is_not_undone(folder: Path, resolver: Resolver) -> None:
+    resolver.say("app", FIRST)
+    with following(folder, resolver, "app:80") as edge:
+        before = edge.worker_pids()
+        with writing(folder) as conf:
+            rendered = conf.read_text()
+            resolver.say("app", SECOND)
+            resolver.wait_for_turns()
+            conf.write_text(f"# the other's\n{rendered}")
+        wait_until_reloaded(edge, before)
+        assert conf.read_text().startswith("# the other's\n")
+        assert servers(folder) == server(f"{SECOND}:80", "app:80")
+
+
+def test_a_rendering_waits_for_another_writer(folder: Path) -> None:
+    assert render(folder).returncode == 0
+    with writing(folder) as conf:
+        conf.unlink()
+        command = [ROOT / "nginx" / "render"]
+        with pytest.raises(subprocess.TimeoutExpired):
+            subprocess.run(command, env=environment({"IPGEO_VAR": folder}), check=False, timeout=2)
+        assert not conf.exists()
+
+
+ANYBODY = 54321
+AS_ANYBODY = ["setpriv", f"--reuid={ANYBODY}", f"--regid={ANYBODY}", "--clear-groups"]
+
+
+class OrdinaryEdge(Edge):
+    """An edge of an ordinary user: the kernel does not limit root's processes."""
+
+    def _spawn(self, command: Sequence[str | Path], variables: Mapping[str, str]) -> None:
+        for path in (self.folder, *self.folder.rglob("*")):
+            os.chown(path, ANYBODY, ANYBODY)
+        super()._spawn([*AS_ANYBODY, *command], variables)
+
+
+def limit(pid: int, what: str, number: int | str) -> None:
+    """Change the soft limit only, so that it can be taken back."""
+    subprocess.run([*AS_ANYBODY, "prlimit", f"--pid={pid}", f"--{what}={number}:"], check=True)
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("what", "number", "why"),
+    [
+        ("nproc", 1, "cannot start a process: Resource temporarily unavailable"),
+        ("nofile", 4, "cannot make a pipe: Too many open files"),
+    ],
+    ids=["nproc", "nofile"],
+)
+def test_a_limit_that_is_met_once(
+    folder: Path, resolver: Resolver, what: str, number: int, why: str
+) -> None:
+    resolver.say("app", FIRST)
+    settings = following_settings(resolver, "app:80")
+    with OrdinaryEdge(folder, folder / "none.blob", None, **settings) as edge:
+        before = edge.worker_pids()
+        (follower,) = followers(edge)
+        limit(follower, what, number)
+        resolver.say("app", SECOND)
+        wait_until_not_followed(edge, why)
+        limit(follower, what, 1000)
+        assert is_running(follower)
+        wait_until_reloaded(edge, before)
+        assert servers(folder) == server(f"{SECOND}:80", "app:80")
+        assert "does not resolve" not in edge.output.text()
+
+
+def test_an_interrupt_does_not_end_it(folder: Path, resolver: Resolver) -> None:
+    """Ctrl-C reaches it too; it ends when nginx has ended."""
+    resolver.say("app", FIRST)
+    with following(folder, resolver, "app:80") as edge:
+        before = edge.worker_pids()
+        resolver.wait_for_turns()
+        (follower,) = followers(edge)
+        os.kill(follower, signal.SIGINT)
+        resolver.say("app", SECOND)
+        wait_until_reloaded(edge, before)
+        assert [line for line in said(edge) if "reloads" not in line] == []
+        assert "traceback" not in edge.output.text()
+
+
+def test_two_names_with_one_address(folder: Path, resolver: Resolver) -> None:
+    """Each keeps it while it does not resolve."""
+    resolver.say("app", FIRST)
+    resolver.say("spare", FIRST)
+    with following(folder, resolver, f"{FIRST}:81, app:80, spare:80, spare:81") as edge:
+        resolver.wait_for_turns(8)
+        expected = server(f"{FIRST}:81", "spare:81") + server(f"{FIRST}:80", "app:80 spare:80")
+        assert (said(edge), servers(folder)) == ([], expected)
+        resolver.forget("app")
+        resolver.forget("spare")
+        resolver.wait_for_turns(8)
+        assert [line for line in said(edge) if "keeps its last addresses" not in line] == []
+        assert (hups(edge), servers(folder)) == (0, expected)
+
+
+def test_nodes_that_were_rendered_since_the_start_stay(folder: Path, resolver: Resolver) -> None:
+    """The names, nodes and arguments that are followed are those of the last rendering."""
+    resolver.say("app", FIRST)
+    resolver.say("new", FIRST)
+    with following(folder, resolver, "app:80") as edge:
+        resolver.wait_for_turns()
+        done = render(
+            folder, IPGEO_UPSTREAMS="app:80 weight=3, 192.0.2.9:1 weight=7, new:81",
+            IPGEO_PORT=edge.port, PATH=resolver.path,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        edge.hup()
+        resolver.wait_for_turns(8)
+        assert hups(edge) == 1
+        for name in ("app", "new"):
+            before = edge.worker_pids()
+            resolver.say(name, SECOND)
+            wait_until_reloaded(edge, before)
+        assert servers(folder) == (
+            server(f"{SECOND}:80", "app:80", f"weight=3 {DEFAULTS}")
+            + f'server "192.0.2.9:1" weight=7 {DEFAULTS};\n'
+            + server(f"{SECOND}:81", "new:81")
+        )
+
+
+def test_a_rendering_during_an_outage_of_the_resolver(folder: Path, resolver: Resolver) -> None:
+    """It has lost the addresses that are known here."""
+    resolver.say("app", FIRST)
+    with following(folder, resolver, "app:80") as edge:
+        resolver.wait_for_turns()
+        resolver.forget("app")
+        done = render(
+            folder, IPGEO_UPSTREAMS="app:80", IPGEO_PORT=edge.port, PATH=resolver.path
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        expected = server(f"{FIRST}:80", "app:80")
+        wait.until(lambda: servers(folder) == expected, "the address is back")
+        wait.until(lambda: hups(edge) == 1, "nginx has got a HUP")
 
 
 def test_what_was_rendered_since_the_start_stays(folder: Path, resolver: Resolver) -> None:
