@@ -111,14 +111,14 @@ class Edge(Server):
         wait.until(replaced, "new workers after HUP", seconds)
 
     def _has_all_workers(self) -> bool:
-        """Whether nginx has forked all of them: the first one answers before the last one is there.
+        """Whether all of them have begun: the first one answers before the last one is there.
 
         With "auto", or with a configuration of a test's own, any number counts as all.
         """
-        workers, expected = len(self.worker_pids()), self._settings["IPGEO_WORKERS"]
-        if self._conf is None and isinstance(expected, int):
-            return workers == expected
-        return workers > 0
+        pids, expected = self.worker_pids(), self._settings["IPGEO_WORKERS"]
+        if self._conf is not None or not isinstance(expected, int):
+            expected = max(len(pids), 1)
+        return len(pids) == expected and all(map(_has_begun, pids))
 
     def _ready(self) -> bool:
         return get(self.address, "/readyz").status == 200
@@ -127,6 +127,14 @@ class Edge(Server):
         super()._close_logs()
         self.error_log.close()
         self.request_log.close()
+
+
+def _has_begun(pid: int) -> bool:
+    """Whether a worker has left init_worker_by_lua behind: then nginx gives it its title."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"nginx: worker process")
+    except OSError:
+        return False
 
 
 def _program(pid: int) -> str:
