@@ -25,11 +25,11 @@ def read_contract() -> Contract:
         if re.search(r'["\\]', error["message"]):
             raise ValueError(f"{error['code']}: a message goes into JSON and nginx.conf as it is")
         for key in ("message", "when"):
-            error[key] = _with_limits(error[key], contract["limits"])
+            error[key] = with_limits(error[key], contract["limits"])
     return contract
 
 
-def _with_limits(text: str, limits: dict[str, int]) -> str:
+def with_limits(text: str, limits: dict[str, int]) -> str:
     """Put the limits into a text; what is none of them stays for whoever answers."""
     return re.sub(r"\{(\w+)\}", lambda match: str(limits.get(match[1], match[0])), text)
 

@@ -2,31 +2,34 @@
 
 import re
 
-from contract.data import DO_NOT_EDIT, ROOT, Contract, settings_of
+from contract.data import DO_NOT_EDIT, ROOT, Contract, settings_of, with_limits
 
 _DEFAULTS = {
     "": "none",
     "{NGINX}": "the first of `nginx`, `/usr/sbin/nginx`, `openresty`, "
     "`/usr/local/openresty/bin/openresty`",
-    "{BODY_LIMIT}": "the larger of 64k and 20 × `IPGEO_BATCH_LIMIT` + 1024 bytes",
+    "{BODY_LIMIT}": "the larger of {min_body_limit} and {body_bytes_per_address} × "
+    "`IPGEO_BATCH_LIMIT` + {body_bytes_overhead} bytes",
 }
+"""What the defaults say that are no text of a value; in braces stand the names of limits."""
 
 
 def settings_table(contract: Contract, by: tuple[str, ...]) -> list[str]:
     """Return the Markdown table of the settings that one of ``by`` reads."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     return rows + [
-        f"| `{setting['name']}` | {_default(setting['default'])} | {_help(setting)} |"
+        f"| `{setting['name']}` | {_default(setting['default'], contract['limits'])} |"
+        f" {_help(setting)} |"
         for setting in settings_of(contract)
         if set(by) & set(setting["by"])
     ]
 
 
-def _default(text: str) -> str:
+def _default(text: str, limits: dict[str, int]) -> str:
     text = text.replace("{IPGEO_VAR}", "$IPGEO_VAR")
     if text.startswith("{ROOT}/"):
         return f"`{text.removeprefix('{ROOT}/')}` in the checkout"
-    return _DEFAULTS.get(text, f"`{text}`")
+    return with_limits(_DEFAULTS[text], limits) if text in _DEFAULTS else f"`{text}`"
 
 
 def _help(setting: Contract) -> str:

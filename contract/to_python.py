@@ -50,6 +50,8 @@ def module(contract: Contract) -> str:
             "",
             *_python_tuple("SETTINGS", (_python_setting(s) for s in settings_of(contract))),
             "",
+            "SETTING_BY_NAME = {setting.name: setting for setting in SETTINGS}",
+            "",
             *_python_tuple(
                 "INTERNAL_SETTINGS", (quoted(s["name"]) for s in internal_settings_of(contract))
             ),

@@ -170,6 +170,8 @@ SETTINGS = (
     Setting("IPGEO_REQUIRE_DOCKER", "choice", "0", ("tests",), values=("0", "1")),
 )
 
+SETTING_BY_NAME = {setting.name: setting for setting in SETTINGS}
+
 INTERNAL_SETTINGS = (
     "IPGEO_UPSTREAMS_DEFAULT",
     "IPGEO_SUPERVISOR_UID",

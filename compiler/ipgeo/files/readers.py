@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from ipgeo.settings.checks import BY_NAME
+from ipgeo.contract import SETTING_BY_NAME
 
-DEFAULT_USER = BY_NAME["IPGEO_USER"].default
+DEFAULT_USER = SETTING_BY_NAME["IPGEO_USER"].default
 """The user that the servers' workers run as, unless IPGEO_USER names another."""
 
 ACL = "system.posix_acl_access"

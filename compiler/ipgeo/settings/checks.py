@@ -5,15 +5,13 @@ import re
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
-from ipgeo.contract import SETTINGS, Setting
+from ipgeo.contract import SETTING_BY_NAME, Setting
 from ipgeo.errors import SettingError
 from ipgeo.settings.texts import entries_of, is_safe, shown
 from ipgeo.settings.upstreams import binds, is_ipv4, is_ipv6, upstreams
 
 Network = IPv4Network | IPv6Network
 Value = int | float | str | tuple[str, ...] | tuple[Network, ...]
-
-BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _SIZE = re.compile(r"([1-9][0-9]{0,8})([kKmMgG]?)", re.ASCII)
@@ -30,7 +28,7 @@ def check(name: str, text: str) -> Value:
     Sizes are in bytes, paths absolute, lists tuples. SettingError names the setting and says what
     it must be, in the edge's words.
     """
-    setting = BY_NAME[name]
+    setting = SETTING_BY_NAME[name]
     return _CHECKS[setting.type](setting, text)
 
 

@@ -9,8 +9,9 @@ from ipgeo.contract import (
     BODY_BYTES_OVERHEAD,
     BODY_BYTES_PER_ADDRESS,
     MIN_BODY_LIMIT,
+    SETTING_BY_NAME,
 )
-from ipgeo.settings.checks import BY_NAME, Network, check
+from ipgeo.settings.checks import Network, check
 
 
 class Environment:
@@ -26,7 +27,7 @@ class Environment:
 
     def text(self, name: str) -> str:
         """Return what is set, or the default, as an operator would write it."""
-        return self._variables.get(name) or self._default(BY_NAME[name].default)
+        return self._variables.get(name) or self._default(SETTING_BY_NAME[name].default)
 
     def _default(self, text: str) -> str:
         if text == "{BODY_LIMIT}":

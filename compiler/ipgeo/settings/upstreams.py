@@ -10,7 +10,7 @@ from ipgeo.errors import SettingError
 from ipgeo.settings.texts import entries_of, is_safe, shown
 
 _OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-IPV4 = re.compile(rf"{_OCTET}(\.{_OCTET}){{3}}", re.ASCII)
+_IPV4 = re.compile(rf"{_OCTET}(\.{_OCTET}){{3}}", re.ASCII)
 _PORT = re.compile(r"(.*):([1-9][0-9]{0,4})", re.ASCII)
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?", re.ASCII)
@@ -31,7 +31,7 @@ _ARGUMENTS = {
 
 def is_ipv4(text: str) -> bool:
     """Whether it is strict dotted decimal, without leading zeros."""
-    return IPV4.fullmatch(text) is not None
+    return _IPV4.fullmatch(text) is not None
 
 
 def is_ipv6(text: str) -> bool:
