@@ -118,6 +118,11 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def parent(pid: int) -> int:
+    """Return the process id of the parent of process ``pid``."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def run(command: Sequence[str | Path], variables: Mapping[str, str]) -> None:
     """Run a program to its end; raise RuntimeError with what it printed if it fails."""
     done = subprocess.run(

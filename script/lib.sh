@@ -79,3 +79,10 @@ ensure_packages() {
     as_root bash -c "$(declare -f install_packages); install_packages \"\$@\"" install \
         "${missing[@]}" || die "installing Debian packages failed"
 }
+
+# worker_reaches FOLDER: whether the servers' workers may enter it. As root they are another user.
+worker_reaches() {
+    [[ $EUID -eq 0 ]] || return 0
+    local user=${IPGEO_USER:-www-data}
+    setpriv --reuid "$user" --regid "$(id -g -- "$user")" --clear-groups test -x "$1"
+}

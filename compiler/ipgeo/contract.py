@@ -176,6 +176,5 @@ INTERNAL_SETTINGS = (
     "IPGEO_UPSTREAMS_DEFAULT",
     "IPGEO_SUPERVISOR_UID",
     "IPGEO_LOG_BYTES",
-    "IPGEO_INSTANCE",
 )
 """What programs of the project hand to one another; no operator sets it."""

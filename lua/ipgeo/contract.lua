@@ -78,5 +78,5 @@ return {
         { name = "IPGEO_REQUIRE_DOCKER", type = "choice", default = "0", by = { "tests" }, values = { "0", "1" } },
     },
     -- What programs of the project hand to one another; no operator sets it.
-    INTERNAL_SETTINGS = { "IPGEO_UPSTREAMS_DEFAULT", "IPGEO_SUPERVISOR_UID", "IPGEO_LOG_BYTES", "IPGEO_INSTANCE" },
+    INTERNAL_SETTINGS = { "IPGEO_UPSTREAMS_DEFAULT", "IPGEO_SUPERVISOR_UID", "IPGEO_LOG_BYTES" },
 }

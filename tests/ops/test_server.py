@@ -19,7 +19,7 @@ import pytest
 from harness import ROOT, blobs, wait
 from harness.client import get
 from harness.ports import free_port
-from harness.process import children, environment
+from harness.process import children, environment, parent
 from harness.program import SCRIPT, Program, program
 from harness.rights import as_root
 from harness.tempdirs import short_tempdir
@@ -149,7 +149,7 @@ def test_a_setting_that_is_not_valid(folder: Path, name: str, value: str) -> Non
     assert "Traceback" not in text
 
 
-SCRIPT_ITSELF, ITS_GROUP, SUPERVISOR = "script", "group", "supervisor"
+SCRIPT_ITSELF, ITS_GROUP, SUPERVISOR, REAPER = "script", "group", "supervisor", "reaper"
 
 
 @dataclass
@@ -166,8 +166,13 @@ class End:
         if self.to == ITS_GROUP:  # as a terminal does
             os.killpg(server.process.pid, self.number)
         else:
-            pid = server.pid_of("supervisord.pid") if self.to == SUPERVISOR else server.process.pid
-            os.kill(pid, self.number)
+            os.kill(self._pid(server), self.number)
+
+    def _pid(self, server: Program) -> int:
+        if self.to == SCRIPT_ITSELF:
+            return server.process.pid
+        supervisor = server.pid_of("supervisord.pid")
+        return supervisor if self.to == SUPERVISOR else parent(supervisor)
 
 
 ENDS = {
@@ -179,7 +184,10 @@ ENDS = {
     ),
     "KILL": End(signal.SIGKILL, status=-signal.SIGKILL),
     "KILL of the supervisor": End(signal.SIGKILL, SUPERVISOR, status=1),
+    "KILL of what reaps its orphans": End(signal.SIGKILL, REAPER, status=1),
 }
+UNAWAITED = ("KILL", "KILL of what reaps its orphans")
+"""After these, the kernel stops the other processes, and script/server does not wait for them."""
 
 
 def test_many_side_by_side_leave_nothing(folder: Path) -> None:
@@ -206,7 +214,7 @@ def test_many_side_by_side_leave_nothing(folder: Path) -> None:
             ENDS[name].come(server)
         for name, server in servers.items():
             assert server.process.wait(STOP_SECONDS) == ENDS[name].status, name
-            if name == "KILL":  # nobody waits for the others then
+            if name in UNAWAITED:
                 wait.until(partial(has_ended, server), "all have ended", STOP_SECONDS)
             assert server.session() == [], name
             assert not (server.var / "nginx.pid").exists(), name

@@ -26,14 +26,14 @@ def test_an_unknown_setting_is_named(folder: Path) -> None:
 
 
 def test_of_known_ones_nothing_is_said(folder: Path) -> None:
-    assert render(folder, IPGEO_TAG="x", IPGEO_WORKERS=2, IPGEO_INSTANCE="x").stderr == ""
+    assert render(folder, IPGEO_TAG="x", IPGEO_WORKERS=2, IPGEO_LOG_BYTES="x").stderr == ""
 
 
 def test_names_from_elsewhere_are_checked_too() -> None:
     """As docker/check does with those in .env."""
     done = subprocess.run(
         [ROOT / "nginx" / "render", "--unknown-names", ".env"],
-        input="IPGEO_PORT\nIPGEO_PROT\nOTHER\nIPGEO_INSTANCE\n",
+        input="IPGEO_PORT\nIPGEO_PROT\nOTHER\nIPGEO_LOG_BYTES\n",
         capture_output=True,
         check=True,
         text=True,
