@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
-# Asked now: a worker may not enter the folder that the checkout is in.
+# Evaluated now: a worker may not be able to enter the checkout's parent folder.
 _OWNER = _CHECKOUT.stat().st_uid
 _MAX_LINKS = 40  # as the kernel
 

@@ -249,7 +249,7 @@ def test_a_bad_image_replaces_one_only(
         done = roll(nodes, image)
         running.run_for(1)
     assert done.status == 1
-    assert "fallback1 does not get healthy" in done.err
+    assert "fallback1 does not become healthy" in done.err
     assert images(nodes)[0] == f"ipgeo-fallback:{image}"
     assert [nodes.container(service) for service in FALLBACKS[1:]] == before
     assert_all_by_fallbacks(running.tally)

@@ -275,7 +275,7 @@ def test_the_summary_has_the_readability(
     assert summary(done)["readable"] == {
         "user": "nobody-here",
         "state": "unknown",
-        "detail": "there is no user nobody-here to ask for",
+        "detail": "there is no user nobody-here",
     }
 
 
@@ -358,7 +358,7 @@ def test_unknown_readability_is_reported_once(out: Path, monkeypatch: pytest.Mon
     detail = "its mode is 0600: servers that run as another user may not read it"
     if os.geteuid() == 0:
         monkeypatch.setenv("IPGEO_USER", "nobody-here")
-        detail = "there is no user nobody-here to ask for"
+        detail = "there is no user nobody-here"
     before = os.umask(0o077)
     try:
         done = compiler(*command(out), "--json")

@@ -448,7 +448,7 @@ def folder_is_open(process: int, folder: Path) -> bool:
 def test_a_lock_timeout_is_reported(after_two: Workspace) -> None:
     with (
         locked(after_two.folder),
-        pytest.raises(OSError, match="another build or rollback is publishing here") as failure,
+        pytest.raises(OSError, match="another build or rollback is still publishing") as failure,
         locked(after_two.folder, timeout=0.1),
     ):
         pass
@@ -465,7 +465,7 @@ def test_rollback_and_back_again(after_two: Workspace) -> None:
         old, new = after_two.id(before), after_two.id(now)
         assert done.out.splitlines() == [
             f"{after_two.out}: rolled back from build id {old} to {new}",
-            f"build refuses {old} from now on, unless with --force",
+            f"build refuses {old} from now on, unless --force is given",
         ]
         assert after_two.state() == (now, before)
         manifest = after_two.manifest()
@@ -561,12 +561,12 @@ def test_back_from_a_current_file_that_is_not_sound(after_two: Workspace, damage
     assert (done.status, done.err) == (DONE, "")
     assert done.out.splitlines() == [
         f"{after_two.out}: rolled back to build id {after_two.id('A')}",
-        f"{problem}: nothing of it is kept or remembered",
+        f"{problem}: it is neither kept nor recorded",
     ]
     assert after_two.state() == ("A", "A")
     done = after_two.rollback()
     assert done.status == BAD_INPUT
-    assert f"build id {after_two.id('A')} is the current one already\n" in done.err
+    assert f"build id {after_two.id('A')} is already the current one\n" in done.err
     assert after_two.build("B").status == DONE
 
 

@@ -243,7 +243,7 @@ def writing(folder: Path) -> Iterator[Path]:
 
 
 def wait_until_not_followed(edge: Edge, why: str = "") -> None:
-    line = f"nginx/start: the names are not followed this time: {why}"
+    line = f"nginx/start: the names could not be followed, will retry: {why}"
     wait.until(lambda: line in edge.output.text(), "it says so")
 
 

@@ -267,7 +267,7 @@ def test_expect(workspace: Workspace, tmp_path: Path, text: str, status: int) ->
         count = len(text.split("\n")) - 1
         message = refused(done, "expect")
         assert f"expect       failed: 1 of {count} addresses do not answer as expected\n" in message
-        assert f", is {'{' if '{}' in text else ARRAY[:7]}" in message
+        assert f", found {'{' if '{}' in text else ARRAY[:7]}" in message
     else:
         assert "gate expect       passed: 1 addresses answer as expected\n" in done.out
 
@@ -317,8 +317,8 @@ def test_expect_applies_to_the_blob_that_is_served_already(
         ("1.2.3.4\t\n", "line 1: the answer is not JSON"),
         ("1.2.3.4\t['x']\n", "line 1: the answer is not JSON"),
         ("1.2.3.4\t" + "[" * 100_000, "line 1: the answer is not JSON"),
-        ('1.2.3.4\t"x"\n', "line 1: the answer is no array, object or null"),
-        ("1.2.3.4\t5\n", "line 1: the answer is no array, object or null"),
+        ('1.2.3.4\t"x"\n', "line 1: the answer is not an array, an object or null"),
+        ("1.2.3.4\t5\n", "line 1: the answer is not an array, an object or null"),
         (b"1.2.3.4\t[]\n\xff\n", "line 2: not UTF-8"),
     ],
 )
@@ -478,5 +478,5 @@ def test_an_unchanged_build_publishes_nothing(workspace: Workspace, flags: list[
         assert json.loads(done.out)["status"] == "unchanged"
         assert json.loads(done.out)["change"] is None
     else:
-        assert "no gate but expect applies: this blob is the current one already\n" in done.out
+        assert "no gate but expect applies: this blob is already the current one\n" in done.out
         assert "\nnothing new is published, the previous file stays\n" in done.out
