@@ -1,4 +1,4 @@
-"""Load whose every answer the soak's client judges against a source."""
+"""Load in which the soak's client judges every answer against a source."""
 
 import random
 import time

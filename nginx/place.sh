@@ -41,7 +41,7 @@ suspicious() { # open|closed PATH...
             printf '%s belongs to another user (%s)\n' "$path" "$owner"
         elif [[ $type == directory && ! ($1 == open && $mode == 1???) ]]; then
             if ((8#$mode & 8#0002)); then
-                printf '%s is writable by everybody\n' "$path"
+                printf '%s is writable by all users\n' "$path"
             elif ((8#$mode & 8#0020 && group != own_group)); then
                 printf '%s is writable by a foreign group (%s)\n' "$path" "$group"
             fi

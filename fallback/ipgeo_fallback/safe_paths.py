@@ -72,7 +72,7 @@ def _problem_of(found: os.stat_result, *, sticky: bool) -> str | None:
     # In a folder with the sticky bit others may add, but replace nothing.
     if stat.S_ISDIR(found.st_mode) and not (sticky and found.st_mode & stat.S_ISVTX):
         if found.st_mode & stat.S_IWOTH:
-            return "is writable by everybody"
+            return "is writable by all users"
         if found.st_mode & stat.S_IWGRP and found.st_gid != os.getegid():
             return f"is writable by a foreign group ({found.st_gid})"
     return None

@@ -3,7 +3,7 @@
 --
 -- A value cannot change the configuration's structure. Inside quotes it may hold no quote of this
 -- kind, no backslash, no dollar sign and no control character. Outside of quotes it is one word of
--- letters, digits and -_.:/=,[], or a list of such words. Everything else is an error.
+-- letters, digits and -_.:/=,[], or a list of such words. Any other value is an error.
 
 local concat = table.concat
 local error = error

@@ -200,7 +200,7 @@ def fail_halfway(out: Path, monkeypatch: pytest.MonkeyPatch, *, renaming: bool) 
         done = compiler(*command(out))
     assert done.status == BAD_INPUT
     kept = Path(
-        done.err.split(" is ")[-1].removesuffix(" until the next build publishes\n").strip()
+        done.err.split(" is kept as ")[-1].removesuffix(" until the next build publishes\n").strip()
     )
     assert kept.is_file()
     return kept

@@ -1,4 +1,4 @@
-"""The gates of a build: what trips each, what passes it, and what a refusal leaves as it is."""
+"""The gates of a build: what fails each, what passes it, and what a refusal leaves unchanged."""
 
 import json
 from array import array
@@ -74,7 +74,7 @@ def verdicts(done: Done) -> dict[str, str]:
 
 
 def refused(done: Done, gate: str) -> str:
-    """Assert that this gate alone refuses; return what is said."""
+    """Assert that this gate alone refuses; return its message."""
     assert done.status == REFUSED
     assert f"served.blob: left as it is, the new blob is refused by {gate}\n" in done.err
     assert done.err.endswith("--force publishes it anyway\n")
@@ -114,7 +114,7 @@ def test_max_change(workspace: Workspace, percent: int, flags: list[str], status
 
 
 def test_max_change_is_weighted_by_addresses(workspace: Workspace) -> None:
-    """Thousands of runs that are few addresses pass; a run more that is many does not."""
+    """Thousands of runs with few addresses pass; one more run with many fails."""
     little = [(n << 8, JAPAN if n % 2 else NOWHERE) for n in range(4000)]
     assert workspace.build(workspace.source("new.dat", *little, (4000 << 8, CHINA))).status == DONE
     done = workspace.build(workspace.source("much.dat", (0, CHINA), (1 << 31, JAPAN)))
@@ -410,7 +410,7 @@ def test_a_current_file_that_cannot_be_read(
     assert_not_compared(done, "the current file cannot be read: Permission denied\n")
 
 
-# What is said
+# Reports
 
 
 def test_a_passed_gate_is_reported_with_its_figures(workspace: Workspace) -> None:

@@ -1,4 +1,4 @@
-"""A folder's lock: one publisher at a time, who also removes killed publishers' temp files."""
+"""A folder's lock for one publisher at a time, and the removal of killed publishers' files."""
 
 import contextlib
 import errno

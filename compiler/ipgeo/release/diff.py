@@ -23,7 +23,7 @@ _NO_DATA = 0
 
 @dataclass(frozen=True, slots=True)
 class ChangedRange:
-    """A range (both ends inclusive) whose one answer has changed to another one."""
+    """A range (both ends inclusive) that had one answer before and has one other answer now."""
 
     first: int
     last: int

@@ -46,7 +46,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A gate's state, the reason as text, and the figures behind it."""
+    """A gate's state, the reason as text, and its figures."""
 
     gate: str
     state: State
