@@ -9,7 +9,7 @@
 
 ARG BASE=debian:bookworm-slim
 ARG EDGE_BASE=$BASE
-# A number of its own: a volume belongs to the same user in every image, and on the host to nobody.
+# A fixed number: volumes belong to the same user in every image, and to no user of the host.
 ARG OWNER=10001:10001
 
 # --- Python, and what the two images made of it have in common ------------------------------------

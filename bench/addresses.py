@@ -1,4 +1,4 @@
-"""The addresses that the wrk scripts ask for, in the same order: bench/wrk/common.lua."""
+"""The addresses that the wrk scripts request, in the same order: bench/wrk/common.lua."""
 
 from collections.abc import Iterator
 from itertools import islice

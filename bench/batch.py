@@ -1,8 +1,8 @@
 """What one request costs a worker of nginx, for hostile bodies. Run it by `bench/batch`.
 
-A worker does nothing else while Lua reads a body and answers it: what a request costs there, all
-other clients wait. The cost is the worker's time on a processor, by the kernel's account, from
-before the request to after its answer: Lua, and nginx's own work on the request.
+While Lua reads a body and answers it, the worker does no other work: its other clients wait. The
+cost is the worker's CPU time, by the kernel's account, from before the request to after its
+answer: Lua, and nginx's own work on the request.
 """
 
 import statistics
@@ -32,7 +32,7 @@ def filled(unit: str, head: str = "", tail: str = "") -> bytes:
 
 
 def distinct_keys() -> bytes:
-    """Return an object of which all keys differ, and look like those that are wanted."""
+    """Return an object whose keys all differ and all resemble the wanted ones."""
     members = ",".join(f'"i{number:04x}":1' for number in range(5900))
     return f"{{{members}}}".encode()
 
@@ -156,7 +156,7 @@ def costs(edge: Edge, sent: bytes, count: int) -> list[float]:
 def main(count: int, blob: Path | None) -> None:
     """Print the milliseconds of the event loop that a request of each kind costs.
 
-    BLOB is what is served; the default is a small one of the tests.
+    BLOB is served; the default is a small blob of the tests.
     """
     with short_tempdir() as folder:
         path = folder / "served.blob"

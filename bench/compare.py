@@ -30,7 +30,7 @@ class Comparison:
     """Some targets on running servers, and the samples taken of them."""
 
     def __init__(self, servers: Servers, targets: Sequence[Target], wrk_core: int) -> None:
-        """Start what the targets need, and check that each of them answers rightly."""
+        """Start the servers that the targets need, and check that each target answers rightly."""
         self._servers = servers
         self._wrk_core = wrk_core
         self._running: dict[str, AnyServer] = {}
@@ -110,7 +110,7 @@ def main(rounds: int, seconds: int, targets: list[Target], blob: Path, results: 
 def compare(
     blob: bytes, targets: Sequence[Target], rounds: int, seconds: int
 ) -> tuple[report.Samples, dict[str, Any]]:
-    """Take all samples; return them and what one has to know of them."""
+    """Take all samples; return them with the facts needed to read them."""
     started = datetime.now(UTC)
     server_core, wrk_core = cores()
     with Servers(blob, server_core) as servers:

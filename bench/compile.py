@@ -55,7 +55,7 @@ def build(source: Path, blob: Path, codes: Path | None) -> Run:
     """Compile ``source``; the seconds are the command's own, which leave out Python's start."""
     options = ["--codes", codes] if codes else []
     for left in blob.parent.glob(f"{blob.name}*"):
-        left.unlink()  # or the gates would compare this size with the one before
+        left.unlink()  # or the gates would compare this size with the previous one
     done = run([*COMPILER, "build", source, *options, "-o", blob, "--json"])
     return Run(json.loads(done.output)["seconds"], done.cpu, done.peak, done.output)
 

@@ -47,7 +47,7 @@ class Sample:
     requests: int
 
     def as_dict(self) -> dict[str, float]:
-        """Return it for JSON, rounded to what means something."""
+        """Return it for JSON, rounded to the significant digits."""
         return {name: round(value, 4) for name, value in asdict(self).items()}
 
 
@@ -61,7 +61,7 @@ def cores() -> tuple[int, int]:
 
 @contextmanager
 def pinned_to(core: int) -> Iterator[None]:
-    """Let whatever is started in the meantime run on this core only."""
+    """Run processes that are started in this block on this core only."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:

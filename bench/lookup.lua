@@ -2,7 +2,7 @@
 --
 -- usage: luajit bench/lookup.lua ROUNDS BLOB...        (bench/lookup adds a synthetic one)
 --
--- `find` is the location's number; `find + answer` copies the answer out, too, as a Lua string;
+-- `find` is the location's number; `find + answer` also copies the answer into a Lua string;
 -- `shared` does so as the edge's store does, from an arena and with a look at its sequence lock.
 -- Random: routable addresses. Sequential: neighbours, one after the other.
 

@@ -2,7 +2,7 @@
 
 usage: mmdb_peer.py BLOB FILE
 
-`ipgeo-compile export` uses the same library, but makes the tree by itself. The seconds begin with
+`ipgeo-compile export` uses the same library, but builds the tree itself. The seconds begin with
 runs and records in memory. Networks are inserted by location, all of one location at once: faster
 than one by one.
 """

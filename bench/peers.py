@@ -1,7 +1,7 @@
 """nginx without us: the same server, settings and log, another way to the answer.
 
 The configuration is rendered from the edge's own template, with one location in the place of Lua,
-so that a peer differs from the edge in nothing but what is compared.
+so that a peer differs from the edge only in the part that is compared.
 """
 
 import os
@@ -49,19 +49,19 @@ class Peer(Edge):
 
 
 def constant(body: bytes, headers: Mapping[str, str]) -> str:
-    """Return a location that answers ``body`` to everybody."""
+    """Return a location that answers ``body`` to every request."""
     return _location(f"return 200 {quoted(body.decode())};", headers)
 
 
 def from_geo(headers: Mapping[str, str]) -> str:
-    """Return a location that answers what nginx's geo module says (`geo_ranges`)."""
+    """Return a location that answers from nginx's geo module (`geo_ranges`)."""
     return _location("return 200 $ipgeo_answer;", headers)
 
 
 def geo_ranges(blob: Blob) -> Iterator[str]:
     """Yield the lines of a geo block with every run of the blob.
 
-    All but 255.255.255.255, which the module takes for a number that it cannot read.
+    255.255.255.255 is left out: the module takes it for its parser's error value.
     """
     yield "geo $arg_ip $ipgeo_answer {\n    ranges;\n"
     for first, end, location in blob.spans():

@@ -21,7 +21,7 @@ wrk.headers["Content-Type"] = "application/json"
 wrk.path = "{PATH}"
 """
 EXTRA_SECONDS = 60
-"""What a command may take beyond the time it was given."""
+"""How much longer than its given time a command may run."""
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
@@ -30,7 +30,7 @@ FilePath = click.Path(exists=True, path_type=Path)
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a command has printed: latencies in seconds, ``timeouts`` None where it has none."""
+    """A command's figures: latencies in seconds; ``timeouts`` is None if it reports none."""
 
     per_second: float
     p99: float
@@ -42,7 +42,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A load command as the predecessor's documentation has it, and who reads its output."""
+    """A load command from the predecessor's documentation, and the parser of its output."""
 
     name: str
     arguments: Sequence[str]

@@ -26,7 +26,7 @@ Made by `script/bench`; the single rounds are in the JSON file beside this one. 
 worker, pinned to a core; wrk has another core. All are asked for the same random routable
 addresses. Median (quartiles) over the rounds. A batch counts as its lookups. CPU time is what the
 serving process used, user and system, for one of them; "busy" is a share of a core. Where neither
-the server nor wrk is busy, something else had the cores: the ratios of CPU time bear that, the
+the server nor wrk is busy, other processes had the cores: the ratios of CPU time stay valid, the
 requests a second do not."""
 
 
@@ -88,7 +88,7 @@ def ratio(samples: Samples, fast: str, slow: str) -> Spread:
 
 
 def as_json(samples: Samples, facts: Mapping[str, Any]) -> str:
-    """Return everything, each single sample too."""
+    """Return everything, including each single sample."""
     bars = {f"{bar.fast}/{bar.slow}": _spread_json(samples, bar) for bar in _bars(samples)}
     targets = {name: [sample.as_dict() for sample in taken] for name, taken in samples.items()}
     whole = {"facts": facts, "ratios": bars, "targets": targets}
@@ -96,7 +96,7 @@ def as_json(samples: Samples, facts: Mapping[str, Any]) -> str:
 
 
 def as_markdown(samples: Samples, facts: Mapping[str, Any]) -> str:
-    """Return the tables, with what one has to know to read them."""
+    """Return the tables, with the facts needed to read them."""
     lines = [
         "# Side by side",
         "",
@@ -171,7 +171,7 @@ def _spread_json(samples: Samples, bar: Bar) -> dict[str, float]:
 
 
 def machine() -> dict[str, str]:
-    """Return what the figures depend on."""
+    """Return the facts that the figures depend on."""
     model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return {
         "machine": f"{os.cpu_count()} x {model[1] if model else platform.machine()}",

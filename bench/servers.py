@@ -21,7 +21,7 @@ from ipgeo.ranges.address import parse_ipv4
 PATH = "/api/ip_query"
 MEDIAN_OF = 20_000
 ADDED_HEADERS = ("cache-control", "etag")
-"""What the edge's answers have on top of the headers that nginx gives to every answer."""
+"""The headers of the edge's answers that nginx does not add to every answer."""
 
 GEOIP2_MODULE = "ngx_http_geoip2_module.so"
 
@@ -79,7 +79,7 @@ class Servers:
         return self._running[name]
 
     def error_lines(self) -> list[str]:
-        """Return what the servers have logged as errors since the last call."""
+        """Return the errors that the servers have logged since the last call."""
         logs = [server.output for server in self._running.values()]
         logs += [server.error_log for server in self._running.values() if isinstance(server, Edge)]
         return [line for log in logs for line in log.take()]

@@ -39,7 +39,7 @@ class Timed(Edge):
         super()._spawn(command, variables)
 
     def _wait_until_alive(self) -> None:
-        # More often than the harness asks, which is content to know that it is up.
+        # More often than the harness, which only checks that the edge is up.
         while not self._is_right():
             if time.monotonic() > self._started + DEADLINE:
                 self.stop()

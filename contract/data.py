@@ -30,7 +30,7 @@ def read_contract() -> Contract:
 
 
 def with_limits(text: str, limits: dict[str, int]) -> str:
-    """Put the limits into a text; what is none of them stays for whoever answers."""
+    """Put the limits into a text; other placeholders stay, for the server to fill in."""
     return re.sub(r"\{(\w+)\}", lambda match: str(limits.get(match[1], match[0])), text)
 
 
@@ -40,7 +40,7 @@ def settings_of(contract: Contract) -> list[Contract]:
 
 
 def internal_settings_of(contract: Contract) -> list[Contract]:
-    """Return what programs of the project hand to one another."""
+    """Return the settings that programs of the project pass to one another."""
     return [setting for setting in contract["settings"] if setting.get("internal")]
 
 

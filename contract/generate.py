@@ -1,4 +1,4 @@
-"""Writes what is generated from the data in this folder, or says what is stale.
+"""Writes the files generated from the data in this folder, or lists the stale ones.
 
 Imports nothing of the package, which imports one of the results. See README.md.
 """
@@ -21,7 +21,7 @@ def generated(contract: Contract) -> dict[str, str]:
 
 
 def stale_files() -> dict[str, str]:
-    """Return the generated files that are not what the contract says, with the right text."""
+    """Return the stale generated files, with their right text."""
     return {
         name: text
         for name, text in generated(read_contract()).items()
@@ -30,7 +30,7 @@ def stale_files() -> dict[str, str]:
 
 
 def main() -> int:
-    """Write what is stale; with --check only name it, and fail if there is any."""
+    """Write the stale files; with --check only list them, and fail if there are any."""
     parser = argparse.ArgumentParser(prog="script/generate", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail on stale files")
     check = parser.parse_args().check

@@ -11,7 +11,7 @@ _DEFAULTS = {
     "{BODY_LIMIT}": "the larger of {min_body_limit} and {body_bytes_per_address} × "
     "`IPGEO_BATCH_LIMIT` + {body_bytes_overhead} bytes",
 }
-"""What the defaults say that are no text of a value; in braces stand the names of limits."""
+"""The text for defaults that are not plain values; names in braces are limits."""
 
 
 def settings_table(contract: Contract, by: tuple[str, ...]) -> list[str]:

@@ -2,10 +2,10 @@
 
 usage: reading.py SOURCE.dat CODES < output of sweep.lua
 
-Written from the description of the formats alone, with nothing but the standard library, on
-purpose: what the compiler misunderstands, this must not repeat. It looks every address range up the
-way the format's official readers do, by the hint of the first octet and a bisection from there.
-What it reads and prints is UTF-8 in every locale. Exit status: 0 equal, 1 different or unreadable.
+Deliberately written only from the description of the formats, with the standard library alone: it
+must not repeat a misunderstanding of the compiler. It looks up every address range as the format's
+official readers do, by the hint of the first octet and a bisection from there.
+Input and output are UTF-8 in every locale. Exit status: 0 equal, 1 different or unreadable.
 """
 
 import signal
@@ -37,7 +37,7 @@ Change = tuple[int, Answer | None]
 
 
 def canonical(value: object) -> str:
-    """Return a form of ``value`` in which equal JSON values are equal texts."""
+    """Return a canonical text of ``value``: equal JSON values give equal texts."""
     return json.dumps(value, sort_keys=True)
 
 
@@ -188,7 +188,7 @@ def run() -> int:
 
 
 def main() -> int:
-    """Do that; what cannot be printed is no proof."""
+    """Do that; a result that cannot be printed is not a proof."""
     if sys.argv[1:] in (["-h"], ["--help"]):
         print(__doc__)
         return 0

@@ -1,5 +1,5 @@
 -- Asks the edge's own `find` for every one of the 2^32 addresses, in order, and prints where the
--- location changes and what each location answers:
+-- location changes, and the answer of each location:
 --
 --     change ADDRESS LOCATION        (LOCATION -1: no data)
 --     answer LOCATION ARRAY<TAB>MEMBERS
@@ -18,7 +18,7 @@ elseif #arg ~= 2 then
     os.exit(2)
 end
 
--- Nothing from the current folder, in which Lua's own path begins.
+-- Load nothing from the current folder: Lua's default path begins there.
 package.path = arg[1] .. "/?.lua;" .. arg[1] .. "/?/init.lua"
 package.cpath = ""
 

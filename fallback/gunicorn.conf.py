@@ -1,18 +1,18 @@
-"""gunicorn's configuration for the fallback: gevent workers behind unix and TCP sockets.
+"""gunicorn's configuration for the fallback: gevent workers on unix and TCP sockets.
 
-Started as root, the workers serve as IPGEO_USER. They change late, when everything is loaded:
-program, virtual environment and blob may lie in a folder that only root may enter.
+If gunicorn starts as root, the workers serve as IPGEO_USER. They drop root only when everything is
+loaded: program, virtual environment and blob may lie in a folder that only root may enter.
 
 The application is not imported here, and the settings' modules are dropped at the end: the workers
-inherit what the master has imported, and a HUP would load no new code. What is needed of the
-application is executed from its files.
+inherit what the master has imported, and a HUP would load no new code. The parts of the application
+that are needed here are executed from their files.
 """
 
 import os
 import sys
 
 _start_folder = os.getcwd()  # noqa: PTH109 - nothing is imported yet that is not loaded anyway
-# gunicorn puts it in front of everything that is imported; it may be anybody's.
+# gunicorn puts it first in the import path, but any user may control it.
 if sys.path and os.path.realpath(sys.path[0]) == os.path.realpath(_start_folder):
     del sys.path[0]
 
@@ -84,8 +84,8 @@ except SettingError as error:
 # The place that gunicorn imports from: relative settings have been read by now.
 chdir = str(Path(__file__).resolve().parent)
 wsgi_app = "ipgeo_fallback:create_app()"
-# The socket is made for its owner and group alone; `when_ready` gives it to the workers' group, as
-# which nginx's workers run too. Who gets there could fill it, and is believed who the client is.
+# Only owner and group may use the socket; `when_ready` gives it to the workers' group, as which
+# nginx's workers run too. A process that can connect could fill it, or forge X-Forwarded-For.
 umask = 0o117
 pidfile = str(_var / "fallback.pid")
 worker_class = _executed("worker.py")["Worker"]
@@ -105,9 +105,9 @@ max_requests_jitter = 20_000
 # Clients' headers about TLS would contradict nginx's and be refused; the application asks for none.
 secure_scheme_headers: dict[str, str] = {}
 limit_request_line = 8190  # as long as nginx's
-# Of headers gunicorn's own limits hold, by which one request has at most 0.8 MB of them: it reads
-# them anew with each packet. nginx sends only those that are needed here.
-forwarder_headers = ""  # nobody says by a header where the application is
+# For headers gunicorn's own limits hold: at most 0.8 MB a request. It parses them all again with
+# each packet. nginx sends only those that are needed here.
+forwarder_headers = ""  # no header may set the application's path
 
 _instance = _executed("instance.py")
 _safe_paths = _executed("safe_paths.py")
@@ -127,7 +127,7 @@ class _Logger(_executed("logger.py")["Logger"]):  # type: ignore[misc]
 
     def __init__(self, cfg: "_Config") -> None:
         _check_places()
-        # Those of a service manager are served already: by itself.
+        # Sockets from a service manager are served already, by this gunicorn itself.
         own = [] if "LISTEN_FDS" in os.environ else cfg.address
         sockets = [address for address in own if isinstance(address, str)]
         try:
@@ -170,7 +170,7 @@ class _Server(Protocol):
 
 
 def pre_exec(server: _Server) -> None:
-    """Let the master that a USR2 starts begin where this one did: its arguments may be relative."""
+    """Start a USR2's new master in this one's start folder: its arguments may be relative."""
     server.START_CTX["cwd"] = _start_folder
 
 
@@ -179,7 +179,7 @@ class _Log(Protocol):
 
 
 class _Worker(Protocol):
-    """What is used here of gunicorn's worker, which has no types."""
+    """The parts of gunicorn's worker that are used here; gunicorn has no types."""
 
     log: _Log
     tmp: BinaryIO
@@ -199,12 +199,12 @@ def when_ready(server: _Master) -> None:
     if _worker_user:
         for listener in server.LISTENERS:
             if isinstance(listener.cfg_addr, str):
-                # Whoever may write in the folder could have put a link in the socket's place.
+                # Another user of the folder could have put a link in the socket's place.
                 os.chown(listener.cfg_addr, -1, _worker_user.pw_gid, follow_symlinks=False)
 
 
 def post_fork(_server: object, worker: _Worker) -> None:
-    """Let the application log where gunicorn does, from its first line on.
+    """Send the application's log to gunicorn's, from its first line on.
 
     The lock stays with the masters, which own pid file and socket.
     """
@@ -216,7 +216,7 @@ def post_fork(_server: object, worker: _Worker) -> None:
 
 
 def post_worker_init(worker: _Worker) -> None:
-    """Give up root's privileges, and look whether the blob can still be read."""
+    """Drop root's privileges, and check that the blob can still be read."""
     from ipgeo_fallback import store_of, warm_up  # noqa: PLC0415 - not by the master
 
     if _worker_user:

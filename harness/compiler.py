@@ -38,7 +38,7 @@ def compiler(*arguments: object, stdin: str = "") -> Done:
 
 
 def unprivileged(*arguments: object, **settings: str) -> Done:
-    """Run a command as a user without rights, who may not be able to read the checkout."""
+    """Run a command as an unprivileged user, which may not be able to read the checkout."""
     done = subprocess.run(
         [sys.executable, "-c", _UNPRIVILEGED, *map(str, arguments)],
         capture_output=True,

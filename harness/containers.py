@@ -1,4 +1,4 @@
-"""The service in containers: projects of docker-compose, of which nothing is left in the end."""
+"""The service in containers: projects of docker-compose, removed completely at the end."""
 
 import itertools
 import json
@@ -27,7 +27,7 @@ _UP_SECONDS = 180
 QUICK_HEALTH = yaml.safe_dump(
     {"services": {service: {"healthcheck": {"interval": "1s"}} for service in ALL}}
 )
-"""An override by which no test waits for the next look at a container's health."""
+"""An override with frequent health checks, so that tests need not wait for the next one."""
 
 _numbers = itertools.count(1)
 _running: "list[Project]" = []
@@ -36,7 +36,7 @@ _running: "list[Project]" = []
 class Project:
     """The services of docker-compose.yml under a name, port and network of their own.
 
-    In a ``with``: at its end all that was made is removed, and nothing may be left.
+    In a ``with``: at its end everything made is removed, and nothing may be left.
     """
 
     def __init__(self, folder: Path, *overrides: str, **settings: object) -> None:
@@ -124,7 +124,7 @@ class Project:
         return container
 
     def inspect(self, service: str) -> dict[str, Any]:
-        """Return all that the engine knows of a service's container."""
+        """Return the engine's facts about a service's container."""
         return inspect(self.container(service))
 
     def wait_until_healthy(self, *services: str) -> None:
@@ -181,7 +181,7 @@ class _ServiceLogs:
         newest = last
         for text, path in ((done.out, self.access_log), (done.err, self.error_log.path)):
             stamped = [line.partition(" ") for line in text.splitlines()]
-            # What has the time of the last line itself comes once more.
+            # Lines with the last line's own time stamp are returned again.
             new = [(time, line) for time, _, line in stamped if time > last]
             newest = max([newest, *(time for time, _ in new)])
             with path.open("a") as file:
@@ -190,7 +190,7 @@ class _ServiceLogs:
 
 
 def inspect(container: str) -> dict[str, Any]:
-    """Return all that the engine knows of a container."""
+    """Return the engine's facts about a container."""
     found: list[dict[str, Any]] = json.loads(docker("inspect", container))
     return found[0]
 

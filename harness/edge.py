@@ -93,7 +93,7 @@ class Edge(Server):
         return ["--template", template]
 
     def worker_pids(self) -> list[int]:
-        """Return the process ids of the workers; what follows names is another child."""
+        """Return the process ids of the workers, without the follower of names."""
         return [pid for pid in children(self.pid) if _program(pid) == _program(self.pid)]
 
     def wait_until_ready(self, seconds: float = wait.SECONDS) -> None:
@@ -130,7 +130,7 @@ class Edge(Server):
 
 
 def _has_begun(pid: int) -> bool:
-    """Whether a worker has left init_worker_by_lua behind: then nginx gives it its title."""
+    """Whether a worker has finished init_worker_by_lua: nginx then sets its process title."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"nginx: worker process")
     except OSError:
@@ -140,5 +140,5 @@ def _has_begun(pid: int) -> bool:
 def _program(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/comm").read_text()
-    except OSError:  # ended meanwhile
+    except OSError:  # it has ended
         return ""

@@ -1,7 +1,7 @@
 """The Docker engine: whether it is there, and what a run of the tests has made in it.
 
-Projects, their networks and images carry the name of the run, so that several runs at the same time
-do not meet. What a run that was killed has left is removed by a later one.
+Projects, their networks and images carry the name of the run, so that concurrent runs do not
+collide. A later run removes the leftovers of a killed one.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ _NAME = "ipgeo-test-"
 _SECONDS = 120
 _BUILD_SECONDS = 1200
 
-# Outside those that the engine gives to networks that want none in particular.
+# Outside the ranges that the engine assigns to networks by default.
 _NETWORKS = [IPv4Network(f"10.213.{number}.0/24") for number in range(256)]
 
 
@@ -92,7 +92,7 @@ _kept: list[socket.socket] = []
 def _take(name: str) -> socket.socket | None:
     """Take a name until the socket is closed or this process ends; None if another one has it.
 
-    It is that of an abstract unix socket (unix(7)): no file that could be left.
+    The name is that of an abstract unix socket (unix(7)), which leaves no file.
     """
     holder = socket.socket(socket.AF_UNIX)
     try:
@@ -120,13 +120,13 @@ def _is_taken(name: str) -> bool:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Wait until no other run builds, looks for networks or removes what is abandoned."""
+    """Wait until no other run builds, looks for networks or removes leftovers."""
     with wait.until(partial(_take, f"{_NAME}alone"), "other runs build", _BUILD_SECONDS):
         yield
 
 
 def _namespace() -> str:
-    """Return a name for what shares abstract sockets: a network namespace until the next boot."""
+    """Return a name for the scope of abstract sockets: a network namespace until the next boot."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()
     namespace = Path("/proc/self/ns/net").readlink()
     return hashlib.sha256(f"{boot}{namespace}".encode()).hexdigest()[:8]
@@ -142,7 +142,7 @@ def _begin() -> str:
 
 
 RUN = _begin()
-"""The name of this run. Its process keeps it: while another one cannot take it, the run goes on."""
+"""The name of this run. Its process holds it: as long as the name is taken, the run is alive."""
 
 TAG = RUN
 """Of the images that this run makes."""
@@ -156,7 +156,7 @@ def project_name(number: int) -> str:
 def _run_of(name: str) -> str:
     """Return the run that a project or a tag belongs to; empty if it is of no run here.
 
-    Of runs in another network namespace it cannot be known from here whether they go on.
+    Runs in another network namespace count as none: whether they are alive is not visible here.
     """
     number = name.removeprefix(_PREFIX).partition("-")[0]
     return f"{_PREFIX}{number}" if name.startswith(_PREFIX) else ""
@@ -168,7 +168,7 @@ def _is_abandoned(name: str) -> bool:
 
 
 def remove_abandoned() -> None:
-    """Remove what runs that were killed have left."""
+    """Remove the leftovers of killed runs."""
     with _alone():
         for project in filter(_is_abandoned, _projects()):
             remove(project)
@@ -191,7 +191,7 @@ def _remove_images(chosen: Callable[[str], bool]) -> None:
 
 
 def left_of(project: str) -> dict[str, list[str]]:
-    """Return what the engine has of a project: kinds of things to their ids."""
+    """Return the engine's objects of a project: ids by kind."""
     of_project = f"label={PROJECT_LABEL}={project}"
     found = {
         "container": docker("ps", "-aq", "--filter", of_project).split(),
@@ -202,7 +202,7 @@ def left_of(project: str) -> dict[str, list[str]]:
 
 
 def remove(project: str) -> None:
-    """Remove all that the engine has of a project, by force."""
+    """Remove all of the engine's objects of a project, by force."""
     for kind, ids in left_of(project).items():
         force = [] if kind == "network" else ["--force"]
         docker(kind, "rm", *force, *ids)

@@ -33,7 +33,7 @@ class Gunicorn(Server):
 
     @property
     def address(self) -> Address:
-        """Its first unix socket, by default the one that the edge asks; else host and port."""
+        """Its first unix socket, by default the edge's upstream; without one, host and port."""
         sockets = [address for address in self.addresses if isinstance(address, Path)]
         return (sockets or self.addresses)[0]
 

@@ -1,4 +1,4 @@
-"""Load of which every answer is judged against a source, by the client of the soak."""
+"""Load in which the soak's client judges every answer against a source."""
 
 import random
 import time
@@ -21,7 +21,7 @@ NODE_FAILS = (
     r"upstream prematurely closed connection",
     r"recv\(\) failed .* while reading response header from upstream",
 )
-"""What nginx logs of a node that does not answer."""
+"""nginx's log lines about a node that does not answer."""
 
 NO_NODE_LEFT = r"no live upstreams while connecting to upstream"
 """What it logs when all nodes are out."""
@@ -32,7 +32,7 @@ _NAMES = (("中国", "黑龙江", "鹤岗"), ("日本", "东京", ""), ("中国"
 
 
 def differing(folder: Path, name: str, runs: int, *, seed: int = 1) -> ExpectedFromSource:
-    """Write a source, NAME.dat, of which no two runs answer alike; return the expected answers.
+    """Write a source, NAME.dat, in which all runs have different answers; return these.
 
     ``name`` is in each of its answers; a few names have codes.
     """
@@ -48,7 +48,7 @@ def differing(folder: Path, name: str, runs: int, *, seed: int = 1) -> ExpectedF
 
 @dataclass
 class RunningLoad:
-    """A load at work; in the end, what it has counted."""
+    """A running load, and its counts at the end."""
 
     address: tuple[str, int]
     timeline: Timeline

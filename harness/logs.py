@@ -1,7 +1,7 @@
 """The rule about logs: a test declares the error lines that it provokes; any other one fails it.
 
-Every server of the harness hands its logs in here. What a line says belongs to the test during
-which it was written, also when the server lives longer than that test.
+Every server of the harness registers its logs here. A line belongs to the test during which it was
+written, even if the server outlives that test.
 """
 
 import re
@@ -15,7 +15,7 @@ _watched: "list[Log]" = []
 
 
 class Log:
-    """A growing log file of which the lines that are ``bad`` have to be declared."""
+    """A growing log file; its ``bad`` lines must be declared."""
 
     def __init__(self, path: Path, bad: re.Pattern[str]) -> None:
         """Watch ``path`` from its present end on; it need not exist yet."""
@@ -39,7 +39,7 @@ class Log:
         return taken
 
     def close(self) -> None:
-        """Read the file before its folder goes; lines and text can still be had."""
+        """Read the file before its folder is removed; lines and text remain available."""
         self._read()
         self.text()
 

@@ -29,7 +29,7 @@ _PRIVILEGES = (
     *("--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE"),
     *("--security-opt", "apparmor=unconfined", "--security-opt", "seccomp=unconfined"),
     *("--cgroupns", "private", "--tmpfs", "/run", "--tmpfs", "/tmp"),  # noqa: S108 - not here
-    # As a machine has it: the engine opens all ports to everybody.
+    # As on a real machine: the engine lets ordinary users open all ports.
     *("--sysctl", "net.ipv4.ip_unprivileged_port_start=1024"),
 )
 
@@ -88,7 +88,7 @@ class Machine:
         self.must(f"mkdir -p {folder} && printf %s {shlex.quote(text)} >{shlex.quote(path)}")
 
     def copy(self, source: Path, path: str) -> None:
-        """Copy a file or folder of this host to ``path``; everybody may read it."""
+        """Copy a file or folder of this host to ``path``, readable by all users."""
         docker("cp", str(source), f"{self._name}:{path}")
         self.must(f"chmod -R a+rX {shlex.quote(path)}")
 

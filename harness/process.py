@@ -36,7 +36,7 @@ class Done(NamedTuple):
 
 
 class Server(ABC):
-    """A server of the harness; usable in a ``with``, which starts and stops it."""
+    """A server of the harness; a ``with`` starts and stops it."""
 
     name = "server"
 

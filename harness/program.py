@@ -1,4 +1,4 @@
-"""What an operator starts: script/server, or a supervisord, with all that comes of it."""
+"""What an operator starts: script/server, or a supervisord, with all its descendants."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ class Program:
     ) -> None:
         """Start ``command`` in the folder ``cwd``; what it prints goes to a file in ``folder``.
 
-        ``settings`` are what its servers get to know, ``variables`` its own environment.
+        ``settings`` are for its servers, ``variables`` are its own environment.
         """
         self._port = settings["IPGEO_PORT"]
         self.var = cwd / settings["IPGEO_VAR"]
@@ -69,7 +69,7 @@ class Program:
         wait.until(self._is_complete, "script/server serves", START_SECONDS)
 
     def session(self) -> list[int]:
-        """Return the ids of all processes that have come of it and still live."""
+        """Return the ids of all living processes of its session."""
         return [
             int(entry.name)
             for entry in Path("/proc").iterdir()
@@ -81,7 +81,7 @@ class Program:
         return int((self.var / name).read_text())
 
     def close(self) -> None:
-        """Leave nothing running, whatever has happened."""
+        """Kill everything that still runs."""
         if self.process.poll() is None:
             self.process.terminate()
             try:

@@ -1,4 +1,4 @@
-"""What a test needs to be allowed, as marks: without it the test is skipped."""
+"""The rights that a test needs, as marks: without them the test is skipped."""
 
 import os
 import subprocess

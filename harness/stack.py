@@ -1,4 +1,4 @@
-"""Both servers as they work together: the edge, and the fallback that it asks."""
+"""Both servers working together: the edge, and the fallback as its upstream."""
 
 from contextlib import ExitStack
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Waiting for what other processes do: by polling with a deadline, never by sleeping it out."""
+"""Waits for other processes by polling with a deadline, never by a fixed sleep."""
 
 import time
 from collections.abc import Callable

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Shared by all programs in bash: --help, and options that do not exist.
+# Shared by all bash programs: --help, and the refusal of unknown options.
 
 # The comment at the top of the program that was called.
 print_help() {

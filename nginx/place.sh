@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# IPGEO_VAR: whose it is, and who runs in it. Sourced by nginx's programs and by script/server, which
-# set ROOT, the checkout. bash, coreutils and flock only.
+# IPGEO_VAR: its owners, and the lock of the instance in it. Sourced by nginx's programs and by
+# script/server, which set ROOT, the checkout. bash, coreutils and flock only.
 #
-# What lies there is obeyed (configuration, pid files) and written to (logs).
-# So nobody may have prepared it but root, the caller, and the owner of the checkout, for calling a
-# program of that checkout has handed the decision to him already.
+# The programs obey its files (configuration, pid files) and write to them (logs). So only root, the
+# caller and the owner of the checkout may have prepared it. The caller trusts that owner anyway, by
+# running a program of the checkout.
 
-# What a dying master's workers take at most: nginx.conf's worker_shutdown_timeout, and a little.
+# How long a dead master's workers may live on: nginx.conf's worker_shutdown_timeout, and a little.
 ORPHAN_SECONDS=11
 LOCK_FD=
 LOCK_PROBLEM=
@@ -29,8 +29,8 @@ way_to() { # PATH, absolute
     done
 }
 
-# Prints why one of the PATHs that exist could be another user's work. In a folder with the sticky
-# bit others may add, but replace nothing: where only known names are used, that is `open` enough.
+# Prints why another user could have made one of the existing PATHs. In a folder with the sticky
+# bit others may add but not replace files: `open` accepts that, for places with known names only.
 suspicious() { # open|closed PATH...
     local owner group mode type path own_group trusted
     trusted=" 0 $EUID $(stat -c %u -- "$ROOT") "
@@ -41,7 +41,7 @@ suspicious() { # open|closed PATH...
             printf '%s belongs to another user (%s)\n' "$path" "$owner"
         elif [[ $type == directory && ! ($1 == open && $mode == 1???) ]]; then
             if ((8#$mode & 8#0002)); then
-                printf '%s is writable by everybody\n' "$path"
+                printf '%s is writable by all users\n' "$path"
             elif ((8#$mode & 8#0020 && group != own_group)); then
                 printf '%s is writable by a foreign group (%s)\n' "$path" "$group"
             fi
@@ -56,12 +56,12 @@ links() { # PATH...; prints those that are one
     done
 }
 
-# place_problem: prints why IPGEO_VAR is not to be used; nothing if it is.
+# place_problem: prints why IPGEO_VAR must not be used; nothing if it may.
 place_problem() (
     shopt -s nullglob dotglob
     local var=$IPGEO_VAR found way
     mapfile -t way <<<"$(for at in . nginx log tmp; do way_to "$(realpath -ms "$var/$at")"; done)"
-    # The logs' owners are the workers: there only links matter.
+    # The workers own the logs: there only links matter.
     mapfile -t log_links <<<"$(links "$var"/log/*)"
     found=$(
         suspicious open "${way[@]}" "$var"/*.pid* "$var"/*.lock "$var"/nginx/* "${log_links[@]}"
@@ -88,14 +88,14 @@ master_lives() { # PID_FILE
     pid=$(cat -- "$1" 2>/dev/null) && [[ -n $pid && -d /proc/$pid ]]
 }
 
-# open_lock FILE: in LOCK_FD. Nobody else may open it: a lock on it needs no more than that.
+# open_lock FILE: in LOCK_FD. No other user may open FILE, for an open file is enough to lock it.
 open_lock() {
     has_inherited "$1" || { (umask 077 && : >>"$1") && exec {LOCK_FD}>>"$1"; } 2>/dev/null
 }
 
-# hold_lock NAME PROGRAM: holds IPGEO_VAR/NAME.lock for this process and for all that come of it.
-# Fails, with the reason in LOCK_PROBLEM, if another PROGRAM does. What a master that was killed has
-# left ends soon: it is waited for.
+# hold_lock NAME PROGRAM: holds IPGEO_VAR/NAME.lock for this process and its descendants. Fails,
+# with the reason in LOCK_PROBLEM, if another PROGRAM holds it. Waits for the workers of a killed
+# master, which end soon.
 hold_lock() {
     local file=$IPGEO_VAR/$1.lock deadline=$((SECONDS + ORPHAN_SECONDS))
     LOCK_PROBLEM="IPGEO_VAR: cannot write $file"
@@ -107,7 +107,7 @@ hold_lock() {
     done
 }
 
-# Whether nginx with these arguments starts to serve; else it only tests, asks or sends a signal.
+# Whether nginx with these arguments serves, and does not only test, print or send a signal.
 starts_nginx() { # ARGUMENT...
     local argument value=no
     for argument; do

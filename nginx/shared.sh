@@ -10,7 +10,7 @@ ROOT=$(readlink -f "$HERE/..")
 # shellcheck source-path=SCRIPTDIR source=place.sh
 . "$HERE/place.sh"
 
-# What read_rendering finds: the options of the rendering, and the other arguments.
+# Set by read_rendering: the options of the rendering, and the other arguments.
 TEMPLATE='' PARTS='' REST=()
 
 fail() {
@@ -49,7 +49,7 @@ find_luajit() {
     fail "luajit is missing (Debian: luajit2)"
 }
 
-# use_lua: sets MAIN, the command for nginx/lib/main.lua; -E: whatever the caller's LUA_PATH is.
+# use_lua: sets MAIN, the command for nginx/lib/main.lua; -E ignores the caller's LUA_PATH.
 use_lua() {
     local luajit
     luajit=$(find_luajit)
@@ -66,8 +66,8 @@ read_facts() {
     HAS_NAMES=${facts[2]}
 }
 
-# prepare_place FOLDER: makes IPGEO_VAR, its folders and FOLDER, once it is sure that no other user
-# can have prepared them.
+# prepare_place FOLDER: makes IPGEO_VAR, its folders and FOLDER, after it has checked that no other
+# user can have prepared them.
 prepare_place() {
     local problem
     problem=$(place_problem)
@@ -76,7 +76,7 @@ prepare_place() {
     close_logs
 }
 
-# close_logs: takes the others' rights to logs from before away, for they hold clients' addresses.
+# close_logs: removes others' rights to existing logs, which hold clients' addresses.
 # Another user's log stays.
 close_logs() {
     local log

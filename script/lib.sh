@@ -3,7 +3,7 @@
 # work from any directory and through a symbolic link.
 
 ROOT=$(readlink -f "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/..")
-# shellcheck disable=SC2034 # used by those who source this
+# shellcheck disable=SC2034 # used by the sourcing scripts
 VENV=$ROOT/.venv
 
 # shellcheck source-path=SCRIPTDIR source=../nginx/help.sh
@@ -35,7 +35,7 @@ is_installed() {
 }
 
 # Runs as root in a shell of its own, so that one question by sudo is enough: it is passed as text
-# and uses nothing else of this file.
+# and uses no other function of this file.
 install_packages() {
     set -euo pipefail
     local policy=/usr/sbin/policy-rc.d had_nginx=yes
@@ -55,13 +55,13 @@ install_packages() {
     export DEBIAN_FRONTEND=noninteractive
     local apt=(apt-get -o DPkg::Lock::Timeout=300 -o APT::Color=0 -qq -y)
     "${apt[@]}" update
-    # Each line of it: where from, the file's name, its size, its hash.
+    # Each line: URI, file name, size, hash.
     "${apt[@]}" --print-uris install --no-install-recommends --no-remove "$@" |
         awk '{ n++; bytes += $3 } END { printf "    %d packages, %.0f MB to fetch\n", n, bytes / 1e6 }'
     # --no-remove: never trade away what is installed (luajit conflicts with luajit2).
     "${apt[@]}" install --no-install-recommends --no-remove "$@" >/dev/null
 
-    # Nor shall it start by itself at the next boot.
+    # Nor must it start at the next boot.
     if [[ $had_nginx == no ]] && command -v systemctl >/dev/null; then
         systemctl disable nginx.service >/dev/null 2>&1 || true
     fi

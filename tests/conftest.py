@@ -11,14 +11,14 @@ from harness import blobs, containers, engine, logs, measurements
 from harness.stack import Stack
 from harness.tempdirs import short_tempdir
 
-# How long an example takes says how busy the machine is, and nothing of what is tested.
+# The time of an example depends on the machine's load, not on the tested code.
 settings.register_profile("ipgeo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ipgeo")
 
 
 ROOMS = {
     "unit": "it starts no process: one module of the compiler each",
-    "lua": "it runs Lua's modules by luajit, or in an nginx that does nothing else",
+    "lua": "it runs Lua's modules by luajit, or in an nginx for that alone",
     "contract": "what every server answers: edge, fallback, and the fallback through the edge",
     "servers": "it starts nginx and gunicorn",
     "ops": "what operators call: ipgeo-compile, the scripts, containers",
@@ -55,7 +55,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _last_lines() -> Iterator[None]:
-    """Look at the logs once more when the servers that live as long as the run have ended."""
+    """Check the logs again when the servers that live as long as the run have ended."""
     yield
     _fail_for(logs.undeclared(()))
 
@@ -70,7 +70,7 @@ def _declared_lines(_last_lines: None, request: pytest.FixtureRequest) -> Iterat
 
 @pytest.fixture(autouse=True)
 def _container_logs(_declared_lines: None) -> Iterator[None]:
-    """Have the containers' logs at hand before they are judged."""
+    """Fetch the containers' logs before they are judged."""
     yield
     containers.fetch_logs()
 
@@ -90,7 +90,7 @@ def _interrupts() -> Iterator[None]:
 
 @pytest.fixture
 def tmp_path(tmp_path: Path) -> Path:
-    """Pytest's own folder, but others may enter it, as they may the folder of a server's blob."""
+    """Pytest's own folder, but open to others, as the folder of a server's blob must be."""
     tmp_path.chmod(0o755)
     return tmp_path
 
@@ -104,7 +104,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def fiction() -> Iterator[Stack]:
-    """Both servers over the fictional blob with a gap, for all tests that change nothing."""
+    """Both servers over the fictional blob with a gap, for tests that change nothing."""
     with short_tempdir() as path:
         blob = path / "fiction.blob"
         blob.write_bytes(blobs.fictional(gap=True))
@@ -136,7 +136,7 @@ def real(real_blob: bytes) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def images() -> Iterator[None]:
-    """The three images, as they are now, tagged engine.TAG; at the end of the run they go."""
+    """The three images of this checkout, tagged engine.TAG; removed at the end of the run."""
     engine.require()
     engine.remove_abandoned()
     try:

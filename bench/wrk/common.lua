@@ -19,7 +19,7 @@ local REQUESTS = 65536
 local _M = {}
 
 
--- Whether a packet to the address may be routed in the Internet (IANA's special-purpose registry;
+-- Whether the address is routable on the Internet (IANA's special-purpose registry;
 -- the small documentation blocks are left in).
 local function is_routable(high)
     local a, b = bit.rshift(high, 8), bit.band(high, 0xff)

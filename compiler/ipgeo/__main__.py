@@ -1,7 +1,7 @@
 """The program ``ipgeo-compile``, which is also ``python -m ipgeo``.
 
-It imports by itself only what Python has loaded anyway. The commands take a tenth of a second to
-import: Ctrl-C must end that, too, without a traceback.
+At the top it imports only modules that Python has already loaded. The commands take a tenth of a
+second to import, and Ctrl-C must interrupt that import without a traceback too.
 """
 
 import signal
@@ -23,7 +23,7 @@ def main() -> None:
     except MemoryError:
         sys.exit("Error: out of memory")
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: nothing is left to interrupt
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command is done: nothing to interrupt
 
 
 def _interrupt(_signal: int, _frame: object) -> None:

@@ -79,7 +79,7 @@ NUMERIC_FIELDS = (
 class Setting:
     """A setting; of sizes and seconds ``min`` and ``max`` are as an operator writes them.
 
-    ``default`` may refer to {ROOT}, the checkout, and to other settings; ``by`` says who reads it.
+    ``default`` may refer to {ROOT}, the checkout, and to other settings; ``by`` names its readers.
     """
 
     name: str

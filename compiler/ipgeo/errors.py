@@ -1,4 +1,4 @@
-"""The exceptions a caller has to know."""
+"""The exceptions that callers may catch."""
 
 from pathlib import Path
 

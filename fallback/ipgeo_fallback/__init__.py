@@ -1,7 +1,7 @@
 """The fallback: a Flask application that answers from the same blob as the edge, by the same rules.
 
-nginx passes a request on to it when it cannot answer itself. The contract is in docs/http.md; one
-table of tests holds both servers against it.
+nginx passes on the requests that it cannot answer. The contract is in docs/http.md; one table of
+tests holds both servers to it.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ _STORE = "ipgeo_store"
 
 
 class _Application(Flask):
-    """Flask, but for any host: it would refuse names that nginx has let pass."""
+    """Flask for any host name: it would refuse some that nginx accepts."""
 
     def wsgi_app(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
@@ -35,8 +35,8 @@ class _Application(Flask):
 def create_app(settings: Settings | None = None) -> Flask:
     """Return the application; without ``settings`` they come from the environment.
 
-    A blob that is missing or damaged does not raise: the log says why, lookups answer 503, and it
-    is looked for again.
+    A missing or damaged blob does not raise: the problem is logged, lookups answer 503, and the
+    file is checked again later.
     """
     settings = settings or Settings.from_environment()
     app = _Application(__name__, static_folder=None)
@@ -59,9 +59,9 @@ def store_of(app: Flask) -> BlobStore:
 
 
 def warm_up(app: Flask) -> None:
-    """Make the application import all that Python and Flask import on first use only.
+    """Make Python and Flask import now what they otherwise import on first use.
 
-    For a process that is about to give up the right to read where they are installed.
+    For a process that is about to lose the right to read their installation.
     """
     client = app.test_client()
     for method in ("GET", "POST", "OPTIONS"):

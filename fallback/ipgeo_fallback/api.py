@@ -31,7 +31,7 @@ from ipgeo_fallback.store import BlobStore, LoadedBlob, RefreshFailure
 _QUERY = "/api/ip_query"
 _NDJSON = "application/x-ndjson"
 _MAX_CONTENT_LENGTH = (1 << 63) - 1
-"""The longest body, in bytes, that nginx can think of."""
+"""The largest body size, in bytes, that nginx can represent."""
 
 _MEDIA_TYPE = re.compile(r"\s*([^;\s]*)", re.ASCII)
 _QUOTED = re.compile(r'"[^"]*"')
@@ -47,7 +47,7 @@ def install(app: Flask, store: BlobStore, settings: Settings) -> None:
         return _readyz(_current(store), store.refresh_error)
 
     def check_body() -> Response | None:
-        # As nginx: by the header alone, whatever the path and the method.
+        # As in nginx: by the header alone, for every path and method.
         length = request.content_length or 0
         if length > settings.body_limit:
             too_large = BODY_TOO_LARGE.with_limits(body_limit=settings.body_limit)
@@ -78,7 +78,7 @@ def _current(store: BlobStore) -> LoadedBlob:
 
 
 def _get(store: BlobStore) -> Response:
-    """Answer GET and HEAD, whose answers name their data and can be asked for conditionally."""
+    """Answer GET and HEAD, with an ETag for the data; conditional requests are supported."""
     query = parse.from_query(request.query_string)
     loaded = _current(store)
     text = _single_answer(loaded, query)

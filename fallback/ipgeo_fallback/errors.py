@@ -1,4 +1,4 @@
-"""What the service refuses: the codes, statuses and messages of contract/errors.json."""
+"""The service's errors: the codes, statuses and messages of contract/errors.json."""
 
 import json
 from dataclasses import dataclass, replace
@@ -14,14 +14,14 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """An error as it is answered; ``message`` never repeats any input."""
+    """An error to answer with; ``message`` never repeats any input."""
 
     status: int
     code: str
     message: str
 
     def with_limits(self, **limits: int) -> Self:
-        """Put the limits that the message names in braces into it."""
+        """Fill in the limits that the message names in braces."""
         return replace(self, message=self.message.format(**limits))
 
     @property

@@ -1,4 +1,4 @@
-"""The client in front of the proxies: the address of a request, and which peers may name it.
+"""The client's address, and which peers may name it in X-Forwarded-For.
 
 The edge decides the same way, by nginx's realip module with `real_ip_recursive on`.
 """
@@ -40,7 +40,7 @@ class Forwarded:
     def _client(self, peer: str, header: str) -> str:
         """Return the rightmost address that is not trusted; if all are, the leftmost one.
 
-        What is no address ends the walk: no proxy has written that, or what is left of it.
+        The walk ends at anything that is not an address: no proxy wrote that, or what precedes it.
         """
         client = _address(peer.partition("%")[0])
         if peer and not self._is_trusted(client):
@@ -59,7 +59,7 @@ class Forwarded:
 
 
 def _address(text: str) -> Address | None:
-    """Return an address, IPv4 if it is mapped into IPv6; None for anything else.
+    """Return an address, as IPv4 if it is mapped into IPv6; None if it is not an address.
 
     After a `%` Python takes any text for an IPv6 zone: none of it may reach a log.
     """

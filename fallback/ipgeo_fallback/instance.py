@@ -1,7 +1,7 @@
-"""One gunicorn at a time runs in an IPGEO_VAR, and at its sockets.
+"""At most one gunicorn runs in an IPGEO_VAR, and on its sockets.
 
-gunicorn.conf.py executes this file: it may import nothing but the standard library, and of ipgeo
-what gunicorn.conf.py drops again.
+gunicorn.conf.py executes this file: it may import only the standard library, and those modules of
+ipgeo that gunicorn.conf.py drops again.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from pathlib import Path
 from ipgeo.errors import IpgeoError
 
 _LOCK = "fallback.lock"
-# What the workers of a master that was killed take at most: to notice it, and `graceful_timeout`.
+# How long a killed master's workers may live on: until they notice, plus `graceful_timeout`.
 _ORPHAN_SECONDS = 7
 
 
@@ -26,14 +26,14 @@ class InstanceError(IpgeoError):
 def claim(var: Path, sockets: Iterable[str], *, second: bool) -> None:
     """Hold the lock of ``var`` from now on; remove what a dead gunicorn has left.
 
-    ``sockets`` are the paths of those that are to be made: they replace only what does not answer.
-    ``second`` is the master that a USR2 has started beside the first one: it has inherited lock
-    and sockets. Raises InstanceError.
+    ``sockets`` are the paths of new sockets: they replace only sockets that do not answer.
+    ``second``: this is the master that a USR2 has started beside the first one; it has inherited
+    lock and sockets. Raises InstanceError.
     """
     _lock(var / _LOCK)
     if not second:
         _wait_until_free(sockets)
-    # The owner of the lock is alone: the number in an old pid file may be another process's by now.
+    # The lock's owner is alone: an old pid file may by now name an unrelated process.
     stale = ["fallback.pid.2"] if second else ["fallback.pid", "fallback.pid.2"]
     for name in stale:
         (var / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""gunicorn's logger: the access log's form, and log files that are reopened without root's rights.
+"""gunicorn's logger: the access log's format, and log files reopened without root's rights.
 
 The worker's user may have been changed since the files were opened; see gunicorn.conf.py.
 """
@@ -24,7 +24,7 @@ class Logger(GunicornLogger):  # type: ignore[misc]
     """Writes the access log as nginx writes its own, and reopens files as nginx does."""
 
     user: pwd.struct_passwd | None = None
-    """The user to whom root gives the files that it reopens: the workers' user."""
+    """The workers' user: root makes this user the owner of reopened files."""
 
     problem_of: Callable[[Path], str | None]
     """Returns why another user may have chosen where a path leads; None if none may."""
@@ -64,9 +64,9 @@ class Logger(GunicornLogger):  # type: ignore[misc]
     def atoms(
         self, resp: object, req: object, environ: dict[str, Any], request_time: timedelta
     ) -> dict[str, Any]:
-        """Return what the access log may hold, and no more.
+        """Return only the values that the access log may contain.
 
-        All of it comes out when the line cannot be written: logging prints its arguments then.
+        If the line cannot be written, logging prints all its arguments.
         """
         from ipgeo_fallback.redaction import redacted  # noqa: PLC0415 - not by the master
 
@@ -82,7 +82,7 @@ class Logger(GunicornLogger):  # type: ignore[misc]
                 self._reopen(handler)
 
     def _reopen(self, handler: logging.FileHandler) -> None:
-        """Go on with the old file where the new one cannot be had: no line is lost."""
+        """Keep the old file if the new one cannot be opened: no line is lost."""
         try:
             stream = self._open(handler.baseFilename)
             if self.user and os.geteuid() == 0 and _is_one_file(os.fstat(stream.fileno())):

@@ -1,4 +1,4 @@
-"""Requests that gunicorn refuses before the application sees them: answered as all others are."""
+"""Requests that gunicorn refuses before the application sees them get the usual errors."""
 
 import contextlib
 import re
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # For the client to read its answer: closed over unread data, the connection would be reset.
 _LINGER_SECONDS = 1.0
 
-# Of these nginx takes one only; gunicorn sees to Host, Content-Type and Content-Length.
+# nginx takes only one of each; gunicorn itself checks Host, Content-Type and Content-Length.
 _SINGLE = (
     "AUTHORIZATION",
     "CONTENT-RANGE",
@@ -43,7 +43,7 @@ _METHOD = re.compile(r"[A-Z_-]+")
 
 
 class Request(Protocol):
-    """What is used here of gunicorn's requests, which have no types."""
+    """The parts of gunicorn's requests that are used here; gunicorn has no types."""
 
     headers: list[tuple[str, str]]
     method: str
@@ -51,7 +51,7 @@ class Request(Protocol):
 
 
 def check(request: Request) -> None:
-    """Raise what gunicorn would for a request that nginx refuses and gunicorn does not."""
+    """Raise gunicorn's error for a request that nginx refuses but gunicorn accepts."""
     names = [name for name, _ in request.headers]
     for name in _SINGLE:
         if names.count(name) > 1:
@@ -68,7 +68,7 @@ def check(request: Request) -> None:
 def refuse_and_close(
     log: "Logger", request: object, client: "socket", peer: object, error: BaseException
 ) -> None:
-    """Answer and close the connection; log it without anything of what was sent.
+    """Answer and close the connection; log it without quoting the request.
 
     ``request`` is None if gunicorn has not parsed one.
     """
@@ -85,7 +85,7 @@ def refuse_and_close(
 
 
 def fault_of(error: BaseException) -> Fault:
-    """Return what nginx answers to such a request; INTERNAL if it is not the request's fault."""
+    """Return nginx's answer to such a request; INTERNAL if the request is not at fault."""
     fault = INTERNAL
     match error:
         case http.InvalidResponseHeader() | http.InvalidResponseHeaderName():

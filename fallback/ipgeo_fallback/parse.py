@@ -1,4 +1,4 @@
-"""From a query string or a request body to the addresses that it asks for.
+"""Reads the requested addresses from a query string or a request body.
 
 The rules are the edge's, byte for byte, and so is the order in which they apply: number of
 arguments or JSON, repeated ones, format, then ip, or ip together with ips, ips, their number.
@@ -46,7 +46,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Many addresses as numbers, None for what is no address, and the form of their answers."""
+    """Many addresses as numbers, None where invalid, and the form of their answers."""
 
     addresses: Sequence[int | None]
     form: str

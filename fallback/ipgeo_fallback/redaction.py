@@ -1,4 +1,4 @@
-"""What a log may hold of a request: the addresses that are asked for are personal data."""
+"""Redacts requests for logs: the requested addresses are personal data."""
 
 import re
 import traceback
@@ -16,5 +16,5 @@ def redacted(text: str | None) -> str:
 
 
 def described(error: BaseException) -> str:
-    """Return what was described and where, but not what it says: that may quote the request."""
+    """Return an exception's type and place, but not its text: that may quote the request."""
     return type(error).__name__ + "\n" + "".join(traceback.format_tb(error.__traceback__))

@@ -1,7 +1,7 @@
 """The path of the blob's file, for a process that may no longer open the folders above it.
 
-A worker gives up root's rights after the first load. It opens the file through the folder that it
-holds open, and knows by the descriptors of folder and links whether the path still leads there.
+A worker drops root's rights after the first load. It then opens the file through the folder that it
+holds open. The descriptors of folder and links show whether the path still leads there.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from ipgeo_fallback.safe_paths import steps
 
 
 class MovedError(IpgeoError, OSError):
-    """The path leads elsewhere by now, and this process may not follow it."""
+    """The path now leads elsewhere, and this process may not follow it."""
 
 
 class ResolvedPath:
@@ -29,9 +29,9 @@ class ResolvedPath:
             self._hold()
 
     def open(self) -> BinaryIO:
-        """Open the file: by its path, or else through its folder.
+        """Open the file by its path; if that is not permitted, through its folder.
 
-        Raises MovedError, NotRegularError for what is no regular file, OSError if it cannot be
+        Raises MovedError, NotRegularError if it is not a regular file, OSError if it cannot be
         opened.
         """
         self._follow()
@@ -81,11 +81,11 @@ def _close(held: list[tuple[int, Path | None]]) -> None:
 
 
 def _path_now(descriptor: int) -> Path | None:
-    """Return the present path of an open file, by the kernel; a process needs no rights for it.
+    """Return the kernel's current path of an open file; a process needs no rights for it.
 
-    What was renamed has another name, what was deleted or replaced ends in "(deleted)".
+    A renamed file has its new name; the name of a deleted or replaced file ends in "(deleted)".
     """
     try:
         return Path(f"/proc/self/fd/{descriptor}").readlink()
     except OSError:
-        return None  # no /proc: nothing is known
+        return None  # no /proc

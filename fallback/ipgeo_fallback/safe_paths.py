@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
-# Asked now: a worker may not enter the folder that the checkout is in.
+# Evaluated now: a worker may not be able to enter the checkout's parent folder.
 _OWNER = _CHECKOUT.stat().st_uid
 _MAX_LINKS = 40  # as the kernel
 
@@ -72,7 +72,7 @@ def _problem_of(found: os.stat_result, *, sticky: bool) -> str | None:
     # In a folder with the sticky bit others may add, but replace nothing.
     if stat.S_ISDIR(found.st_mode) and not (sticky and found.st_mode & stat.S_ISVTX):
         if found.st_mode & stat.S_IWOTH:
-            return "is writable by everybody"
+            return "is writable by all users"
         if found.st_mode & stat.S_IWGRP and found.st_gid != os.getegid():
             return f"is writable by a foreign group ({found.st_gid})"
     return None

@@ -1,4 +1,4 @@
-"""What the application has to know of the settings."""
+"""The settings that the application needs."""
 
 import os
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ _DEFAULTS = Environment(_ROOT, {})
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the application has to know.
+    """The settings that the application needs.
 
-    ``blob`` is None where none is named; ``body_limit`` is the longest request body, in bytes;
-    ``batch_limit`` the most addresses in one request; ``refresh_interval`` how often to look
-    whether the blob has changed, in seconds; ``trusted_proxies`` whose X-Forwarded-For is trusted.
+    ``blob`` is None if not set; ``body_limit`` is the largest request body, in bytes;
+    ``batch_limit`` the most addresses in one request; ``refresh_interval`` the seconds between
+    checks of the blob's file; ``trusted_proxies`` the peers whose X-Forwarded-For is trusted.
     """
 
     blob: Path | None

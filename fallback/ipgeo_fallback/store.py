@@ -40,7 +40,7 @@ class _RefusedFile:
     reason: str
 
     def is_same(self, fingerprint: _Fingerprint, ctime_ns: int) -> bool:
-        """Whether a file with these is still the refused one."""
+        """Whether a file with these values is still the refused one."""
         return (fingerprint, ctime_ns) == (self.fingerprint, self.ctime_ns)
 
 
@@ -63,7 +63,7 @@ class LoadedBlob:
 
 @dataclass(frozen=True, slots=True)
 class RefreshFailure:
-    """Why the last check of the file has found nothing to load.
+    """Why the last check of the file could load nothing.
 
     ``kind`` is unreadable, refused, moved or unlinked; ``reason`` names no path.
     """
@@ -155,7 +155,7 @@ class BlobStore:
         self.refresh_error = failure
 
     def _open(self) -> BinaryIO:
-        """Open the blob's file; one that is being replaced just now, once more."""
+        """Open the blob's file; try again if it is being replaced at this moment."""
         if self._resolved_path is None:
             raise FileNotFoundError(errno.ENOENT, "IPGEO_BLOB is not set")
         file = self._resolved_path.open()
@@ -166,7 +166,7 @@ class BlobStore:
 
 
 def _without_numbers(failure: RefreshFailure) -> RefreshFailure:
-    """Return what is compared: of a file that cannot be read the numbers may differ."""
+    """Return the part to compare: for an unreadable file the numbers may differ."""
     if failure.kind == "unreadable":
         return RefreshFailure(failure.kind, _NUMBER.sub("", failure.reason))
     return failure

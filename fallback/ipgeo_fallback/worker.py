@@ -1,4 +1,4 @@
-"""gunicorn's gevent worker, but one that does not wait for idle connections when it is to end."""
+"""gunicorn's gevent worker, except that it does not wait for idle connections when it ends."""
 
 import contextlib
 import os
@@ -12,16 +12,16 @@ from gevent.socket import socket
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 
 _MAX_ACCEPTS = 10
-"""In one cycle of the event loop, in which each connection that has a request is served too.
+"""Connections to accept in one cycle of the event loop; a cycle also serves every request.
 
-With more, the worker that happens to be quick takes most connections, and the others idle.
+With more, one quick worker takes most connections, and the others idle.
 """
 
 
 class _Listener(StreamServer):
-    """Accepts many at once, lest new connections starve under thousands of kept ones.
+    """Accepts many at once, so that thousands of kept connections do not starve new ones.
 
-    But when the worker is to end, no more than it serves: what it had accepted would be lost.
+    A worker that is ending accepts only what it can still serve: other connections would be lost.
     """
 
     def __init__(self, worker: "Worker", listener: socket, spawn: Pool) -> None:
@@ -35,19 +35,19 @@ class _Listener(StreamServer):
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
-    """Closes the kept connections on which no request is on its way, as nginx's workers do.
+    """Closes idle kept connections when it ends, as nginx's workers do.
 
     gunicorn's own waits for them until its graceful timeout, and accepts nothing in that time: if
     it is the only one, as after max_requests, no request is answered for seconds.
     """
 
     def __init__(self, *args: object, **options: object) -> None:
-        """Take what gunicorn gives."""
+        """Take gunicorn's arguments."""
         super().__init__(*args, **options)
         self._idle: set[socket] = set()
 
     def handle_quit(self, _signal: int, _frame: object) -> None:
-        """End at once, whatever is on its way.
+        """End at once, even with requests in progress.
 
         gunicorn lets a greenlet raise SystemExit, a tenth of a second later: a worker that has
         noticed its end by then reports that as a fault.
@@ -59,7 +59,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         return _Listener(self, listener, spawn)
 
     def load_wsgi(self) -> None:
-        """Load the application, and what else is not to be loaded by the master.
+        """Load the application, and other modules that the master must not load.
 
         Later the worker may not be able to read it.
         """
@@ -69,7 +69,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self._check, self._refuse = check, refuse_and_close
 
     def notify(self) -> None:
-        """Give the heartbeat, once a second; when it is to end, close what is idle too."""
+        """Send the heartbeat once a second; when the worker ends, close idle connections."""
         super().notify()
         if not self.alive:
             for connection in self._idle:
@@ -90,8 +90,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self._check(req)  # type: ignore[arg-type]
         super().handle_request(listener_name, req, sock, addr)
         self._idle.add(sock)
-        # The next request may be there already: without this, a client that is quick enough is
-        # served on and on while others wait for seconds.
+        # The next request may already be here: without this, one quick client would be served
+        # again and again while others wait for seconds.
         sleep(0)
 
     def handle_error(
@@ -103,7 +103,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
 def _close_unless_asked(connection: socket) -> None:
     """Close an idle connection; one on which a request has just arrived gets its answer."""
-    # Below gevent, whose own shutdown() raises in the greenlet that reads.
+    # The plain socket: gevent's shutdown() would raise in the reading greenlet.
     plain = connection._sock  # type: ignore[attr-defined] # noqa: SLF001
     with contextlib.suppress(OSError):
         try:

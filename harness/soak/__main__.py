@@ -19,7 +19,7 @@ from harness.soak.traffic import KINDS
 @click.option(
     "--interval",
     type=click.FloatRange(min=0, min_open=True),
-    help="Let the server's timer look at the file every X seconds. With --hup there is no timer"
+    help="Let the server's timer check the file every X seconds. With --hup there is no timer"
     " unless this is given; without it the default is 0.1.",
 )
 @click.option("--freeze", is_flag=True, help="Stop a worker now and then while blobs are swapped.")
@@ -27,13 +27,13 @@ from harness.soak.traffic import KINDS
 @click.option("--workers", type=click.IntRange(min=1), default=2, help="Workers of the edge.")
 @click.option("--connections", type=click.IntRange(min=1), default=32, help="All clients together.")
 @click.option("--processes", type=click.IntRange(min=1), default=1, help="Processes of clients.")
-@click.option("--batch", type=click.IntRange(min=2), default=500, help="Most addresses of a batch.")
+@click.option("--batch", type=click.IntRange(min=2), default=500, help="Largest batch.")
 @click.option("--seed", type=int, default=1, help="Chooses blobs, order, requests.")
 def main(interval: float | None, hup: bool, **options: Any) -> None:
     """Swap blobs under load and judge every answer.
 
-    Starts a server of its own on a free port. Exit status 1 if a single answer was wrong, mixed of
-    several blobs, stale or missing, if a swap was not taken up, or if the server logged an error.
+    Starts a server of its own on a free port. Exit status 1 if a single answer was wrong, mixed
+    from several blobs, stale or missing, if a swap was not loaded, or if the server logged errors.
     """
     if interval is None and not hup:
         interval = 0.1
@@ -48,7 +48,7 @@ def main(interval: float | None, hup: bool, **options: Any) -> None:
     try:
         result = run(plan)
     except (KeyboardInterrupt, OSError, RuntimeError) as error:
-        # Ctrl-C reaches the server too: that it ends is no error then.
+        # Ctrl-C reaches the server too: its end is then no error.
         if interrupts.came():
             click.echo("interrupted; all processes are stopped", err=True)
             sys.exit(130)

@@ -1,9 +1,9 @@
 """The load: connections kept busy over raw sockets, every answer judged as it comes.
 
-A connection has one request on the way, or a burst of some. One that closes before the first byte
-of an answer, after it has carried others, is what HTTP clients meet (RFC 9112, section 9.3.1): the
-request goes out once more over a new connection and counts as retried. Everything else that does
-not end in an answer with status 200 has failed.
+A connection has one request in progress, or a burst of several. A kept connection may close before
+the first byte of an answer, as HTTP clients must expect (RFC 9112, section 9.3.1): the request is
+then sent again over a new connection and counts as retried. Any other request without an answer of
+status 200 has failed.
 """
 
 import os
@@ -57,7 +57,7 @@ def _read_head(head: bytes) -> _Head:
 
 
 class _Sent(NamedTuple):
-    """A request on the way; ``confirmed`` is what was known to be served as it was sent."""
+    """A request in progress; ``confirmed``: the publication known to be served when sent."""
 
     ask: Ask
     at: float
@@ -82,7 +82,7 @@ class Client:
     def __init__(
         self, address: Address, traffic: Traffic, judge: Judge, timeline: Timeline
     ) -> None:
-        """Ask what ``traffic`` makes up."""
+        """Send the requests of ``traffic``."""
         self._address = address
         self._traffic = traffic
         self._judge = judge
@@ -93,7 +93,7 @@ class Client:
         self.tally = Tally()
 
     def run(self, connections: int) -> Tally:
-        """Ask until the timeline says stop; return what was counted."""
+        """Ask until the timeline says stop; return the counts."""
         parent, next_check = os.getppid(), 0.0
         while not self._timeline.stopped and os.getppid() == parent:
             now = time.monotonic()
@@ -227,7 +227,7 @@ class Client:
             tally.latencies[self._timeline.swapping, ask.kind in SINGLE].append(seconds)
 
     def _lose(self, connection: _Connection) -> None:
-        """The server has closed the connection: send again what may be, and open another one."""
+        """The server has closed the connection: open another one, and retry what may be retried."""
         self._drop(connection)
         again = []
         for index, sent in enumerate(connection.waiting):

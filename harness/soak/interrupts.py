@@ -1,7 +1,7 @@
-"""SIGINT and SIGTERM: they end a run, but only where it can be ended in good order.
+"""SIGINT and SIGTERM: they end a run, but only at points where it can end cleanly.
 
-An exception that a signal raises while a process is being started is lost, or leaves a process
-that nothing stops. So a signal is only noted there, and taken where no process is being started.
+If a signal raised an exception while a process is being started, that exception would be lost, or
+the process would never be stopped. So a signal is only noted there, and acted on later.
 """
 
 import signal
@@ -33,7 +33,7 @@ def came() -> bool:
 
 @contextmanager
 def taken() -> Iterator[None]:
-    """Let a signal raise KeyboardInterrupt in this block, once, also one that has come before."""
+    """Raise KeyboardInterrupt in this block, once, for a signal now or before the block."""
     _state.may_raise = True
     try:
         if _state.came:

@@ -1,4 +1,4 @@
-"""Judging an answer: which blob's it is, whether it is right, and whether it came too late."""
+"""Judges an answer: which blob it is from, whether it is right, and whether it is stale."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ _EXCERPT = 160
 
 
 class Fault(NamedTuple):
-    """What is the matter with an answer."""
+    """What is wrong with an answer."""
 
     kind: str
     example: str
@@ -89,7 +89,7 @@ class Judge:
         return self._one(blob, ask)
 
     def _sort_out(self, ask: Ask, body: bytes) -> Fault:
-        """An answer that is no blob's: mixed if each part is the right one of some blob's."""
+        """Judge an answer of no single blob: mixed if each part is the right one of some blob."""
         try:
             parts = _parts(ask, body)
         except (ValueError, KeyError, TypeError, RecursionError):

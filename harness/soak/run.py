@@ -1,4 +1,4 @@
-"""A whole run: a server of its own, swaps under load, and what came of it."""
+"""A whole run: a server of its own, swaps under load, and the result."""
 
 import random
 import time
@@ -28,10 +28,10 @@ _FREEZE_EVERY = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be done; times are in seconds.
+    """The plan of a run; times are in seconds.
 
     The run ends after ``swaps`` swaps and not before ``seconds``; ``steady`` is how long the load
-    runs before the first swap. Without ``interval`` nothing but HUP makes the server look.
+    runs before the first swap. Without ``interval`` the server checks the file only at a HUP.
     """
 
     swaps: int = 0
@@ -51,7 +51,7 @@ class Plan:
 
 @dataclass
 class Result:
-    """What came of it: ``swaps`` were published, ``seen`` of them were seen to be served."""
+    """The result: ``swaps`` were published, ``seen`` of them were seen to be served."""
 
     swaps: int = 0
     seen: int = 0
@@ -61,7 +61,7 @@ class Result:
 
     @property
     def good(self) -> bool:
-        """Whether all is as it must be; only retried requests are allowed."""
+        """Whether there was no fault; only retried requests are allowed."""
         return self.tally.faultless and self.seen == self.swaps and not self.error_lines
 
 

@@ -1,4 +1,4 @@
-"""Publishing one blob after the other, as operators do, and seeing each of them served."""
+"""Publishes one blob after another, as operators do, and sees each of them served."""
 
 import json
 import os
@@ -80,7 +80,7 @@ class Swaps:
 
 @contextmanager
 def frozen(pids: Sequence[int]) -> Iterator[None]:
-    """Stop processes wherever they are, at work if possible; at the end they go on."""
+    """Stop processes wherever they are, at work if possible, and let them continue at the end."""
     stopped: list[int] = []
     try:
         for pid in pids:
@@ -89,7 +89,7 @@ def frozen(pids: Sequence[int]) -> Iterator[None]:
             stopped.append(pid)
             os.kill(pid, signal.SIGSTOP)
         for pid in pids:
-            # A system call that has begun comes to its end before the process stops.
+            # A system call in progress ends before the process stops.
             wait.until(partial(_is_in, "T", pid), "it stands still")
         yield
     finally:

@@ -1,7 +1,8 @@
-"""What was published and what is known to be served, in memory that the processes share.
+"""Which blobs were published and known to be served, in memory shared by the processes.
 
-An answer is stale if its blob is none of those published from the last one confirmed, as the
-request was sent, up to the last one published, as its answer came.
+An answer is fresh if its blob was published between two publications, both included: the last one
+confirmed when the request was sent, and the last one published when the answer came. Any other
+answer is stale.
 """
 
 import mmap
@@ -12,7 +13,7 @@ MAX_SWAPS = 1 << 20
 
 
 class Timeline:
-    """Written by the one who swaps, read by the clients. A publication is numbered from 0.
+    """Written by the swapping process, read by the clients. Publications count from 0.
 
     Each value is an aligned word, written and read whole, in the order of the program (x86-64).
     """
@@ -45,7 +46,7 @@ class Timeline:
 
     @property
     def stopped(self) -> bool:
-        """Whether the clients are to come to an end."""
+        """Whether the clients must stop."""
         return bool(self._words[_STOPPED])
 
     def publish(self, blob: int) -> int:
@@ -61,7 +62,7 @@ class Timeline:
         self._words[_CONFIRMED] = number
 
     def stop(self) -> None:
-        """Let the clients come to an end."""
+        """Tell the clients to stop."""
         self._words[_STOPPED] = 1
 
     def blob(self, number: int) -> int:

@@ -26,7 +26,7 @@ class Ask(NamedTuple):
 
 
 class Traffic:
-    """Makes requests; each address of the pool has its turn before one is asked for again."""
+    """Makes requests; all addresses of the pool are used before one is used again."""
 
     def __init__(self, pool: Pool, seed: str, batch: int) -> None:
         """Batches have up to ``batch`` addresses."""

@@ -1,5 +1,5 @@
--- IPv4 addresses as text. An address is a pair: its high and its low 16 bits. A lookup needs them
--- so, and both stay small integers, where a whole address would become a double.
+-- IPv4 addresses as text. An address is a pair: its high and its low 16 bits. A lookup needs these
+-- halves, and both stay small integers; a whole address would become a double.
 
 local ffi = require "ffi"
 local bit = require "bit"
@@ -62,7 +62,7 @@ function _M.step(byte, address, octet, digits, dots)
 end
 
 
--- The high and the low 16 bits of what `step` has read, or nil if it is not an address.
+-- The high and the low 16 bits of the address that `step` has read, or nil if it is not valid.
 function _M.finish(address, octet, digits, dots)
     if dots ~= 3 or digits == 0 then
         return nil

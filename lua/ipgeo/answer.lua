@@ -1,5 +1,5 @@
--- The two forms of an answer. The blob has the array as it is sent; of the object it has all that
--- follows the address, with which the object begins: `{"ip":"A",`.
+-- The two forms of an answer. The blob holds the complete array, and the object without its
+-- beginning, which contains the address: `{"ip":"A",`.
 
 local ffi = require "ffi"
 local blob = require "ipgeo.blob.view"
@@ -19,7 +19,7 @@ local scratch = buffer_t(SCRATCH)
 local _M = {}
 
 
--- Whether `name` is the format of objects; nil if there is no such format. None at all is "array".
+-- Whether `name` is the format of objects; nil if there is no such format. Without a name: "array".
 function _M.is_object(name)
     if name == nil or name == "array" then
         return false

@@ -19,7 +19,7 @@ local HERE, READ = system.AT_FDCWD, system.READ
 local EACCES, ENOENT = system.EACCES, system.ENOENT
 local HEAD = 4096
 local SLICE = 262144
-local MOVED = "the path leads to another place by now, where this process may not go"
+local MOVED = "the path now leads to another place, where this process may not go"
 
 local bytes_t = ffi.typeof("uint8_t *")
 
@@ -28,7 +28,7 @@ local _M = {}
 local mt = { __index = _M }
 
 
--- The file at `path`. Its folder is held open, for a process that is to give up its rights.
+-- The file at `path`. Its folder is held open, for a process that will drop its rights.
 function _M.new(path)
     local folder, name = path:match("^(.*)/([^/]*)$")
     folder = folder == "" and "/" or folder or "."
@@ -134,7 +134,7 @@ end
 -- `fingerprint`: device, inode, size, mtime in nanoseconds and a digest of the first 4 KiB
 -- (`digest(pointer, length)` returns a number); `fingerprint_with_ctime`: a write that keeps the
 -- mtime changes the ctime, but so does a further name; `size` (bytes), `mtime` (seconds), `links`
--- (how many names the file has) and `head`, its first bytes. Needs a file that was just opened, for
+-- (how many names the file has) and `head`, its first bytes. Needs a file that was just opened, as
 -- it reads.
 function _M:inspect(digest)
     local stat, err = status(self.descriptor)

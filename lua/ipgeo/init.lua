@@ -110,7 +110,7 @@ end
 
 
 -- Looks up an address in strict dotted decimal, also mapped into IPv6 (::ffff:1.2.3.4). Returns its
--- answer as JSON text: an object, which repeats `ip`, if `shape` is "object", or else an array of
+-- answer as JSON text: an object, which repeats `ip`, if `shape` is "object"; otherwise an array of
 -- eight. Returns nil and "invalid_ip", "no_data" (the database has nothing for it) or "unavailable"
 -- (no blob is loaded).
 function Ipgeo:lookup(ip, shape)

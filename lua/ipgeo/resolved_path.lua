@@ -1,6 +1,6 @@
 -- A path as it was resolved: its last folder and every symbolic link on the way, held open. So a
--- process that has given up its rights still reaches the folder where it may not pass through those
--- above, and notices when the path resolves to another one.
+-- process that has dropped its rights still reaches the folder, even if it may not pass through the
+-- folders above, and notices when the path resolves to another one.
 --
 -- /proc/self/fd gives the present name of whatever a descriptor is open for, a symbolic link itself
 -- too. The name changes when the link is replaced or removed, or when a folder above is moved. To

@@ -1,7 +1,7 @@
 -- The generations of one blob in shared memory, and this worker's view of the current one.
 --
--- The dict named by the options is used as an arena (see memory/arena.lua) and must hold nothing
--- else. Where there is no arena, every worker keeps a copy of the blob of its own; the log says so.
+-- The dict named by the options is used as an arena (see memory/arena.lua) and must hold no keys.
+-- Without an arena, every worker keeps its own copy of the blob, and a warning is logged.
 
 local ffi = require "ffi"
 local answers = require "ipgeo.answer"
@@ -125,7 +125,7 @@ local function fill_memory(self, found, fingerprint, on_slice)
 end
 
 
--- Loads the file, and remembers it if its bytes are bad; a read that failed is tried again at the
+-- Loads the file; records it as refused if its bytes are bad. A failed read is tried again at the
 -- next check. Returns nothing, or the kind of the error and a message.
 local function load(self, found, fingerprint, fingerprint_with_ctime, on_slice)
     ngx.update_time()

@@ -1,4 +1,4 @@
--- Calls of Linux about files. Descriptors are closed when they are collected, at the latest.
+-- System calls of Linux about files. Descriptors are closed when they are collected, at the latest.
 
 local ffi = require "ffi"
 
@@ -80,7 +80,7 @@ end
 
 
 -- Where a symbolic link leads: the one at `path`, or with an empty path `folder` itself. Returns
--- nil for anything else.
+-- nil if it is not a link.
 function _M.read_link(folder, path)
     local buffer = ffi.new("char[?]", PATH_MAX)
     local length = tonumber(C.readlinkat(folder, path, buffer, PATH_MAX))

@@ -20,7 +20,7 @@ function _M.is_ipv4(text)
 end
 
 
--- How many groups of IPv6 a part of an address has; nil if it is no such part.
+-- How many IPv6 groups a part of an address has; nil if it is not valid.
 local function count_groups(text)
     if text == "" then
         return 0
@@ -32,7 +32,7 @@ local function count_groups(text)
 end
 
 
--- The same address with two groups for an IPv4 address at its end; nil if that is none.
+-- The address with its IPv4 ending written as two groups; nil if that ending is not valid.
 local function without_ipv4(text)
     local head, tail = match(text, "^(.*:)([^:]*%.[^:]*)$")
     if not head then
@@ -57,7 +57,7 @@ function _M.is_ipv6(text)
 end
 
 
--- The address that `text` is, without its brackets if it has some; nil if it is none.
+-- The address in `text`, without brackets; nil if it is not an address.
 function _M.parse(text)
     local inner = match(text, "^%[(.*)%]$")
     if inner then
@@ -85,7 +85,7 @@ local function is_label(text)
 end
 
 
--- Whether it is a name that a resolver may be asked for.
+-- Whether it is a valid host name.
 function _M.is_host_name(text)
     local rest = gsub(gsub(text, "%.$", "") .. ".", "([^.]*)%.", function(label)
         return is_label(label) and "" or nil

@@ -1,4 +1,4 @@
--- What an nginx was built with, as it says itself: each build has other folders.
+-- What an nginx was built with, from its own output: the folders differ between builds.
 
 local posix = require "posix"
 local process = require "process"
@@ -103,7 +103,7 @@ local function lua_modules(nginx)
 end
 
 
--- The entries of a path of Lua's that begin at the root: its own `;;` would begin with the current
+-- The absolute entries of one of Lua's paths: its default `;;` would begin with the current
 -- folder.
 local function absolute_entries(printed, name)
     local entries = {}
@@ -123,7 +123,7 @@ local function probe(nginx, modules)
     end
     return process.with_file(concat(lines) .. PROBE, function(path)
         return process.output({
-            -- Not in the current folder, and without what would change the paths.
+            -- Not in the current folder, and without the variables that would change the paths.
             "env", "-C", "/", "-u", "LUA_PATH", "-u", "LUA_CPATH", "-u", "LUA_PATH_5_1",
             "-u", "LUA_CPATH_5_1", "-u", "LUA_INIT",
             nginx, "-e", "stderr", "-p", "/", "-c", path, "-g", "daemon off;",

@@ -23,7 +23,7 @@ local MAX_OPEN_FILES = 65536
 local _M = {}
 
 
--- A table whose missing keys are errors: a misspelt name in a template is no empty value.
+-- A table that raises for missing keys: a misspelt name in a template must not be empty.
 local function strict(values, what)
     return setmetatable(values, {
         __index = function(_, name)
@@ -81,7 +81,7 @@ local function entries(list)
 end
 
 
--- Whom the workers become: nginx warns about `user` where it could not change it anyway.
+-- The workers' user; false if not root: nginx would then ignore `user`, with a warning.
 local function user(settings)
     return posix.is_root()
         and { name = settings.IPGEO_USER, group = posix.group_of(settings.IPGEO_USER) }
@@ -94,8 +94,8 @@ local function listen_address(address)
 end
 
 
--- Returns the table for a template. `lua`: what this nginx needs for Lua (build.lua); false: it has
--- none, and `parts` is the folder of what takes its place. `resolved`: the addresses of each name.
+-- Returns the table for a template. `lua`: what this nginx needs for Lua (build.lua); if false, it
+-- has none, and `parts` is the folder of replacements. `resolved`: the addresses of each name.
 function _M.environment(settings, lua, parts, resolved)
     local open_files = posix.open_files(MAX_OPEN_FILES)
     local servers, has_primary = upstreams.servers(settings.IPGEO_UPSTREAMS, resolved)

@@ -2,7 +2,7 @@
 -- only then, nginx gets them by a HUP.
 --
 -- Only the `server` lines in nginx.conf are replaced, for the list of upstreams that stands there:
--- what an operator has rendered since the start stays, and an upgrade of the checkout is not
+-- a configuration rendered since the start is kept, and an upgrade of the checkout is not
 -- half-applied.
 
 local posix = require "posix"
@@ -25,8 +25,8 @@ local CONF = "nginx.conf"
 local _M = {}
 
 
--- Calls `each(line, upstream)` for every line; `upstream` is the name of the one whose `server`
--- line it is, or nil.
+-- Calls `each(line, upstream)` for every line; `upstream` is the name of the upstream that a
+-- `server` line belongs to; nil for other lines.
 local function scan(conf, each)
     local block
     for line in gmatch(conf, "[^\n]*\n") do
@@ -77,7 +77,7 @@ local function listed_upstreams(conf)
 end
 
 
--- The addresses in quotes: the placeholder where there is no node is none.
+-- The addresses in quotes; the placeholder for "no node" is not one of them.
 local function addresses(conf)
     local found = {}
     for address in gmatch(conf, 'server "(.-)"') do
@@ -98,7 +98,7 @@ local function addresses_of_names(lists)
 end
 
 
--- What is gone (-) and what is new (+).
+-- The removed (-) and the added (+) addresses.
 local function difference(before, after)
     local changes = {}
     for address in pairs(before) do
@@ -116,7 +116,7 @@ local function difference(before, after)
 end
 
 
--- Fails where nginx would refuse the configuration, or is about to write its pid file again.
+-- Fails if nginx refuses the configuration, or is just rewriting its pid file.
 local function reload(self)
     local var = self.settings.IPGEO_VAR
     local status = process.run({
@@ -146,7 +146,7 @@ local function wait_for_nginx(pid_file)
 end
 
 
--- Takes over the upstreams of a configuration. Of a new name nginx has the addresses that stand
+-- Takes over the upstreams of a configuration. For a new name, nginx has the addresses that stand
 -- there. Returns whether there is a list of upstreams.
 local function take_over(self, conf)
     local names, upstreams_now = self.names, listed_upstreams(conf)
@@ -159,7 +159,7 @@ local function take_over(self, conf)
 end
 
 
--- Whether nginx has other addresses of some name than those of now.
+-- Whether the addresses of some name differ from those that nginx has.
 local function is_stale(self)
     for _, name in ipairs(self.names.names) do
         if concat(self.given[name], " ") ~= concat(self.names.resolved[name] or {}, " ") then
@@ -170,7 +170,7 @@ local function is_stale(self)
 end
 
 
--- What nginx.conf gains and loses; or nginx, where another rendering has changed the file already.
+-- The changes of nginx.conf; or those of nginx, if another rendering has already changed the file.
 local function changes_of(self, conf, changed)
     local changes = difference(addresses(conf), addresses(changed))
     if changes ~= "" then
@@ -193,7 +193,7 @@ local function give(self, conf, changed)
 end
 
 
--- Looks the names up once; gives nginx what has changed. An error says why that failed.
+-- Looks the names up once, and gives nginx the changes. Raises if that fails.
 local function follow_once(self)
     local conf = need(read_conf(self))
     need(take_over(self, conf), "nginx.conf names no upstreams")
@@ -205,17 +205,17 @@ local function follow_once(self)
 end
 
 
--- What fails now, on a full disk or with too many processes, may work at the next turn.
+-- A failure, from a full disk or too many processes, may be over at the next turn.
 local function try_to_follow(self)
     local ok, problem = pcall(follow_once, self)
     if not ok then
-        self.report("the names are not followed this time: " .. problem)
+        self.report("the names could not be followed, will retry: " .. problem)
     end
 end
 
 
 -- Follows until nginx and all its workers have ended. `names` is their resolver, `render()` returns
--- the configuration of now, or nil and why there is none; `report(message)` is called for changes.
+-- the present configuration, or nil and why there is none; `report(message)` is called for changes.
 function _M.follow(settings, names, render, report)
     local self = {
         settings = settings,

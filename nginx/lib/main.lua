@@ -5,10 +5,10 @@
 --     luajit main.lua PROGRAM render TEMPLATE PARTS FOLDER   writes FOLDER/nginx.conf
 --     luajit main.lua PROGRAM print TEMPLATE PARTS           prints it
 --     luajit main.lua PROGRAM follow TEMPLATE PARTS <PIPE    follows names until nginx has ended
---     luajit main.lua PROGRAM unknown WHERE <NAMES           warns of names that are no setting
+--     luajit main.lua PROGRAM unknown WHERE <NAMES           warns about names of no setting
 --
--- PROGRAM begins the messages. PARTS is the folder of what takes the place of Lua; empty: Lua is
--- used. Status 1 and a message where a setting is not valid.
+-- PROGRAM begins the messages. PARTS is the folder of the replacements for Lua; if empty, Lua is
+-- used. Status 1 and a message if a setting is not valid.
 
 local arg, package = arg, package
 
@@ -17,7 +17,7 @@ if ROOT:find("[;?]") then
     io.stderr:write(arg[1], ": the path of the checkout must not hold ; or ?: Lua's own syntax\n")
     os.exit(1)
 end
--- Nothing is to be found in the current folder.
+-- Load nothing from the current folder.
 package.path = ROOT .. "/nginx/lib/?.lua;" .. ROOT .. "/lua/?.lua"
 package.cpath = ""
 
@@ -53,7 +53,7 @@ local function need_absolute(path, name)
 end
 
 
--- Prints all of it, or raises why not.
+-- Prints all of it, or raises.
 local function print_all(printed)
     local done, problem = stdout:write(printed)
     if done then
@@ -70,7 +70,7 @@ local function warn_of_unknown(where, variables)
 end
 
 
--- What only this machine knows: whether nginx and the user are there.
+-- Checks that need this machine: whether nginx and the user exist.
 local function check_machine(settings)
     local nginx, user = settings.IPGEO_NGINX, settings.IPGEO_USER
     need(nginx ~= "", "IPGEO_NGINX is not set and neither nginx nor openresty is in PATH")
@@ -90,7 +90,7 @@ end
 
 
 -- Reads the settings and the template. Returns the settings, the resolver of names, and a function
--- that renders what is known now. Its argument is the template's `lua`.
+-- that renders the present state. Its argument is the template's `lua`.
 local function prepare(template_path, parts)
     local path = template_path ~= "" and template_path or ROOT .. "/nginx/nginx.conf.template"
     local settings = read_settings()
@@ -137,9 +137,9 @@ end
 
 
 function commands.follow(template_path, parts)
-    posix.ignore_interrupt() -- nginx ends by it, and this process then
+    posix.ignore_interrupt() -- it ends nginx, which ends this process
     local settings, resolver, render = prepare(template_path, parts)
-    -- Only the servers are used of it: nginx need not be asked what it has built in.
+    -- Only the `server` lines of this are used: no need to ask nginx for its modules.
     local lua = parts == "" and { modules = {}, path = "", cpath = "" }
     follower.follow(settings, resolver, function() return render(lua) end, report)
 end

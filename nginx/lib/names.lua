@@ -9,7 +9,7 @@ local ipairs = ipairs
 local setmetatable = setmetatable
 local sort = table.sort
 
--- What a resolver takes that has to ask a second server.
+-- The time a resolver needs if it has to ask a second server.
 local RESOLVE_SECONDS = "6"
 
 
@@ -18,7 +18,7 @@ local methods = {}
 local metatable = { __index = methods }
 
 
--- A resolver of the names among the upstreams; `report(message)` is called for what changes.
+-- A resolver of the names among the upstreams; `report(message)` is called for changes.
 function _M.new(upstreams, report)
     local self = setmetatable({
         resolved = {}, -- the last known addresses of each name
@@ -30,7 +30,7 @@ function _M.new(upstreams, report)
 end
 
 
--- Takes another list of upstreams; what is known of names stays.
+-- Takes another list of upstreams, and keeps the known addresses.
 function methods:use(upstreams)
     self.upstreams, self.names = upstreams, {}
     for _, upstream in ipairs(upstreams) do
@@ -67,7 +67,7 @@ end
 
 
 -- A name that does not resolve keeps its last addresses: a DNS outage says nothing about the nodes.
--- Its begin and its end are reported once.
+-- The beginning and the end of a failure are reported once.
 local function update(self, name, found)
     if #found > 0 then
         if self.failed[name] then
@@ -105,8 +105,8 @@ local function addresses_by_name(lines)
 end
 
 
--- Takes over the addresses in the `server` lines of a rendered configuration, for names of which
--- nothing is known.
+-- Takes over the addresses in the `server` lines of a rendered configuration, for names without
+-- known addresses.
 function methods:recall(lines)
     local found = addresses_by_name(lines)
     for _, name in ipairs(self.names) do

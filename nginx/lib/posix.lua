@@ -1,4 +1,4 @@
--- Calls of Linux that Lua has none for. The structures are the same on x86-64 and aarch64.
+-- System calls of Linux that Lua lacks. The structures are the same on x86-64 and aarch64.
 
 local ffi = require "ffi"
 
@@ -49,8 +49,8 @@ local PATH_MAX = 4096
 local _M = {}
 
 
--- Returns `value`; where there is none, raises the text `problem`, for operators: without a
--- position.
+-- Returns `value`; without one, raises the text `problem`: for operators, so without a position in
+-- the code.
 function _M.need(value, problem)
     if not value then
         error(problem, 0)
@@ -59,14 +59,14 @@ function _M.need(value, problem)
 end
 
 
--- Why the last call of the system has failed.
+-- Why the last system call failed.
 function _M.last_error()
     return ffi_string(C.strerror(errno()))
 end
 
 
 -- Gives stdin, stdout and stderr a number where the caller has closed them: what is opened later
--- would be taken for one of them. Nothing can be written there, as before.
+-- would be taken for one of them. They stay unwritable.
 function _M.reserve_streams()
     local fd
     repeat
@@ -133,7 +133,7 @@ function _M.exists(path)
 end
 
 
--- Whether `path` is a file that this process may execute.
+-- Whether `path` is a file that this process may execute (a folder also has the x bit).
 function _M.is_program(path)
     return C.access(path, X_OK) == 0 and C.access(path .. "/.", F_OK) ~= 0
 end
@@ -184,7 +184,7 @@ end
 local function replace(folder, name, content, expected)
     local path = concat { folder, "/", name }
     if expected and _M.read_file(path) ~= expected then
-        return nil, path .. " has changed meanwhile"
+        return nil, path .. " was changed by another process"
     end
     local temporary = format("%s/.%s.%d.tmp", folder, name, C.getpid())
     os_remove(temporary) -- a killed process may have left one, and process ids come again

@@ -1,5 +1,5 @@
--- Runs programs by their arguments: no text of a setting goes through a shell. Where the system has
--- no process, file or memory for that, each function raises an error, a text without a position.
+-- Runs programs by lists of arguments: no text of a setting goes through a shell. If the system
+-- lacks a process, file or memory for that, a function raises a text without a position.
 
 local ffi = require "ffi"
 local posix = require "posix"
@@ -44,8 +44,8 @@ local function execute(program, list)
 end
 
 
--- Starts a program; `prepare` runs in the new process first. Returns its id; nil and why there is
--- none.
+-- Starts a program; `prepare` runs in the new process first. Returns the process id; or nil and why
+-- it could not start.
 local function spawn(arguments, prepare)
     local list = ffi.new("const char *[?]", #arguments + 1, arguments)
     list[#arguments] = nil
@@ -107,8 +107,8 @@ function _M.output(arguments, with_errors)
 end
 
 
--- Calls `use` with the path of a file that has `text` and lies in memory only: programs that are
--- run meanwhile can open it.
+-- Calls `use` with the path of a file in memory that contains `text`: programs that `use` runs can
+-- open it.
 function _M.with_file(text, use)
     local fd = C.memfd_create("ipgeo", 0)
     need(fd >= 0 and C.write(fd, text, #text) == #text,

@@ -276,7 +276,7 @@ function _M.read(getenv, defaults)
 end
 
 
--- Those of the names that begin like a setting and are none.
+-- The names that begin like a setting but are not one.
 function _M.unknown(names)
     local known, found = {}, {}
     for _, setting in ipairs(contract.SETTINGS) do

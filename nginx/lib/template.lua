@@ -3,7 +3,7 @@
 --
 -- A value cannot change the configuration's structure. Inside quotes it may hold no quote of this
 -- kind, no backslash, no dollar sign and no control character. Outside of quotes it is one word of
--- letters, digits and -_.:/=,[], or a list of such words. Everything else is an error.
+-- letters, digits and -_.:/=,[], or a list of such words. Any other value is an error.
 
 local concat = table.concat
 local error = error
@@ -19,8 +19,8 @@ local UNQUOTABLE = { ['"'] = '["\\$%c]', ["'"] = "['\\$%c]" }
 local _M = {}
 
 
--- Returns the text of a string or a number for a place inside the quotes `quote`; nil: outside.
--- Returns nil and what is wrong where it may not stand.
+-- Returns the text of a string or a number for a place inside the quotes `quote`; nil means outside
+-- of quotes. Returns nil and what is wrong if it is not allowed there.
 local function scalar_text(value, quote)
     local text = type(value) == "number" and format("%.14g", value) or value
     if type(text) ~= "string" then

@@ -106,7 +106,7 @@ def answered() -> Iterator[Case]:
         (r'{"\u0069\u0070\u0073":["1.2.3.4"],"f\u006frmat":"obj\u0065ct"}', [A_OBJECT]),
         ('{"IPS":1,"ips ":2,"Format":3,"ips":["1.2.3.4"],"x":null,"x":[]}', [A]),
         ('{"ips\\u0000":["9.9.9.9"],"ips":["1.2.3.4"]}', [A]),
-        # Brackets and quotes where they are no more than characters
+        # Brackets and quotes as plain characters
         ('{"ips":["1.2.3.4]","5"]}', [BAD, BAD]),
         ('{"ips":["]"]}', [BAD]),
         ('{"ips":["]","1.2.3.4"]}', [BAD, A]),
@@ -114,7 +114,7 @@ def answered() -> Iterator[Case]:
         ('{"ips":["","[","1.2.3.4"]}', [BAD, BAD, A]),
         (r'{"ips":["],\"ips\":[1","1.2.3.4"]}', [BAD, A]),
         ('{"ips":[",","1.2.3.4,","1.2.3.4"]}', [BAD, BAD, A]),
-        # What looks like the member and is not
+        # Look-alikes of the member
         (r'{"x":"\"ips\":[\"1.2.3.4\"]","ips":["1.2.3.4"]}', [A]),
         (r'{"x":"\"ips\":[","ips":["1.2.3.4"]}', [A]),
         (r'{"x\"ips":["9.9.9.9"],"ips":["1.2.3.4"]}', [A]),
@@ -171,7 +171,7 @@ def elements() -> Iterator[Case]:
 
 
 def not_batches() -> Iterator[Case]:
-    """What looks like a batch only to those who do not read it all."""
+    """Bodies that look like a batch at first, but are not."""
     for content in (
         '{"x":{"ips":["9.9.9.9"]},"ip":"1.2.3.4"}',
         '{"ip":"1.2.3.4","x":[{"ips":["9.9.9.9"]}]}',
@@ -206,7 +206,7 @@ BAD_ARRAYS = (
 
 
 def invalid() -> Iterator[Case]:
-    """Invalid JSON comes before all that can be wrong with the members."""
+    """Invalid JSON is reported before any problem of the members."""
     around = (
         '{"ips":%s}',
         '{"ips":%s,"format":"xml"}',
@@ -272,7 +272,7 @@ def refused() -> Iterator[Case]:
         (many(20000, '""'), "too_many_ips"),
         (many(32000, "1"), "too_many_ips"),
         (over[:-1] + ',"x":1}', "too_many_ips"),
-        # The order in which things are looked at:
+        # The order of the checks:
         ('{"ips":1,"ips":2,"format":3,"ip":4}', "repeated_argument"),
         ('{"format":"xml","ips":null,"ip":1}', "invalid_format"),
         ('{"format":"xml","ips":["1.2.3.4"],"ip":1}', "invalid_format"),
@@ -285,7 +285,7 @@ def refused() -> Iterator[Case]:
 
 
 def around() -> Iterator[Case]:
-    """A batch whatever the headers and the query say."""
+    """A batch, for any headers and any query."""
     content = '{"ips":["1.2.3.4","9.9.9.9"]}'
     for condition in (f"If-None-Match: {TAG}", "If-None-Match: *", 'If-Match: "x"',
                       "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT", "Range: bytes=0-3",
@@ -502,7 +502,7 @@ def test_the_table_names_no_case_twice() -> None:
 
 @pytest.mark.provokes(TOO_LARGE, "client sent invalid chunked body")
 def test_every_error_is_the_same_bytes(fiction: Stack) -> None:
-    """Of each code that a request brings about, ten rows for both servers, to the byte."""
+    """Ten rows of each code that a request can cause, for both servers, to the byte."""
     by_code: dict[str, list[Case]] = {}
     for case in [*CASES, *BATCH_CASES]:
         if case.code and not case.only:
@@ -578,7 +578,7 @@ def bounded() -> Iterator[Stack]:
 
 
 def check(reply: Reply, status: int, content: bytes) -> None:
-    # Not in the assertion: a difference between megabytes takes long to explain.
+    # Not in the assertion: pytest takes long to explain a difference between megabytes.
     same = reply.body == content
     assert (reply.status, same) == (status, True), reply.body[:200]
 
@@ -603,7 +603,7 @@ def test_the_body_limit_fits_the_largest_batch(large: Stack, server: str) -> Non
     assert len(content) > 1_900_000
     crlf = b"255.255.255.255\r\n" * count
     over = 400, error_body("too_many_ips", count)
-    # `post` ends its side when the answer begins: nginx would not send all of a long one then.
+    # `post` closes its side when the answer begins: nginx would then cut a long answer short.
     with closing(Kept(address)) as kept:
         for sent, headers, expected in (
             (content, (), (200, results(*[U] * count))),
@@ -667,7 +667,7 @@ def render(folder: Path, **given: str) -> "subprocess.CompletedProcess[str]":
 
 
 class Pair:
-    """A kept connection to each server; what one is asked, the other one is too."""
+    """A kept connection to each server; both get the same requests."""
 
     def __init__(self, stack: Stack) -> None:
         self._kept = [Kept(address_of(stack, server)) for server in (EDGE, FALLBACK)]
@@ -725,7 +725,7 @@ def pair(fiction: Stack) -> Iterator[Pair]:
 
 
 def agree(pair: Pair, content: bytes, *headers: str, target: str = PATH) -> Reply:
-    """Ask both, which owe the same bytes; the edge must have answered by itself."""
+    """Ask both, which must answer the same bytes; the edge must not have asked the fallback."""
     length = "Content-Length: 0" if not content else ""
     sent = request(
         "POST", target, *headers, *([length] if length else []), body=content, close=False
@@ -790,7 +790,7 @@ TOKENS = [
 
 @st.composite
 def mutated(draw: st.DrawFn, whole: st.SearchStrategy[str]) -> bytes:
-    """A body that is mostly right, and what a few slips make of it."""
+    """A mostly valid body, with a few random mistakes."""
     text = draw(whole)
     for _ in range(draw(st.sampled_from([0, 0, 0, 1, 1, 2]))):
         at = draw(st.integers(0, len(text)))

@@ -38,7 +38,7 @@ from ipgeo_fallback.settings import Settings
 
 EDGE, FALLBACK = "edge", "fallback"
 THROUGH = "through"
-"""An edge that has no blob: it hands its requests on to the fallback."""
+"""An edge that has no blob: it passes its requests on to the fallback."""
 PROXY = "proxy"
 """An edge in proxy mode: the fallback answers, though the edge has a blob."""
 
@@ -67,7 +67,7 @@ MESSAGES = {
     "unavailable": "no database is loaded",
     "http_version_not_supported": "HTTP version not supported",
 }
-"""What an error says, by its code; both servers send the same bytes."""
+"""The messages of errors by code; both servers send the same bytes."""
 
 TOO_LARGE = r"client intended to send too large (chunked )?body"
 
@@ -76,7 +76,7 @@ TOO_LARGE = r"client intended to send too large (chunked )?body"
 class Case:
     """A request and its expected answer.
 
-    ``code`` is an error's; ``body`` is the exact body of anything else; ``headers`` has None for
+    ``code`` is an error's; ``body`` is the exact body of other answers; ``headers`` has None for
     one that must be absent. ``only`` names the one server that the row holds for, ``why`` the
     reason. Without ``through`` the row does not hold for an edge that has no blob, without
     ``proxy`` not for one in proxy mode.
@@ -131,9 +131,9 @@ def answers() -> Iterator[Case]:
         ("GET first address", query("ip=0.0.0.0"), UTOPIA_ARRAY),
         ("GET last address", query("ip=255.255.255.255"), UTOPIA_ARRAY),
         ("GET last of a run", query("ip=1.2.3.255"), ATLANTIS_ARRAY),
-        ("GET first behind a run", query("ip=1.2.4.0"), UTOPIA_ARRAY),
+        ("GET first after a run", query("ip=1.2.4.0"), UTOPIA_ARRAY),
         ("GET last before a gap", query("ip=4.255.255.255"), UTOPIA_ARRAY),
-        ("GET first behind a gap", query("ip=6.0.0.0"), UTOPIA_ARRAY),
+        ("GET first after a gap", query("ip=6.0.0.0"), UTOPIA_ARRAY),
         ("HEAD", query("ip=1.2.3.4", method="HEAD"), b""),
         ("HEAD object", query("ip=1.2.3.4&format=object", method="HEAD"), b""),
         ("GET over TLS, a proxy says", query("ip=1.2.3.4", "X-Forwarded-Ssl: on"), ATLANTIS_ARRAY),
@@ -290,7 +290,7 @@ def arguments() -> Iterator[Case]:
         ("ip=1.2.3.4&format=object%00", "invalid_format"),
         ("ip=1.2.3.4&format=%ff", "invalid_format"),
         ("format=object", "missing_ip"),
-        # The order in which things are looked at:
+        # The order of the checks:
         ("format=xml", "invalid_format"),
         ("ip=x&format=xml", "invalid_format"),
         ("ip=x&ip=x&format=xml", "repeated_argument"),
@@ -554,7 +554,7 @@ INVALID_CHUNK = "client sent invalid chunked body"
 
 
 def bodies_of_others() -> Iterator[Case]:
-    """All methods but POST discard theirs, and its framing counts all the same."""
+    """All methods except POST discard their body, but its framing must still be valid."""
     for method, length in (("GET", len(ATLANTIS_ARRAY)), ("HEAD", 0)):
         for name, sent in (
             ("a body", b"10\r\n%s\r\n0\r\n\r\n" % padded(16)),
@@ -614,7 +614,7 @@ def methods() -> Iterator[Case]:
 
 
 def exceptions() -> Iterator[Case]:
-    """The rows in which the two servers cannot agree."""
+    """The rows in which the two servers differ."""
     normalized = "nginx normalizes the path before it chooses the location, Flask does not"
     for path in ("/api//ip_query", "/api/./ip_query", "/x/../api/ip_query"):
         sent = request("GET", f"{path}?ip=1.2.3.4")
@@ -678,7 +678,7 @@ GOOD, BAD = (200, ""), (400, "bad_request")
 
 
 def read_otherwise() -> Iterator[Case]:
-    """What nginx reads in another way than gunicorn."""
+    """Requests that nginx reads differently from gunicorn."""
     ascii_only = "gunicorn refuses bytes outside ASCII in the request line, as RFC 9112 has it"
     for raw in (b"1.2.3.\xb4", b"\xe4\xb8\xad"):
         yield from either(
@@ -774,7 +774,7 @@ def read_otherwise() -> Iterator[Case]:
 
 
 def malformed() -> Iterator[Case]:
-    """What neither of them takes for HTTP."""
+    """Requests that neither of them accepts as HTTP."""
     end = b"\r\nHost: x\r\nConnection: close\r\n\r\n"
     bare = request("GET", f"{PATH}?ip=1.2.3.4")
     for name, sent, status, code in (
@@ -831,7 +831,7 @@ def parameters(cases: Iterable[Case], *more_servers: str) -> Iterator[Any]:
 
 
 def holds(case: Case, server: str) -> bool:
-    """Whether the row is for ``server``; without a blob too, nginx refuses what it refuses."""
+    """Whether the row is for ``server``; nginx's own refusals also apply without a blob."""
     if server == THROUGH:
         return case.only in ("", EDGE) and case.through
     if server == PROXY:
@@ -889,7 +889,7 @@ def check_case(address: Address, server: str, case: Case) -> None:
 
 
 def check_headers(reply: Reply, server: str, media_type: str) -> None:
-    """What every answer has, whatever was asked."""
+    """The headers of every answer."""
     if reply.status != 304:
         assert reply.headers["content-type"] == media_type
         assert "content-length" in reply.headers
@@ -920,7 +920,7 @@ def error_body(code: str, limit: int | None = None) -> bytes:
 
 
 @pytest.mark.provokes(TOO_LARGE)
-def test_continue_is_said_before_a_refusal_by_the_fallback_only(fiction: Stack) -> None:
+def test_only_the_fallback_sends_continue_before_a_refusal(fiction: Stack) -> None:
     asked = request("POST", PATH, "Content-Length: 99999999", "Expect: 100-continue")
     assert exchange(fiction.edge.address, asked).status == 413
     first = exchange(fiction.fallback.address, asked)
@@ -929,7 +929,7 @@ def test_continue_is_said_before_a_refusal_by_the_fallback_only(fiction: Stack) 
 
 
 def test_a_request_of_http_0_9(fiction: Stack) -> None:
-    """To this the edge answers with the body alone."""
+    """The edge answers it with the body alone."""
     for server, expected in ((EDGE, ATLANTIS_ARRAY), (FALLBACK, b"HTTP/1.1 400 ")):
         with connect(address_of(fiction, server)) as connection:
             connection.sendall(b"GET %s?ip=1.2.3.4\r\n" % PATH.encode())
@@ -946,7 +946,7 @@ def test_an_exception_has_a_reason() -> None:
 
 
 def test_messages_are_those_of_the_fallback() -> None:
-    """All codes but that for a server's own fault, which no request brings about."""
+    """All codes except the one for a server's own fault, which no request can cause."""
     faults = {fault for fault in vars(errors).values() if isinstance(fault, errors.Fault)}
     messages = {
         fault.code: fault.with_limits(batch_limit=1000, body_limit=BODY_LIMIT).message

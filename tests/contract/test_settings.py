@@ -30,7 +30,7 @@ SYNTAX = (
     "50%",
     "a\\b",
 )
-"""What nginx, Lua, a shell or supervisor could take for syntax."""
+"""Characters that nginx, Lua, a shell or supervisor could take for syntax."""
 FOREIGN = ("٣", "服务", "\udcff", "\udce6\udc9c")
 """Not ASCII, and not even UTF-8."""
 
@@ -144,7 +144,7 @@ def in_hex(text: str) -> str:
 
 
 def by_python(name: str, text: str) -> tuple[str, str]:
-    """The verdict, and the value or the message; both sides write a value in one way."""
+    """The verdict, and the value or the message; both sides format values alike."""
     try:
         value = check(name, text)
     except SettingError as error:
@@ -164,7 +164,7 @@ def as_text(value: object) -> str:
 
 @pytest.fixture(scope="module")
 def by_lua() -> dict[tuple[str, str], tuple[str, str]]:
-    """What the edge's side says to all cases, in one run of LuaJIT."""
+    """The edge's verdicts on all cases, from one run of LuaJIT."""
     lines = "".join(f"{name} {in_hex(text)}\n" for name, text, _ in CASES)
     done = subprocess.run(
         ["luajit", DRIVER],

@@ -1,4 +1,4 @@
--- Checks a blob whose index another process overwrites after it has been checked, and takes a
+-- Checks a blob whose index is overwritten by another process after its check, and takes a
 -- snapshot of an arena whose control block gives its blob more bytes than its slot has. A read from
 -- outside kills the process. Prints the results of the check and of the snapshot.
 --

@@ -1,7 +1,7 @@
 -- Renders the edge's template once for each hostile value of a setting, over the environment's own
 -- settings. VALUES has NAME NUL TEXT NUL, again and again; RESULTS gets the same of `refused` and a
--- message, or `rendered` and the configuration. With `unchecked` the settings' checks are left out:
--- the template is all that stands in the way.
+-- message, or `rendered` and the configuration. With `unchecked` the settings' checks are skipped:
+-- only the template's own protection is left.
 --
 -- usage: luajit render.lua TEMPLATE VALUES RESULTS [unchecked]
 

@@ -10,7 +10,7 @@ local format, gsub = string.format, string.gsub
 local tostring, type = tostring, type
 
 
--- Of an upstream the address alone.
+-- For an upstream, the address alone.
 local function as_text(value)
     if type(value) == "table" then
         if value.address then

@@ -1,4 +1,4 @@
-"""Two slots of shared memory and their lock, with several processes at it."""
+"""Two slots of shared memory and their lock, used by several processes."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""script/bootstrap: an environment that works is never lost, whatever goes wrong with a new one."""
+"""script/bootstrap: a working environment is never lost, even if a new one fails."""
 
 import os
 import re
@@ -18,7 +18,7 @@ PIN = re.compile(r"^([a-z0-9-]+==\S+)", re.MULTILINE)
 
 @pytest.fixture
 def checkout(folder: Path) -> Path:
-    """A checkout with its own environment, which holds nothing but a pip."""
+    """A checkout with its own environment, which holds only pip."""
     checkout = folder / "checkout"
     for name in ("script", "nginx", "compiler"):
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("*.egg-info"))
@@ -35,7 +35,7 @@ def checkout(folder: Path) -> Path:
 
 
 def stamp(checkout: Path, lock: str) -> None:
-    """Say that the environment was made from ``lock``."""
+    """Mark the environment as made from ``lock``."""
     lines = [str(checkout), *(digest(checkout / name) for name in (lock, "pyproject.toml"))]
     (checkout / ".venv" / "ipgeo-stamp").write_text("".join(f"{line}\n" for line in lines))
 

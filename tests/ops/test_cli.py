@@ -272,7 +272,7 @@ def test_a_hostile_source_is_refused(tmp_path: Path, out: Path, name: str) -> No
 
 
 HOSTILE_CODES = {
-    "not UTF-8 behind a byte order mark": (
+    "not UTF-8 after a byte order mark": (
         "country_list.txt",
         b"\xef\xbb\xbf\n\xe4\tCN\n",
         "line 2: not UTF-8",
@@ -434,7 +434,7 @@ def test_a_too_long_name_is_reported_at_once(tmp_path: Path, character: str) -> 
     assert compiler("build", SAMPLE, "-o", out).status == DONE
     assert compiler("build", SAMPLE, "-o", out, "--force").status == DONE
     out = tmp_path / (out.name + character)
-    # The source is not even looked at.
+    # The source is not even opened.
     message = refusal("build", tmp_path / "none.dat", "-o", out)
     excess = longest + size - room
     problem = f"the name is {excess} bytes too long for the files that are written beside it"

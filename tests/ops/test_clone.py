@@ -1,4 +1,4 @@
-"""A clone as others make it: with LF everywhere, and without what an operator adds."""
+"""A fresh clone: with LF everywhere, and without an operator's files."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""What fails while standard error is closed prints nothing on standard output in its stead."""
+"""With standard error closed, a failing command prints nothing on standard output instead."""
 
 import subprocess
 from pathlib import Path

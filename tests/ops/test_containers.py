@@ -1,4 +1,4 @@
-"""The service in containers as an operator starts it: healthy, closed in, refreshed, ended."""
+"""The service in containers as an operator starts it: healthy, confined, refreshed, stopped."""
 
 import json
 import re
@@ -83,7 +83,7 @@ def real(real_data: Path) -> ExpectedFromSource:
 
 @pytest.fixture
 def serving(fresh: Project, sample: ExpectedFromSource) -> Project:
-    """All services as after a fresh start, whatever the tests before have done."""
+    """All services as after a fresh start, whatever earlier tests have done."""
     fresh.up(EDGE, IPGEO_MODE="edge", IPGEO_TRUSTED_PROXIES="")
     fresh.build(SAMPLE_CODES, SAMPLE.name, "--force")
     wait_until_served(fresh, sample)
@@ -284,12 +284,12 @@ def compiler_share(project: Project, inputs: Path) -> float:
     return int(done.out.splitlines()[-1]) / GIBIBYTE
 
 
-# Who the client is
+# The client's address
 
 
 @pytest.mark.parametrize("trusted", [False, True], ids=["untrusted", "trusted"])
 def test_forwarded_for(fresh: Project, trusted: bool) -> None:
-    """A host that is no trusted proxy says that it is somebody else."""
+    """A host that is not a trusted proxy claims another address."""
     networks = fresh.inspect(EDGE)["NetworkSettings"]["Networks"]
     gateway = networks[f"{fresh.name}_outer"]["Gateway"]
     fresh.up(EDGE, IPGEO_MODE="proxy", IPGEO_TRUSTED_PROXIES=gateway if trusted else "")
@@ -302,13 +302,13 @@ def test_forwarded_for(fresh: Project, trusted: bool) -> None:
 
 
 def mark(project: Project, service: str) -> int:
-    """The place behind what a service has logged so far."""
+    """The end of a service's log so far."""
     project.fetch_logs()
     return project.logs[service].access_log.stat().st_size
 
 
 def logged_clients(project: Project, marks: dict[str, int]) -> list[str] | None:
-    """Whose query the edge and a fallback have logged since then; None unless both have."""
+    """The clients that the edge and a fallback have logged since; None unless both have."""
     project.fetch_logs()
     logs = [project.logs[service].access_log.read_bytes()[at:] for service, at in marks.items()]
     lines = [line for log in logs for line in log.decode().splitlines() if "/api/ip_query" in line]
@@ -335,7 +335,7 @@ def test_hup(serving: Project, sample: ExpectedFromSource) -> None:
 
 
 def test_stop_of_the_edge(serving: Project, sample: ExpectedFromSource) -> None:
-    """What is being answered is answered to its end; later ones are refused, as they must be."""
+    """Requests in progress are answered; later ones are refused, as they must be."""
     container = serving.container(EDGE)
     with under_load(serving.address, [sample], "edge stopped, refused from then on") as running:
         running.run_for(1)
@@ -379,7 +379,7 @@ def lifetime(container: str) -> tuple[float, float]:
 def test_a_build_that_is_killed(serving: Project, sample: ExpectedFromSource, large: Path) -> None:
     """At several moments: the blob stays the old one, whole, and it is served all the time.
 
-    One that has ended before it is killed, or is killed behind the rename, is not counted.
+    A build that has ended before the kill, or is killed after the rename, does not count.
     """
     start, end = lifetime(ended(started_build(serving, large)))
     serving.build(SAMPLE_CODES, SAMPLE.name, "--force")

@@ -1,4 +1,4 @@
-"""Settings that are looked at before they reach a service: what runs goes on as it is."""
+"""Settings are checked before they reach a service: running services stay unchanged."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ BAD = {
         "gunicorn.conf.py: IPGEO_FALLBACK_WORKERS must be a number from 1 to 999",
     ),
 }
-"""Services that check, each with a setting that it alone looks at, and what it says."""
+"""Checking services, each with a setting that only it checks, and its message."""
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_roll_replaces_nothing_by_a_bad_setting(untouched: Project, service: str
 
 
 def test_a_misspelt_setting_is_named(untouched: Project, folder: Path) -> None:
-    """Compose hands on the names that it knows, so the container never gets the others."""
+    """Compose passes on only known names, so the container never gets the others."""
     (folder / "project" / ".env").write_text(
         "# IPGEO_COMMENT=1\nIPGEO_WORKERS=2\nexport IPGEO_WORKER=2\n IPGEO_Bind = 1\nOTHER=3\n"
     )
@@ -96,7 +96,7 @@ def test_a_misspelt_setting_is_named(untouched: Project, folder: Path) -> None:
 
 
 def printed(done: Done) -> list[str]:
-    """What a check says; docker-compose has lines of its own beside it."""
+    """A check's messages, without docker-compose's own lines."""
     return [
         line.removeprefix("nginx/")
         for line in (done.out + done.err).splitlines()

@@ -25,7 +25,7 @@ services:
 """
 ALIAS = """
 services:
-  fallback2: {networks: {inner: {aliases: [nobody]}}}
+  fallback2: {networks: {inner: {aliases: [late]}}}
 """
 
 
@@ -90,10 +90,10 @@ def test_neither_blob_nor_fallback(images: None, folder: Path, mode: str) -> Non
 def test_names_of_nodes_are_followed(
     images: None, folder: Path, sample: ExpectedFromSource
 ) -> None:
-    """One that nobody has, then somebody, then nobody again."""
+    """A name that no container has, then one has, then none again."""
     settings = {
         "IPGEO_MODE": "proxy",
-        "IPGEO_UPSTREAMS": "fallback1:8000,nobody:8000",
+        "IPGEO_UPSTREAMS": "fallback1:8000,late:8000",
         "IPGEO_RESOLVE_INTERVAL": 1,
         "IPGEO_FALLBACK_ACCESS_LOG": "",
     }
@@ -102,7 +102,7 @@ def test_names_of_nodes_are_followed(
         project.wait_until_healthy("fallback1")
         project.up(EDGE)
         project.wait_until_healthy(EDGE)
-        assert "'nobody:8000' does not resolve and is left out" in logged(project)
+        assert "'late:8000' does not resolve and is left out" in logged(project)
         with under_load(project.address, [sample], "a name comes and goes") as running:
             running.run_for(4)
             assert logged(project).count(RELOAD) == 0
@@ -119,11 +119,11 @@ def test_names_of_nodes_are_followed(
 
             docker("kill", project.container("fallback2"))
             running.run_for(4)
-            assert "'nobody:8000' does not resolve and keeps its last addresses" in logged(project)
+            assert "'late:8000' does not resolve and keeps its last addresses" in logged(project)
             assert logged(project).count(RELOAD) == 1
         assert_faultless(running.tally)
         assert running.tally.by_fallback == running.tally.responses
-        # Each has half of them, but for what was on its way as it was counted.
+        # Each has half of them, except those in progress during the count.
         old, new_one = (late - early for early, late in zip(before, after, strict=True))
         assert old == pytest.approx(new_one, rel=0.3)
 

@@ -1,4 +1,4 @@
-"""Runs of the container tests at the same time: each has names, networks and images of its own."""
+"""Concurrent runs of the container tests: each has its own names, networks and images."""
 
 import subprocess
 import sys

@@ -95,7 +95,7 @@ def restore(project: Project) -> None:
 
 
 def wait_until_asked(project: Project) -> None:
-    """Every fallback has given the edge an answer from now on."""
+    """Wait until every fallback has answered the edge."""
     project.fetch_logs()
     log = project.logs[EDGE].access_log
     start = log.stat().st_size
@@ -119,7 +119,7 @@ def reachable(project: Project) -> bool:
 
 
 def case(project: Project, text: str) -> str:
-    """What is measured, and through which edge."""
+    """The name of a measurement, with the kind of edge."""
     return f"{text}, {'proxy' if is_proxy(project) else 'edge without data'}"
 
 
@@ -142,7 +142,7 @@ def test_two_of_three_nodes_killed(nodes: Project, expected: ExpectedFromSource)
 
 
 def pause(container: str) -> None:
-    """Pause it; the engine gives up where a process does not stop within its own moment."""
+    """Pause it; the engine fails if a process does not stop within the engine's short timeout."""
 
     def is_paused() -> bool:
         return engine.call(["docker", "pause", container]).status == 0
@@ -181,7 +181,7 @@ def test_all_nodes_restarted(nodes: Project, expected: ExpectedFromSource) -> No
         docker("restart", *map(nodes.container, FALLBACKS))
         running.run_for(3)
     if is_proxy(nodes):
-        # It has data, and answers by itself while it believes that nobody is left.
+        # It has data, and answers itself while all nodes count as failed.
         assert_faultless(running.tally)
     else:
         assert_all_by_fallbacks(running.tally)
@@ -211,7 +211,7 @@ def image(project: Project, folder: Path, request: pytest.FixtureRequest) -> Ite
     try:
         yield tag
     finally:
-        # All at once, so that for a moment nobody is left.
+        # All at once, so that for a moment no node is left.
         project.up(*FALLBACKS)
         docker("image", "rm", f"ipgeo-fallback:{tag}", f"ipgeo-edge:{tag}")
 
@@ -249,13 +249,13 @@ def test_a_bad_image_replaces_one_only(
         done = roll(nodes, image)
         running.run_for(1)
     assert done.status == 1
-    assert "fallback1 does not get healthy" in done.err
+    assert "fallback1 does not become healthy" in done.err
     assert images(nodes)[0] == f"ipgeo-fallback:{image}"
     assert [nodes.container(service) for service in FALLBACKS[1:]] == before
     assert_all_by_fallbacks(running.tally)
 
 
-# Nobody is left
+# No node is left
 
 
 @pytest.fixture(params=["edge", "proxy"])

@@ -1,4 +1,4 @@
-"""What ipgeo-compile reads: regular files only, their size and head first, without waiting."""
+"""ipgeo-compile reads only regular files, size and head first, and never waits."""
 
 import fcntl
 import os

@@ -63,7 +63,7 @@ def run(
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for PATH with no program that could do more than help: bash's own tools only."""
+    """A folder for PATH with only the tools that help needs: no program that could do more."""
     tools = tmp_path_factory.mktemp("tools")
     for name in ("bash", "sh", "sed", "readlink", "dirname", "luajit"):
         found = shutil.which(name)
@@ -74,7 +74,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_help_does_nothing_else(folder: Path, tools: Path, path: Path, option: str) -> None:
+def test_help_only_prints(folder: Path, tools: Path, path: Path, option: str) -> None:
     done = run([*command(path), option], folder, PATH=tools, IPGEO_VAR=folder / "var")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search("usage:", done.stdout, re.IGNORECASE)
@@ -84,7 +84,7 @@ def test_help_does_nothing_else(folder: Path, tools: Path, path: Path, option: s
 
 
 TO_ANOTHER = {"test": "pytest", "install-locked": "pip"}
-"""What refuses the arguments of a program that hands them all on."""
+"""Programs that pass all their arguments on, and the program that then refuses them."""
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_an_unknown_option_is_refused_at_once(folder: Path, path: Path) -> None:
 
 @dataclass
 class World:
-    """What a smoke test may use: a folder, the sample's blob in it, and an edge that serves it."""
+    """For smoke tests: a folder, the sample's blob in it, and an edge that serves it."""
 
     folder: Path
     blob: Path

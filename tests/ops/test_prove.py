@@ -31,7 +31,7 @@ SECONDS = 1200
 
 EQUAL, DIFFERENT, USAGE = 0, 1, 2
 
-# Two records of the sample: 8.8.8.0/24 and the rest of 8.0.0.0/8 behind it.
+# Two records of the sample: 8.8.8.0/24 and the rest of 8.0.0.0/8 after it.
 GOOGLE, NEXT_AFTER_GOOGLE = "8.8.8.0", "8.8.9.0"
 
 
@@ -240,7 +240,7 @@ def is_past_its_start(process: int) -> bool:
     return False
 
 
-# The second reading, fed with what the edge would say
+# The second reading, fed with the edge's expected output
 
 
 def swept(blob: Blob) -> str:
@@ -455,7 +455,7 @@ def test_exchanged_real_contents_fail_the_proof(
     source = real_data / "17monipdb.dat"
     wrong = tmp_path / "exchanged.dat"
     runs = read_dat(source).runs
-    # The first two neighbours behind 120.0.0.0 that differ.
+    # The first two neighbours after 120.0.0.0 that differ.
     record = next(
         i for i in range(bisect_left(runs.starts, 120 << 24), len(runs)) if differ(runs, i)
     )

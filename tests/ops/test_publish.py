@@ -1,4 +1,4 @@
-"""Publishing a file: what is kept, what fails cleanly, and that no reader sees half of one."""
+"""Publishing a file: what is kept, what fails cleanly; readers never see half a file."""
 
 import contextlib
 import errno
@@ -228,6 +228,6 @@ def test_a_killed_write_leaves_a_whole_file(path: Path) -> None:
 
 def is_writing(folder: Path, before: set[str]) -> bool:
     """Whether a temp file that was not there before has bytes already."""
-    with contextlib.suppress(FileNotFoundError):  # renamed meanwhile
+    with contextlib.suppress(FileNotFoundError):  # it has been renamed
         return any((folder / name).stat().st_size for name in set(names(folder)) - before)
     return False

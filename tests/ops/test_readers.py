@@ -23,7 +23,7 @@ CHINA = ("中国", "北京", "北京", "")
 
 
 def servers_user() -> pwd.struct_passwd:
-    """The user that the servers work as by default, or whoever stands for it here."""
+    """The servers' default user, or its substitute on this machine."""
     try:
         return pwd.getpwnam("www-data")
     except KeyError:
@@ -41,7 +41,7 @@ def _user(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def out(folder: Path) -> Path:
-    """A place for a blob, in a folder that everybody may enter; the source is beside that."""
+    """A path for a blob, in a folder that all users may enter; the source is beside the folder."""
     (folder / "source.dat").write_bytes(dat([(0, CHINA)]))
     store = folder / "store"
     store.mkdir(mode=0o755)
@@ -233,7 +233,7 @@ def set_access_list(path: Path, acl: bytes) -> None:
 @as_root
 @pytest.mark.parametrize("closed", ["file", "folder"])
 def test_an_access_list_that_refuses_is_noticed(out: Path, closed: str) -> None:
-    """It says less than the mode: owner rwx, the servers' user nothing, all others r-x."""
+    """It allows less than the mode: owner rwx, the servers' user nothing, all others r-x."""
     build(out)
     path = out if closed == "file" else out.parent
     entries = [(1, 7, -1), (2, 0, USER.pw_uid), (4, 5, -1), (0x10, 5, -1), (0x20, 5, -1)]
@@ -275,7 +275,7 @@ def test_the_summary_has_the_readability(
     assert summary(done)["readable"] == {
         "user": "nobody-here",
         "state": "unknown",
-        "detail": "there is no user nobody-here to ask for",
+        "detail": "there is no user nobody-here",
     }
 
 
@@ -353,12 +353,12 @@ def test_a_rollback_keeps_the_readers_too(theirs: Path) -> None:
 
 
 def test_unknown_readability_is_reported_once(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a user to ask for: the servers may be of the same one."""
+    """For an unknown user: the servers may run as the building one."""
     monkeypatch.delenv("IPGEO_USER")
     detail = "its mode is 0600: servers that run as another user may not read it"
     if os.geteuid() == 0:
         monkeypatch.setenv("IPGEO_USER", "nobody-here")
-        detail = "there is no user nobody-here to ask for"
+        detail = "there is no user nobody-here"
     before = os.umask(0o077)
     try:
         done = compiler(*command(out), "--json")

@@ -238,7 +238,7 @@ def test_the_file_is_given_to_its_group_if_not_to_its_user(
 
 
 def test_the_previous_file_shares_nothing_with_the_blob(after_two: Workspace) -> None:
-    """Whoever overwrites the blob in place must not damage the way back."""
+    """Overwriting the blob in place must not damage the previous file."""
     after_two.rollback()
     after_two.out.write_bytes(b"overwritten")
     assert after_two.name_of(after_two.beside(".previous")) == "B"
@@ -322,7 +322,7 @@ ROLLBACK_KILLS = [*KILLS, (3, "before"), (3, "after")]
 
 
 @pytest.mark.parametrize(
-    ("kill", "current", "previous", "manifest", "remembered"),
+    ("kill", "current", "previous", "manifest", "recorded"),
     [*zip(ROLLBACK_KILLS, "BBBAAAAA", "AAAAABBB", "BBBBBBBA", " BBBBBBB", strict=True)],
 )
 def test_a_rollback_killed_between_two_steps(
@@ -332,14 +332,14 @@ def test_a_rollback_killed_between_two_steps(
     current: str,
     previous: str,
     manifest: str,
-    remembered: str,
+    recorded: str,
 ) -> None:
-    """Memory, blob, previous, manifest: the build to go back to is always in one of the files."""
+    """List, blob, previous, manifest: the build to go back to is always in one of the files."""
     killed(*kill, ["rollback", after_two.out])
     assert after_two.name_of(after_two.out) == current
     assert after_two.name_of(after_two.beside(".previous")) == previous
     assert after_two.manifest()["build_id"] == after_two.id(manifest)
-    assert after_two.beside(".rolled-back").exists() == (remembered == "B")
+    assert after_two.beside(".rolled-back").exists() == (recorded == "B")
     if current == "B":
         assert after_two.rollback().status == DONE
     assert after_two.build("B").status == REFUSED, "it is not brought back"
@@ -448,7 +448,7 @@ def folder_is_open(process: int, folder: Path) -> bool:
 def test_a_lock_timeout_is_reported(after_two: Workspace) -> None:
     with (
         locked(after_two.folder),
-        pytest.raises(OSError, match="another build or rollback is publishing here") as failure,
+        pytest.raises(OSError, match="another build or rollback is still publishing") as failure,
         locked(after_two.folder, timeout=0.1),
     ):
         pass
@@ -465,7 +465,7 @@ def test_rollback_and_back_again(after_two: Workspace) -> None:
         old, new = after_two.id(before), after_two.id(now)
         assert done.out.splitlines() == [
             f"{after_two.out}: rolled back from build id {old} to {new}",
-            f"build refuses {old} from now on, unless with --force",
+            f"build refuses {old} from now on, unless --force is given",
         ]
         assert after_two.state() == (now, before)
         manifest = after_two.manifest()
@@ -508,7 +508,7 @@ def test_a_rolled_back_build_is_refused_over_the_sample_and_over_nothing(
     assert not after_two.out.exists()
 
 
-def test_several_rollbacks_are_remembered(after_two: Workspace) -> None:
+def test_several_rollbacks_are_recorded(after_two: Workspace) -> None:
     assert after_two.rollback().status == DONE
     assert after_two.build("C").status == DONE
     assert after_two.rollback().status == DONE
@@ -561,12 +561,12 @@ def test_back_from_a_current_file_that_is_not_sound(after_two: Workspace, damage
     assert (done.status, done.err) == (DONE, "")
     assert done.out.splitlines() == [
         f"{after_two.out}: rolled back to build id {after_two.id('A')}",
-        f"{problem}: nothing of it is kept or remembered",
+        f"{problem}: it is neither kept nor recorded",
     ]
     assert after_two.state() == ("A", "A")
     done = after_two.rollback()
     assert done.status == BAD_INPUT
-    assert f"build id {after_two.id('A')} is the current one already\n" in done.err
+    assert f"build id {after_two.id('A')} is already the current one\n" in done.err
     assert after_two.build("B").status == DONE
 
 

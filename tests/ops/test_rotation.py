@@ -1,4 +1,4 @@
-"""Log rotation: every request is in the logs, exactly once, whoever rotates them."""
+"""Log rotation: every request is logged exactly once, whichever program rotates."""
 
 import grp
 import os
@@ -36,7 +36,7 @@ ROTATED = (
 )
 BATCH = 100
 LETTERS = str.maketrans("0123456789", "abcdefghij")
-"""For numbers in the targets: what holds digits may be an address, which no log has."""
+"""For numbers in the targets: digits may be an address, which logs never contain."""
 
 
 def ask(address: Address, targets: list[str]) -> None:
@@ -132,7 +132,7 @@ class Kept:
         return f"/n/{self._name}/kept/{number}/".translate(LETTERS)
 
     def are_all_logged_in(self, file: Path) -> bool:
-        """Whether requests of each are there; those of which none is are asked once more."""
+        """Whether each has logged a request; those that have not are asked again."""
         lines = "\n".join(logged([file]))
         missing = [n for n in range(CONNECTIONS) if self._prefix(n) not in lines]
         self._ask(missing)
@@ -174,7 +174,7 @@ def test_logrotate_under_requests(folder: Path) -> None:
             wait.until(closed, "the servers have new files", SECONDS)
             for connections, (_, name) in zip(kept, servers, strict=True):
                 new = partial(connections.are_all_logged_in, log / name)
-                wait.until(new, f"who has accepted a connection logs to the new {name}", SECONDS)
+                wait.until(new, f"workers with connections log to the new {name}", SECONDS)
         finally:
             stopped.set()
         for asked, connections, (_, name) in zip(asking, kept, servers, strict=True):

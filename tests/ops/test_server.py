@@ -1,4 +1,4 @@
-"""script/server, and the supervisor that it uses: what an operator sees, and what is left of it."""
+"""script/server and its supervisor: what an operator sees, and what is left at the end."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def asked(running: Program, ip: str = "8.8.8.8") -> list[str]:
 
 
 def refusal(folder: Path, **settings: Any) -> str:
-    """Start one that is to fail at once; return what it says."""
+    """Start one that must fail at once; return its output."""
     with program(folder, **settings) as failing:
         assert failing.process.wait(STOP_SECONDS) == 1
         wait.until(partial(has_ended, failing), "it leaves nothing running")
@@ -154,7 +154,7 @@ SCRIPT_ITSELF, ITS_GROUP, SUPERVISOR, REAPER = "script", "group", "supervisor", 
 
 @dataclass
 class End:
-    """Who gets which signal, and the script's status. Each is started in a way of its own too."""
+    """The signal, its receivers and the script's status. Each is also started in its own way."""
 
     number: signal.Signals
     to: str = SCRIPT_ITSELF

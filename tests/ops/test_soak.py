@@ -80,7 +80,7 @@ def test_by_timer_and_hup() -> None:
 
 
 def test_workers_stopped_in_the_middle() -> None:
-    """The slot that a worker reads from is overwritten behind its back, again and again."""
+    """The slot that a stopped worker is reading is overwritten again and again."""
     result = run(FREEZING)
     assert_good(result)
 

@@ -254,7 +254,7 @@ def test_a_chinese_locale(
 def run_unread(
     workspace: Path, command: list[str], *, both: bool = False
 ) -> "subprocess.CompletedProcess[bytes]":
-    """Run a command whose output is a pipe that nobody reads; with ``both``, the errors are too."""
+    """Run a command with an unread pipe as its output; with ``both``, the errors go there too."""
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as unread:
@@ -486,7 +486,7 @@ def test_a_file_may_be_called_a_dash(workspace: Path) -> None:
     assert (workspace / "-").read_bytes().startswith(b"first,last,")
 
 
-# What is known before the work
+# Problems noticed before the work
 
 WRITING = {
     "build": ["build", "not looked at", "-o"],

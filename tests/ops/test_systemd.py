@@ -88,7 +88,7 @@ def sample(host: Services) -> Iterator[None]:
     host.wait_for(SAMPLE_ANSWER)
 
 
-# What systemd says of the units
+# systemd's checks of the units
 
 
 def test_verify(host: Services) -> None:

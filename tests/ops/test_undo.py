@@ -171,7 +171,7 @@ def test_a_file_that_cannot_be_restored_is_named_with_its_copy(
     kept = {name: next(tmp_path.glob(f".{name}.*.kept")) for name in "ab"}
     assert str(failure.value.strerror) == (
         "Read-only file system; a, b cannot be put back (Read-only file system);"
-        f" the old a is {kept['a']}; the old b is {kept['b']}"
+        f" the old a is kept as {kept['a']}; the old b is kept as {kept['b']}"
     )
     assert [path.read_text() for path in paths] == ["new", "new", "old c"]
     assert [kept[name].read_text() for name in "ab"] == ["old a", "old b"]
@@ -200,7 +200,7 @@ def fail_halfway(out: Path, monkeypatch: pytest.MonkeyPatch, *, renaming: bool) 
         done = compiler(*command(out))
     assert done.status == BAD_INPUT
     kept = Path(
-        done.err.split(" is ")[-1].removesuffix(" until the next build publishes\n").strip()
+        done.err.split(" is kept as ")[-1].removesuffix(" until the next build publishes\n").strip()
     )
     assert kept.is_file()
     return kept

@@ -1,4 +1,4 @@
-"""The edge when something is missing, broken or changed: who answers, and what the log says."""
+"""The edge when parts are missing, broken or changed: which server answers, and the log."""
 
 import http.server
 import json
@@ -112,7 +112,7 @@ def test_without_blob_and_gunicorn_it_says_so(folder: Path) -> None:
         assert_unavailable(edge.address)
 
 
-# No blob, or none that fits
+# Without a blob, or with one that does not fit
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_until_there_is_a_good_blob(folder: Path, content: bytes | None, reason:
 
 @pytest.mark.provokes(NO_UPSTREAM)
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
-def test_what_is_no_file_stops_nobody(folder: Path, make: Any) -> None:
+def test_a_blob_that_is_not_a_file_blocks_no_worker(folder: Path, make: Any) -> None:
     path = folder / "test.blob"
     make(path)
     with Edge(folder, path) as edge:
@@ -184,9 +184,9 @@ def test_a_dict_too_small_leaves_it_to_the_fallback(folder: Path) -> None:
         assert get(address, "/readyz").status == 503
         stack.edge.hup()
         assert by_fallback(get(address, QUERY))
-        told = lines(stack.edge, f"{path} is refused: {size} bytes, a slot of the shared memory")
-    assert len(told) == 1, "once, not with every HUP"
-    sizes = re.search(r"holds (\d+): raise its size to (\d+) bytes or more", told[0])
+        logged = lines(stack.edge, f"{path} is refused: {size} bytes, a slot of the shared memory")
+    assert len(logged) == 1, "once, not with every HUP"
+    sizes = re.search(r"holds (\d+): raise its size to (\d+) bytes or more", logged[0])
     assert sizes
     holds, needed = map(int, sizes.groups())
     assert holds < size < needed
@@ -194,7 +194,7 @@ def test_a_dict_too_small_leaves_it_to_the_fallback(folder: Path) -> None:
 
 
 def assert_fits(folder: Path, path: Path, needed: int, count: int) -> None:
-    """The size that the log asks for is enough, and not much less would be."""
+    """The size in the log line is enough, and not much more than needed."""
     with Edge(folder, path, IPGEO_DICT_SIZE=f"{-(-needed // 1024)}k") as edge:
         for target, body in numbered_answers(count):
             reply = get(edge.address, target)
@@ -260,7 +260,7 @@ def test_what_a_hup_loads(folder: Path, blob: Path) -> None:
 
 
 def test_damage_in_place_is_noticed(folder: Path, blob: Path) -> None:
-    """`cp` over the served file: the same inode, and what is served is not touched."""
+    """`cp` over the served file: the same inode, but the served blob is unchanged."""
     with Edge(folder, blob) as edge:
         before = state(edge)
         with blob.open("r+b") as file:
@@ -287,7 +287,7 @@ def test_a_test_of_the_configuration_disturbs_nothing(
 ) -> None:
     with Edge(folder, blob) as edge:
         before, workers = state(edge), edge.worker_pids()
-        told = lines(edge, "ipgeo: ")
+        logged = lines(edge, "ipgeo: ")
         if change:
             write_atomically(blob, blobs.fictional())
         settings = {"IPGEO_VAR": folder, "IPGEO_BLOB": blob, "IPGEO_PORT": edge.port}
@@ -305,7 +305,7 @@ def test_a_test_of_the_configuration_disturbs_nothing(
         assert_edge_answers(edge.address)
         if not change:
             assert state(edge) == before
-            assert lines(edge, "ipgeo: ") == told, "a test loads nothing"
+            assert lines(edge, "ipgeo: ") == logged, "a test loads nothing"
         edge.hup()
         assert state(edge)[0] == (2 if change else 1)
 
@@ -318,7 +318,7 @@ FAILURES = {
         "http/router.lua",
         '_M.query = function() error("provoked") end _M.fast_get = _M.query',
     ),
-    "behind the body": ("store.lua", '_M.with_snapshot = function() error("provoked") end'),
+    "after the body": ("store.lua", '_M.with_snapshot = function() error("provoked") end'),
 }
 PROVOKED = r"\[error\] .*(runtime error|failed to run set_by_lua).*provoked"
 
@@ -363,7 +363,7 @@ def test_when_lua_fails_the_fallback_answers(folder: Path, blob: Path, name: str
 
 
 @pytest.mark.provokes(PROVOKED, NO_UPSTREAM)
-def test_when_both_fail_it_is_said_in_json(folder: Path, blob: Path) -> None:
+def test_when_both_fail_the_error_is_json(folder: Path, blob: Path) -> None:
     with Edge(folder, blob, IPGEO_LUA=failing_lua(folder, "at once")) as edge:
         for reply in (get(edge.address, QUERY), post(edge.address, PATH, QUESTION)):
             assert (reply.status, code_of(reply)) == (503, "unavailable")
@@ -389,7 +389,7 @@ SERVER = """
 """
 
 NO_ARENA = {
-    "somebody else's key": (
+    "a foreign key": (
         "lua_shared_dict ipgeo_blob_1 16m;",
         'ngx.shared.ipgeo_blob_1:set("theirs", 1)',
         "lua_shared_dict ipgeo_blob_1 already holds keys",
@@ -408,10 +408,10 @@ def test_without_an_arena_every_worker_keeps_a_copy(folder: Path, blob: Path, na
     dict_line, before, reason = NO_ARENA[name]
     http = HTTP.replace("DICT", dict_line).replace("BEFORE", before)
     with Edge(folder, blob, conf=application(http, SERVER)) as edge:
-        told = lines(edge, "every worker keeps a copy of its own")
-        assert len(told) == 1
-        assert "[warn]" in told[0]
-        assert told[0].endswith(reason)
+        logged = lines(edge, "every worker keeps a copy of its own")
+        assert len(logged) == 1
+        assert "[warn]" in logged[0]
+        assert logged[0].endswith(reason)
         for _ in range(10):
             assert_edge_answers(edge.address)
         assert get(edge.address, f"{PATH}?ip={GAP_IP}").status == 501
@@ -473,14 +473,14 @@ def test_workers_that_start_when_the_master_dies(folder: Path, blob: Path) -> No
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is more of a process than its entry in the table."""
+    """Whether a process is more than a zombie."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
     except OSError:
         return False
 
 
-# Personal data, privileges, and what the upstream is told
+# Personal data, privileges, and the headers for the upstream
 
 
 @pytest.mark.parametrize(("setting", "logged"), [("", False), ("off", False), ("on", True)])
@@ -521,19 +521,19 @@ def test_workers_give_up_root(folder: Path, blob: Path) -> None:
 
 
 def is_run_by(user: pwd.struct_passwd, pid: int) -> bool:
-    """Whether a process has nothing but the user's rights: real, effective, saved, file system."""
+    """Whether a process has only the user's rights: real, effective, saved, file system."""
     status = Path(f"/proc/{pid}/status").read_text()
     ids = (("Uid", user.pw_uid), ("Gid", user.pw_gid))
     return all(f"{name}:" + f"\t{number}" * 4 + "\n" in status for name, number in ids)
 
 
 @as_root
-def test_workers_say_if_they_cannot_read_the_blob(folder: Path, blob: Path) -> None:
+def test_workers_log_if_they_cannot_read_the_blob(folder: Path, blob: Path) -> None:
     blob.chmod(0o600)
     with Edge(folder, blob) as edge:
         assert_edge_answers(edge.address)
-        told = partial(lines, edge, f"this worker cannot open {blob}: Permission denied")
-        wait.until(told, "a worker says so")
+        logged = partial(lines, edge, f"this worker cannot open {blob}: Permission denied")
+        wait.until(logged, "a worker says so")
 
 
 @as_root
@@ -551,7 +551,7 @@ def test_folders_that_only_root_may_enter(folder: Path, blob: Path) -> None:
 
 
 class _Recorder(http.server.BaseHTTPRequestHandler):
-    """Answers everything and keeps what it was asked."""
+    """Answers every request and records it."""
 
     protocol_version = "HTTP/1.1"
     status = 200
@@ -618,7 +618,7 @@ def upstream() -> Iterator[Upstream]:
         yield upstream
 
 
-def test_what_the_upstream_is_told(folder: Path, upstream: Upstream) -> None:
+def test_headers_for_the_upstream(folder: Path, upstream: Upstream) -> None:
     address, none = upstream.address, folder / "none.blob"
     with Edge(folder, none, IPGEO_UPSTREAMS=address, IPGEO_WORKERS=1) as edge:
         body = QUESTION + b" " * 40_000
@@ -639,8 +639,8 @@ def test_what_the_upstream_is_told(folder: Path, upstream: Upstream) -> None:
             assert (reply.status, reply.body) == (200, b"[]")
     plain, forwarded, posted, old = upstream.requests
     assert plain[0] == f"GET {QUERY}&format=object&x=%2F+%zz HTTP/1.1"
-    told = {name: plain[2].get(name) for name in ("x-real-ip", "x-forwarded-for", "host")}
-    assert told == {"x-real-ip": "127.0.0.1", "x-forwarded-for": "127.0.0.1", "host": "localhost"}
+    seen = {name: plain[2].get(name) for name in ("x-real-ip", "x-forwarded-for", "host")}
+    assert seen == {"x-real-ip": "127.0.0.1", "x-forwarded-for": "127.0.0.1", "host": "localhost"}
     assert plain[2]["x-forwarded-proto"] == "http"
     assert "connection" not in plain[2]
     assert forwarded[2]["x-real-ip"] == "127.0.0.1"

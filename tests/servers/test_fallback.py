@@ -139,7 +139,7 @@ def test_body_limit_is_a_setting(blob: Path) -> None:
     assert json.loads(reply.data)["error"]["code"] == "body_too_large"
 
 
-# A blob that is not there, or no blob
+# A missing file, or one that is not a blob
 
 
 def break_layout(blob: bytes) -> bytes:
@@ -171,7 +171,7 @@ def test_without_a_good_blob(
     clock.now += 1.5
     assert_unavailable(client)
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(warnings) == 1, "it is said once"
+    assert len(warnings) == 1, "it is logged once"
     assert reason in warnings[0].getMessage()
     assert str(blob) in warnings[0].getMessage()
 
@@ -212,7 +212,7 @@ def test_a_folder_that_appears_later(folder: Path, clock: Clock) -> None:
 
 
 def test_a_loaded_blob_is_in_memory(blob: Path) -> None:
-    """The file may be truncated in place: nothing of it is mapped."""
+    """The file may be truncated in place: it is not mapped."""
     client = client_of(blob)
     with blob.open("r+b") as file:
         file.truncate(0)
@@ -263,7 +263,7 @@ def test_any_query_is_answered_or_refused(query: bytes) -> None:
     try:
         parsed = from_query(query)
     except RefusedError as error:
-        assert error.fault.status == 400  # noqa: PT017 - both ends are good ones
+        assert error.fault.status == 400  # noqa: PT017 - both outcomes are allowed
     else:
         assert b"p=" in query or b"%70" in query
         assert parsed.form in (ARRAY, OBJECT)
@@ -332,7 +332,7 @@ def test_a_worker_that_dies_is_replaced(folder: Path, blob: Path) -> None:
         wait.until(lambda: get(server.address, QUERY).status == 200, "it answers")
 
 
-def test_hup_loads_the_blob_anew(folder: Path, blob: Path) -> None:
+def test_hup_loads_the_blob_again(folder: Path, blob: Path) -> None:
     with Gunicorn(folder, blob) as server:
         (old,) = server.worker_pids()
         blob.write_bytes(blobs.fictional(gap=True))
@@ -356,7 +356,7 @@ def mode_of(path: Path) -> int:
 
 @as_root
 def test_the_socket_is_open_to_the_serving_group_only(folder: Path, blob: Path) -> None:
-    """Also while it is made: who polls for it never sees it open to others."""
+    """Also during its creation: a process that polls never finds it open to others."""
     user, other = pwd.getpwnam("www-data"), pwd.getpwnam("nobody")
     with Gunicorn(folder, blob, IPGEO_USER=user.pw_name) as server:
         status = (folder / "fallback.sock").stat()
@@ -403,7 +403,7 @@ def test_the_socket_is_never_open_to_others(folder: Path, blob: Path, conf: dict
 
 @as_root
 def test_a_link_in_the_sockets_place_is_not_followed(folder: Path, conf: dict[str, Any]) -> None:
-    """Whoever may write in its folder could have root give away any file."""
+    """A user who may write in its folder could make root give away any file."""
     secret, socket_path = folder / "secret", folder / "fallback.sock"
     secret.touch(0o600)
     socket_path.symlink_to(secret)
@@ -432,7 +432,7 @@ def test_body_limit_of_the_environment(folder: Path, blob: Path) -> None:
 
 
 def test_an_unfinished_header_blocks_no_other_client(folder: Path, blob: Path) -> None:
-    """However much of it has come: there is one worker, and it reads on as packets come."""
+    """Whatever its length: the only worker reads it packet by packet, and serves others."""
     headers = b"GET / HTTP/1.1\r\n" + b"".join(
         b"X%d: %s\r\n" % (n, b"x" * 8000) for n in range(2000)
     )
@@ -460,7 +460,7 @@ def test_an_unfinished_header_blocks_no_other_client(folder: Path, blob: Path) -
 def test_an_unread_body_is_not_taken_for_a_request(
     folder: Path, blob: Path, refused: bytes
 ) -> None:
-    """The connection is either closed or goes on with the next request, and nothing else."""
+    """The connection is either closed or goes on with exactly the next request."""
     with Gunicorn(folder, blob) as server, connect(server.address) as connection:
         connection.sendall(refused)
         connection.sendall(request("GET", QUERY))

@@ -1,4 +1,4 @@
-"""The fallback's file: what is loaded, what is remembered, what /readyz shows of it."""
+"""The fallback's file: what is loaded, what is recorded as refused, what /readyz shows."""
 
 import errno
 import json
@@ -37,7 +37,7 @@ def state(server: Gunicorn) -> dict[str, Any]:
 
 
 def wait_for(server: Gunicorn, kind: str) -> str:
-    """Return the reason when /readyz tells of a refresh that fails by ``kind``."""
+    """Return the reason once /readyz reports a failed refresh of ``kind``."""
 
     def failing() -> dict[str, Any] | None:
         now = state(server)
@@ -68,7 +68,7 @@ def warnings(server: Gunicorn) -> list[str]:
     return [line for line in server.output.text().splitlines() if "[WARNING]" in line]
 
 
-# What /readyz tells
+# /readyz
 
 
 def test_a_file_that_is_gone(server: Gunicorn, blob: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_file_for_root_alone_is_reported_at_once(server: Gunicorn, blob: Path)
 
 @as_root
 def test_a_mount_whose_source_is_replaced(server: Gunicorn, blob: Path, folder: Path) -> None:
-    """As a container has it that is given a single file."""
+    """As in a container with a bind mount of a single file."""
     inside = folder / "inside.blob"
     inside.touch()
     server = Gunicorn(folder, inside, IPGEO_REFRESH_INTERVAL="0.01")
@@ -145,7 +145,7 @@ def test_a_mount_whose_source_is_replaced(server: Gunicorn, blob: Path, folder: 
         subprocess.run(["umount", inside], check=True)
 
 
-# A way that only root may go
+# A path that only root may follow
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ def sparse(path: Path, size: int, head: bytes = b"") -> None:
 
 
 class Limited(Gunicorn):
-    """A server each of whose processes gets at most 1 GiB of address space."""
+    """A server with at most 1 GiB of address space for each process."""
 
     @property
     def command(self) -> list[str | Path]:
@@ -279,7 +279,7 @@ def huge(size: int) -> bytes:
 
 
 def test_too_little_memory(limited: Limited, blob: Path) -> None:
-    """Like a failed read: not remembered, said once."""
+    """Like a failed read: not recorded as refused, logged once."""
     size = 19 * GIB // 10
     with limited as server:
         wait_for_ok(server, 1)

@@ -1,4 +1,4 @@
-"""Whose address a request has: X-Forwarded-For, believed from trusted proxies only."""
+"""The client's address of a request: X-Forwarded-For counts only from trusted proxies."""
 
 import ipaddress
 import re
@@ -29,7 +29,7 @@ TRUSTED = Settings.from_environment(
 
 
 def client_of(peer: str, header: str | None) -> str:
-    """What the application, and the access log after it, gets for REMOTE_ADDR."""
+    """The REMOTE_ADDR of the application, and of the access log after it."""
     environ = {"REMOTE_ADDR": peer}
     if header is not None:
         environ["HTTP_X_FORWARDED_FOR"] = header
@@ -65,7 +65,7 @@ def client_of(peer: str, header: str | None) -> str:
         ("::ffff:11.0.0.1", "1.2.3.4", "11.0.0.1"),
         ("10.0.0.1", "::ffff:1.2.3.4", "1.2.3.4"),
         ("10.0.0.1", "1.2.3.4, ::ffff:10.0.0.2", "1.2.3.4"),
-        # What is no address ends the walk.
+        # The walk ends at an entry that is not an address.
         ("10.0.0.1", "unknown", "10.0.0.1"),
         ("10.0.0.1", "1.2.3.4, unknown", "10.0.0.1"),
         ("10.0.0.1", "1.2.3.4, unknown, 10.0.0.2", "10.0.0.2"),
@@ -230,7 +230,7 @@ def test_the_longest_header_that_nginx_takes(folder: Path, blob: Path) -> None:
 
 @pytest.mark.parametrize(("trusted", "client"), [("", "127.0.0.1"), ("127.0.0.1", "9.8.7.6")])
 def test_nginx_and_gunicorn_agree(folder: Path, blob: Path, trusted: str, client: str) -> None:
-    """An edge without a blob hands the request on: both log the same client."""
+    """An edge without a blob passes the request on: both log the same client."""
     log = folder / "gunicorn-access.log"
     settings = {"IPGEO_TRUSTED_PROXIES": trusted}
     with (

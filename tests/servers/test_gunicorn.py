@@ -73,7 +73,7 @@ def server(folder: Path) -> Gunicorn:
 
 
 def renew(source: Path, round_number: int) -> str:
-    """Change the code; return what its answers say from now on."""
+    """Change the code; return the mark of its new answers."""
     code = source / "ipgeo_fallback" / "errors.py"
     name = "fallback" + " again" * round_number
     old = r'("X-IPGeo-Served-By": "fallback")(, "X-Code": "[a-z ]*")?'
@@ -89,9 +89,9 @@ def served_by(address: Address) -> str:
 
 @contextmanager
 def under_load(server: Gunicorn) -> Iterator[ExitStack]:
-    """Run it behind an edge without a blob, and compare all answers with the expected ones.
+    """Run it as the upstream of an edge without a blob, and check all answers.
 
-    What is put into the stack is done when the load has ended.
+    The callbacks in the exit stack run when the load has ended.
     """
     # No answer may be lost; that a new worker takes long to start on a busy machine is no loss.
     edge = Edge(server.folder, server.folder / "none.blob", None, IPGEO_UPSTREAM_TIMEOUT=30)
@@ -112,7 +112,7 @@ def wait_for_others(master: int, old: set[int]) -> None:
     wait.until(lambda: not old & set(children(master)), "the old workers end")
 
 
-# What nginx says of a kept connection that closes under a request; it asks on another one.
+# nginx's line about a kept connection that closes under a request; it retries on another one.
 retries = pytest.mark.provokes(r"prematurely closed|104: Connection reset|32: Broken pipe")
 
 
@@ -130,7 +130,7 @@ def test_hup_loads_new_code(server: Gunicorn) -> None:
 
 @retries
 def test_a_worker_is_replaced_by_number_of_requests(folder: Path) -> None:
-    """The only one, so that no other one could answer."""
+    """The only worker, so that no other could answer."""
     blob = folder / "expected.blob"
     blob.write_bytes(EXPECTED[0].data)
     often = "--max-requests 500 --max-requests-jitter 0"
@@ -140,7 +140,7 @@ def test_a_worker_is_replaced_by_number_of_requests(folder: Path) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process has not ended; nobody may have waited for it yet."""
+    """Whether a process has not ended; a zombie counts as ended."""
     try:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -343,7 +343,7 @@ def test_a_log_that_cannot_be_reopened_is_written_on(folder: Path, blob: Path) -
         wait.until(lambda: lines(log), "the first line")
         log.rename(old)
         os.kill(server.pid, signal.SIGUSR1)
-        wait.until(lambda: "the log file is not reopened" in server.output.text(), "it is told")
+        wait.until(lambda: "the log file is not reopened" in server.output.text(), "it is logged")
         before = len(lines(old))
         assert ask(server) == 200
         wait.until(lambda: len(lines(old)) == before + 1, "the request is logged")
@@ -384,7 +384,7 @@ def test_no_worker_gets_a_file_through_a_log(
             replace(log, victim)
         os.kill(server.pid, by)
         handled = f"Handling signal: {by.name[3:].lower()}"
-        wait.until(lambda: handled in "".join(lines(*folder.rglob("error.log*"))), "it is told")
+        wait.until(lambda: handled in "".join(lines(*folder.rglob("error.log*"))), "it is logged")
         if by == signal.SIGHUP:
             wait.until(lambda: server.worker_pids() and server.worker_pids() != old, "new workers")
         assert ask(server) == 200

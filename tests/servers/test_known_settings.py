@@ -1,4 +1,4 @@
-"""Misspelt settings: whoever sets one is told, instead of being served with the default."""
+"""Misspelt settings: a warning names them, as the default applies instead."""
 
 import subprocess
 from pathlib import Path
@@ -25,12 +25,12 @@ def test_an_unknown_setting_is_named(folder: Path) -> None:
     ]
 
 
-def test_of_known_ones_nothing_is_said(folder: Path) -> None:
+def test_known_settings_give_no_warning(folder: Path) -> None:
     assert render(folder, IPGEO_TAG="x", IPGEO_WORKERS=2, IPGEO_LOG_BYTES="x").stderr == ""
 
 
 def test_names_from_elsewhere_are_checked_too() -> None:
-    """As docker/check does with those in .env."""
+    """As docker/check does with the names in .env."""
     done = subprocess.run(
         [ROOT / "nginx" / "render", "--unknown-names", ".env"],
         input="IPGEO_PORT\nIPGEO_PROT\nOTHER\nIPGEO_LOG_BYTES\n",

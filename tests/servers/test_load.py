@@ -1,4 +1,4 @@
-"""Many connections: by counts alone, for how quick a server is depends on the machine.
+"""Many connections: judged by counts alone, as speed depends on the machine.
 
 A request may take 5 s, tens of times what a right server needs on an idle machine.
 """
@@ -21,7 +21,7 @@ SECONDS = 10
 
 
 def wrk(port: int, connections: int, *options: str) -> str:
-    """Load a server; return what wrk says."""
+    """Load a server; return wrk's output."""
     url = f"http://127.0.0.1:{port}{QUERY}"
     command = ["wrk", "-t2", f"-c{connections}", f"-d{SECONDS}s", "--timeout", "5s", *options, url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
@@ -29,7 +29,7 @@ def wrk(port: int, connections: int, *options: str) -> str:
 
 
 def assert_faultless(printed: str) -> None:
-    """All were answered, rightly, in time; wrk tells of anything else in a line of its own."""
+    """All were answered, rightly, in time; wrk reports any failure in a line of its own."""
     found = re.search(r"(\d+) requests in ", printed)
     assert found, printed
     assert int(found[1]) > 0, printed
@@ -70,7 +70,7 @@ def test_the_fallback_keeps_thousands_of_connections(folder: Path) -> None:
 
 
 def test_the_predecessors_load_commands(folder: Path) -> None:
-    """The program's status tells of what has failed or timed out, over 5,000 connections."""
+    """The program's status reports failures and timeouts, over 5,000 connections."""
     blob = folder / "test.blob"
     blob.write_bytes(blobs.fictional())
     program = [str(ROOT / "bench" / "predecessor"), str(blob)]

@@ -1,4 +1,4 @@
-"""`require "ipgeo"` from somebody else's nginx.conf, and the one that docs/openresty.md gives."""
+"""`require "ipgeo"` from another application's nginx.conf, and that of docs/openresty.md."""
 
 import json
 import os
@@ -69,7 +69,7 @@ SERVER = """
             }
         }
 
-        # Values that are no address in a string; nothing may raise.
+        # Values that are not an address as a string; nothing may raise.
         location = /values {
             content_by_lua_block {
                 local values = { 16909060, 1.5, true, false, {}, { "1.2.3.4" }, print, "", "x",
@@ -172,8 +172,10 @@ def test_in_every_phase(folder: Path, blob: Path) -> None:
         assert reply.status == 200
         assert body_of(reply).split(b"\n") == [ATLANTIS_ARRAY] * 3
         assert reply.headers["x-header"].encode("latin-1") == ATLANTIS_ARRAY
-        told = [f"{place}{ATLANTIS_ARRAY.decode()}" for place in ("in a timer: ", "in log: ")]
-        wait.until(lambda: all(text in edge.error_log.text() for text in told), "both are logged")
+        expected = [f"{place}{ATLANTIS_ARRAY.decode()}" for place in ("in a timer: ", "in log: ")]
+        wait.until(
+            lambda: all(text in edge.error_log.text() for text in expected), "both are logged"
+        )
 
 
 def test_values_that_are_no_address(folder: Path, blob: Path) -> None:
@@ -185,11 +187,11 @@ def test_values_that_are_no_address(folder: Path, blob: Path) -> None:
 
 def test_mistakes_are_the_caller_s(folder: Path, blob: Path) -> None:
     with serving(folder, blob) as edge:
-        told = body_of(get(edge.address, "/mistakes")).decode().splitlines()
-        assert len(told) == 6
-        assert all(line.startswith("false ") for line in told)
-        assert all("ipgeo.setup: { blob = PATH } expected" in line for line in told)
-        assert not [line for line in told if "init.lua" in line], "level 2: not our own line"
+        printed = body_of(get(edge.address, "/mistakes")).decode().splitlines()
+        assert len(printed) == 6
+        assert all(line.startswith("false ") for line in printed)
+        assert all("ipgeo.setup: { blob = PATH } expected" in line for line in printed)
+        assert not [line for line in printed if "init.lua" in line], "level 2: not our own line"
         assert where(edge, f"ip={ATLANTIS_IP}") == (200, ATLANTIS_ARRAY)
 
 
@@ -277,7 +279,7 @@ def two(folder: Path, blob: Path) -> Iterator[Edge]:
 
 
 def everywhere(edge: Edge) -> list[bytes]:
-    """What both objects and the module itself, which has nothing, answer for the gap."""
+    """The answers for the gap of both objects, and of the module itself, which has no blob."""
     return body_of(get(edge.address, f"/where?ip={GAP_IP}")).splitlines()
 
 
@@ -293,8 +295,8 @@ def test_two_objects_are_refreshed_independently(folder: Path, two: Edge) -> Non
 
 
 def test_a_wrong_option_is_named(two: Edge) -> None:
-    told = body_of(get(two.address, "/mistakes")).decode().splitlines()
-    assert told == [
+    printed = body_of(get(two.address, "/mistakes")).decode().splitlines()
+    assert printed == [
         f"ipgeo.{name}: {mistake}"
         for mistake in (
             "{ blob = PATH } expected",
@@ -412,5 +414,5 @@ def test_the_readme_s_application_knows_its_client(readme: Application) -> None:
     """Its address is ::ffff:127.0.0.1 there."""
     reply = get(readme.address, "/where")
     assert reply.status == 200
-    told = json.loads(body_of(reply))
-    assert (told["ip"], told["country"]) == ("::ffff:127.0.0.1", "Utopia")
+    answer = json.loads(body_of(reply))
+    assert (answer["ip"], answer["country"]) == ("::ffff:127.0.0.1", "Utopia")

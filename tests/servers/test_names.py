@@ -40,7 +40,7 @@ done <"{folder}/$2" || exit 2
 
 
 class Resolver:
-    """What `getent ahosts` says: a file for each name."""
+    """The output of `getent ahosts`: a file for each name."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -84,7 +84,7 @@ def following_settings(resolver: Resolver, upstreams: str) -> dict[str, object]:
 
 
 def following(folder: Path, resolver: Resolver, upstreams: str, **settings: object) -> Edge:
-    """An edge without a blob: it hands its requests on."""
+    """An edge without a blob: it passes its requests on."""
     given = following_settings(resolver, upstreams) | settings
     return Edge(folder, folder / "none.blob", None, **given)
 
@@ -97,8 +97,8 @@ def hups(edge: Edge) -> int:
     return edge.error_log.text().count("signal 1 (SIGHUP) received")
 
 
-def said(edge: Edge) -> list[str]:
-    """What was said of the names since nginx was started."""
+def messages(edge: Edge) -> list[str]:
+    """The messages about names since the start of nginx."""
     return [line for line in edge.output.text().splitlines() if line.startswith("nginx/")]
 
 
@@ -162,7 +162,7 @@ def test_addresses_are_followed(folder: Path, resolver: Resolver) -> None:
             resolver.wait_for_turns()
             assert get(edge.address, QUERY).status == 200
             assert (len(first.requests), len(second.requests)) == (1, 0)
-            assert (edge.worker_pids(), hups(edge), said(edge)) == (before, 0, [])
+            assert (edge.worker_pids(), hups(edge), messages(edge)) == (before, 0, [])
 
             resolver.say("app", SECOND)
             wait_until_reloaded(edge, before)
@@ -172,7 +172,9 @@ def test_addresses_are_followed(folder: Path, resolver: Resolver) -> None:
             resolver.wait_for_turns()
             assert (edge.worker_pids(), hups(edge)) == (after, 1)
             assert servers(folder) == server(second.address, name, f"weight=2 {DEFAULTS}")
-            assert said(edge) == [f"nginx/start: nginx reloads: -{first.address} +{second.address}"]
+            assert messages(edge) == [
+                f"nginx/start: nginx reloads: -{first.address} +{second.address}"
+            ]
 
 
 def test_the_order_of_an_answer_means_nothing(folder: Path, resolver: Resolver) -> None:
@@ -181,7 +183,7 @@ def test_the_order_of_an_answer_means_nothing(folder: Path, resolver: Resolver) 
         before = edge.worker_pids()
         resolver.say("app", SECOND, FIRST)
         resolver.wait_for_turns()
-        assert (edge.worker_pids(), hups(edge), said(edge)) == (before, 0, [])
+        assert (edge.worker_pids(), hups(edge), messages(edge)) == (before, 0, [])
 
 
 def test_an_outage_of_the_resolver_changes_nothing(folder: Path, resolver: Resolver) -> None:
@@ -197,7 +199,7 @@ def test_an_outage_of_the_resolver_changes_nothing(folder: Path, resolver: Resol
             resolver.say("app", FIRST)
             resolver.wait_for_turns()
             assert (edge.worker_pids(), hups(edge)) == (before, 0)
-            assert said(edge) == [
+            assert messages(edge) == [
                 f"nginx/start: IPGEO_UPSTREAMS: '{name}' {what}"
                 for what in ("does not resolve and keeps its last addresses", "resolves now")
             ]
@@ -224,7 +226,7 @@ def test_a_name_that_comes_later(folder: Path, resolver: Resolver) -> None:
             resolver.say("app", FIRST)
             wait_until_reloaded(edge, before)
             assert get(edge.address, QUERY).status == 200
-            assert said(edge) == [
+            assert messages(edge) == [
                 f"nginx/start: IPGEO_UPSTREAMS: '{name}' does not resolve and is left out",
                 f"nginx/start: IPGEO_UPSTREAMS: '{name}' resolves now",
                 f"nginx/start: nginx reloads: +{upstream.address}",
@@ -243,7 +245,7 @@ def writing(folder: Path) -> Iterator[Path]:
 
 
 def wait_until_not_followed(edge: Edge, why: str = "") -> None:
-    line = f"nginx/start: the names are not followed this time: {why}"
+    line = f"nginx/start: the names could not be followed, will retry: {why}"
     wait.until(lambda: line in edge.output.text(), "it says so")
 
 
@@ -283,8 +285,8 @@ def test_a_rendering_waits_for_another_writer(folder: Path) -> None:
         assert not conf.exists()
 
 
-ANYBODY = 54321
-AS_ANYBODY = ["setpriv", f"--reuid={ANYBODY}", f"--regid={ANYBODY}", "--clear-groups"]
+OTHER_USER = 54321
+AS_OTHER_USER = ["setpriv", f"--reuid={OTHER_USER}", f"--regid={OTHER_USER}", "--clear-groups"]
 
 
 class OrdinaryEdge(Edge):
@@ -292,13 +294,13 @@ class OrdinaryEdge(Edge):
 
     def _spawn(self, command: Sequence[str | Path], variables: Mapping[str, str]) -> None:
         for path in (self.folder, *self.folder.rglob("*")):
-            os.chown(path, ANYBODY, ANYBODY)
-        super()._spawn([*AS_ANYBODY, *command], variables)
+            os.chown(path, OTHER_USER, OTHER_USER)
+        super()._spawn([*AS_OTHER_USER, *command], variables)
 
 
 def limit(pid: int, what: str, number: int | str) -> None:
     """Change the soft limit only, so that it can be taken back."""
-    subprocess.run([*AS_ANYBODY, "prlimit", f"--pid={pid}", f"--{what}={number}:"], check=True)
+    subprocess.run([*AS_OTHER_USER, "prlimit", f"--pid={pid}", f"--{what}={number}:"], check=True)
 
 
 @as_root
@@ -338,7 +340,7 @@ def test_an_interrupt_does_not_end_it(folder: Path, resolver: Resolver) -> None:
         os.kill(follower, signal.SIGINT)
         resolver.say("app", SECOND)
         wait_until_reloaded(edge, before)
-        assert [line for line in said(edge) if "reloads" not in line] == []
+        assert [line for line in messages(edge) if "reloads" not in line] == []
         assert "traceback" not in edge.output.text()
 
 
@@ -349,16 +351,16 @@ def test_two_names_with_one_address(folder: Path, resolver: Resolver) -> None:
     with following(folder, resolver, f"{FIRST}:81, app:80, spare:80, spare:81") as edge:
         resolver.wait_for_turns(8)
         expected = server(f"{FIRST}:81", "spare:81") + server(f"{FIRST}:80", "app:80 spare:80")
-        assert (said(edge), servers(folder)) == ([], expected)
+        assert (messages(edge), servers(folder)) == ([], expected)
         resolver.forget("app")
         resolver.forget("spare")
         resolver.wait_for_turns(8)
-        assert [line for line in said(edge) if "keeps its last addresses" not in line] == []
+        assert [line for line in messages(edge) if "keeps its last addresses" not in line] == []
         assert (hups(edge), servers(folder)) == (0, expected)
 
 
 def test_nodes_that_were_rendered_since_the_start_stay(folder: Path, resolver: Resolver) -> None:
-    """The names, nodes and arguments that are followed are those of the last rendering."""
+    """The follower uses the names, nodes and arguments of the last rendering."""
     resolver.say("app", FIRST)
     resolver.say("new", FIRST)
     with following(folder, resolver, "app:80") as edge:
@@ -383,7 +385,7 @@ def test_nodes_that_were_rendered_since_the_start_stay(folder: Path, resolver: R
 
 
 def test_a_rendering_during_an_outage_of_the_resolver(folder: Path, resolver: Resolver) -> None:
-    """It has lost the addresses that are known here."""
+    """The rendering has lost addresses that the follower still knows."""
     resolver.say("app", FIRST)
     with following(folder, resolver, "app:80") as edge:
         resolver.wait_for_turns()
@@ -440,7 +442,7 @@ def slow_nginx(folder: Path, bystander: int) -> Path:
 
 
 def test_a_pid_file_of_an_earlier_life(folder: Path, resolver: Resolver) -> None:
-    """The process that has this id now gets no HUP; nginx does, once it is there."""
+    """The process that now has this id gets no HUP; nginx does, once it runs."""
     resolver.say("app", FIRST)
     with subprocess.Popen(["sleep", "60"]) as bystander:
         (folder / "nginx.pid").write_text(f"{bystander.pid}\n")
@@ -479,7 +481,7 @@ def test_it_ends_with_an_nginx_that_does_not_start(folder: Path, resolver: Resol
             "PATH": resolver.path,
         }
     )
-    # It holds the pipe of the output: without its end there is none of this.
+    # It holds the output's pipe open: the output ends only when it ends.
     done = subprocess.run(
         [ROOT / "nginx" / "start"], env=variables, capture_output=True, check=False, timeout=10
     )

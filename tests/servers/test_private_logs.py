@@ -1,6 +1,6 @@
-"""Addresses that are asked for are personal data: none is in a log, whatever is sent.
+"""Requested addresses are personal data: no log contains one, whatever is sent.
 
-But in nginx's own lines about requests, which quote them and have a file of their own.
+The exception: nginx's own lines about requests quote them, and have a file of their own.
 """
 
 import random
@@ -120,7 +120,7 @@ def logged(folder: Path, *left_out: str) -> dict[str, str]:
 
 
 def lines_with_an_address(logs: dict[str, str]) -> list[str]:
-    """The lines that tell the address; at least one log must have some lines."""
+    """The lines that contain the address; at least one log must have some lines."""
     assert any(text.count("\n") > 100 for text in logs.values()), "requests are logged"
     lines = [f"{name}: {line}" for name, text in logs.items() for line in text.splitlines()]
     return [line for line in lines if MARKED.search(line)]
@@ -144,7 +144,7 @@ def test_no_address_in_the_fallbacks_logs(folder: Path, blob: Path, kind: str) -
 
 @pytest.mark.provokes("^Traceback")
 def test_no_address_where_a_line_cannot_be_written(folder: Path, blob: Path) -> None:
-    """Logging prints what it wanted to write then."""
+    """Logging then prints the line's arguments."""
     with Gunicorn(folder, blob, IPGEO_FALLBACK_ACCESS_LOG="/dev/full") as server:
         assert get(server.address, f"{PATH}?ip={MARK.decode()}").status == 200
         assert get(server.address, f"/{MARK.decode()}").status == 404
@@ -168,7 +168,7 @@ def test_no_address_in_the_edges_logs(folder: Path, blob: Path, with_blob: bool)
 
 @ANY_ERROR
 def test_what_is_logged_of_a_path(folder: Path, blob: Path) -> None:
-    """A body is taken for a request where a client says that it has none."""
+    """An undeclared body is taken for the next request."""
     with Stack(folder, blob) as stack:
         edge = stack.edge
         for sent in (

@@ -1,6 +1,6 @@
-"""Live refresh: what becomes of a changed file, of a damaged one, and of a process that dies.
+"""Live refresh: a changed file, a damaged file, and dying processes.
 
-All of it under load: the oracle judges every answer that comes meanwhile.
+All of it under load: the oracle judges every answer.
 """
 
 import json
@@ -62,7 +62,7 @@ def make_server(kind: str, folder: Path, path: Path, **settings: object) -> Serv
 
 @dataclass
 class Stage:
-    """A server under load, its swaps, and in the end what was counted."""
+    """A server under load, its swaps, and the counts at the end."""
 
     server: Server
     timeline: Timeline
@@ -73,7 +73,7 @@ class Stage:
         assert self.swaps.swap(**options)
 
     def run_for(self, seconds: float = 6 * INTERVAL) -> None:
-        """Serve on for some looks at the file: the current blob, and no other."""
+        """Keep serving for some checks of the file: the current blob, and no other."""
         build_id, deadline = self.build_id, time.monotonic() + seconds
         while time.monotonic() < deadline:
             assert self.swaps.serves() == build_id
@@ -102,7 +102,7 @@ def assert_faultless(tally: Tally) -> None:
 
 
 def assert_only(tally: Tally, *allowed: re.Pattern[str]) -> None:
-    """Every answer that came was right; of the others, each is missing for an allowed reason."""
+    """Every answer was right, and each missing one is missing for an allowed reason."""
     assert set(tally.faults) <= {FAILED}, tally.examples
     others = [text for text in tally.examples if not any(what.match(text) for what in allowed)]
     assert not others
@@ -225,7 +225,7 @@ def test_a_damaged_file_changes_nothing(folder: Path, path: Path, kind: str, har
     server = make_server(kind, folder, path, IPGEO_REFRESH_INTERVAL=INTERVAL)
     with under_load(server, path) as stage:
         stage.swap()
-        # No look falls between the steps of a harm that takes several.
+        # No check of the file falls between the steps of a harm.
         with frozen(server.worker_pids()):
             do(path)
         wait.until(lambda: refusals(server, path), "it is refused")
@@ -234,7 +234,7 @@ def test_a_damaged_file_changes_nothing(folder: Path, path: Path, kind: str, har
             server.hup()
             stage.run_for()
         logged = refusals(server, path)
-        assert len(logged) == 1, "once: not at each look, and not again after HUP"
+        assert len(logged) == 1, "once: not at each check, and not again after HUP"
         assert re.search(reason, logged[0])
         assert re.search(r"\[warn\]|\[WARNING\]", logged[0])
         with frozen(server.worker_pids()):
@@ -276,7 +276,7 @@ NAMES_WORKER = (
     .read_text()
     .replace("location / {", "location = /worker { return 200 $pid; }\n location / {")
 )
-"""The edge's template, in which a worker tells its process id."""
+"""The edge's template, with a location that answers the worker's process id."""
 
 
 def worker_of(connection: socket.socket) -> int:

@@ -1,4 +1,4 @@
-"""What the edge takes for an answer of a fallback, and what of a request it passes on."""
+"""Which answers the edge accepts from a fallback, and which headers it passes on."""
 
 import socket
 import threading
@@ -66,7 +66,7 @@ def before_a_node(
 FOREIGN: dict[str, tuple[int, Mapping[str, str]]] = {
     "a page": (200, HTML),
     "JSON": (200, {"Content-Type": "application/json"}),
-    "another's mark": (200, {"X-IPGeo-Served-By": "somebody"}),
+    "another's mark": (200, {"X-IPGeo-Served-By": "another"}),
     "a redirection": (302, {"Location": "http://127.0.0.1:9/"}),
     "not modified": (304, {"ETag": '"x"'}),
     "a redirection inside": (200, {"X-Accel-Redirect": "/healthz"}),
@@ -114,7 +114,7 @@ def test_proxy_mode_answers_by_itself_if_only_others_do(folder: Path, blob: Path
 
 
 class Chatter:
-    """What listens on a port and speaks no HTTP: it sends garbage to whoever asks."""
+    """A server that speaks no HTTP: it sends garbage on every connection."""
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -130,7 +130,7 @@ class Chatter:
                     self.speak(connection)
 
     def speak(self, connection: socket.socket) -> None:
-        """What it says to one who asks."""
+        """Its reply to every connection."""
         connection.sendall(b"220 mail.example ESMTP\r\n" + bytes(range(256)))
 
     def __enter__(self) -> Self:
@@ -154,7 +154,7 @@ def test_garbage_is_no_answer(folder: Path, mode: str) -> None:
 
 
 class Flood(Chatter):
-    """What answers by a hundred megabytes, and is no ipgeo."""
+    """A foreign server that answers with a hundred megabytes."""
 
     def speak(self, connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
@@ -192,7 +192,7 @@ def test_headers_of_an_upstream_do_not_control_nginx(folder: Path, header: str) 
 def test_an_unmarked_refusal_disables_no_node(
     folder: Path, blob: Path, status: int, mode: str
 ) -> None:
-    """It is no answer of an ipgeo's, and no failure of its node either."""
+    """It is not an answer of ipgeo, but not a failure of its node either."""
     foreign = Upstream(status=status, sent=HTML)
     with before_a_node(folder, blob, foreign, "max_fails=1 fail_timeout=1h", mode) as edge:
         for _ in range(20):
@@ -230,7 +230,7 @@ def test_edges_that_ask_one_another_stop(folder: Path, mode: str) -> None:
     with edge:
         for reply in (get(edge.address, QUERY), post(edge.address, PATH, QUESTION)):
             assert (reply.status, code_of(reply)) == (503, "unavailable")
-        # The client's, and what came of it: each of the two may ask at most all nodes again.
+        # The two queries and those that they caused: each may ask all nodes again at most once.
         lines = edge.access_log
         wait.until(lambda: len(lines.read_text().splitlines()) >= 2, "they are logged")
         assert len(lines.read_text().splitlines()) <= 60
@@ -254,7 +254,7 @@ def test_the_number_of_headers_does_not_matter(folder: Path, blob: Path, mode: s
 
 
 def test_the_headers_that_an_upstream_gets(folder: Path) -> None:
-    """All that the answer depends on, and no other of the client's."""
+    """Those on which the answer depends, and no others of the client's."""
     given = [
         'If-None-Match: "x"',
         "If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT",
@@ -316,7 +316,7 @@ def test_an_edge_marks_its_answers_to_a_relay(folder: Path, blob: Path) -> None:
 
 
 @BOTH_MODES
-def test_an_edge_behind_an_edge(folder: Path, blob: Path, mode: str) -> None:
+def test_an_edge_as_the_fallback_of_an_edge(folder: Path, blob: Path, mode: str) -> None:
     inner, node = folder / "inner", Node(folder, "node", blob)
     inner.mkdir()
     own = Edge(inner, inner / "inner.blob", None, IPGEO_UPSTREAMS=node.bind)

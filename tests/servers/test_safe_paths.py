@@ -21,7 +21,7 @@ from harness.ports import free_port
 from harness.process import environment
 from harness.rights import as_root
 
-ANYBODY = 54321
+OTHER_USER = 54321
 START = ROOT / "nginx" / "start"
 RENDER = ROOT / "nginx" / "render"
 SERVER = ROOT / "script" / "server"
@@ -35,7 +35,7 @@ STARTS = {
 
 
 def refused(command: Sequence[str | Path], var: Path, **settings: object) -> str:
-    """Start it, which is to fail; return what it prints."""
+    """Start it, which must fail; return its output."""
     port = free_port()
     variables = environment({"IPGEO_VAR": var, "IPGEO_PORT": port, "IPGEO_WORKERS": 1, **settings})
     done = subprocess.run(
@@ -69,15 +69,15 @@ def var(folder: Path) -> Path:
 
 
 def writable_by_a_group(var: Path) -> None:
-    os.chown(var, 0, ANYBODY)
+    os.chown(var, 0, OTHER_USER)
     var.chmod(0o775)
 
 
 PREPARED: dict[str, Callable[[Path], None]] = {
-    "the folder is another user's": lambda var: os.chown(var, ANYBODY, ANYBODY),
-    "everybody may write": partial(Path.chmod, mode=0o777),
+    "the folder is another user's": lambda var: os.chown(var, OTHER_USER, OTHER_USER),
+    "all users may write": partial(Path.chmod, mode=0o777),
     "a group may write": writable_by_a_group,
-    "a folder above": lambda var: os.chown(var.parent, ANYBODY, -1),
+    "a folder above": lambda var: os.chown(var.parent, OTHER_USER, -1),
 }
 LINKS = {"server": "supervisord.pid", "gunicorn": "fallback.lock", "nginx/start": "nginx.lock"}
 
@@ -98,11 +98,11 @@ def test_a_folder_that_others_can_prepare_is_refused(
 def test_the_callers_language_does_not_disable_the_check(
     var: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where its messages are installed stat has another word for a folder."""
+    """If translations are installed, stat has another word for a folder."""
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.setenv("LANGUAGE", "zh_CN:de")
     (var / "nginx").chmod(0o777)
-    assert "nginx is writable by everybody" in refused([START], var)
+    assert "nginx is writable by all users" in refused([START], var)
 
 
 @as_root
@@ -112,9 +112,9 @@ def test_a_link_of_another_user_is_not_followed(folder: Path, var: Path, name: s
     precious.write_text("precious")
     link = var / LINKS.get(name, name if name.count(".") else "nginx.pid")
     link.symlink_to(precious)
-    os.chown(link, ANYBODY, ANYBODY, follow_symlinks=False)
+    os.chown(link, OTHER_USER, OTHER_USER, follow_symlinks=False)
     text = refused(STARTS.get(name, [START]), var)
-    assert f"{link} belongs to another user ({ANYBODY})" in text
+    assert f"{link} belongs to another user ({OTHER_USER})" in text
     assert precious.read_text() == "precious"
 
 
@@ -123,8 +123,8 @@ def others_folder(folder: Path) -> Path:
     (folder / "bob").mkdir()
     (folder / "real").mkdir()
     (folder / "bob" / "link").symlink_to("../real")
-    os.chown(folder / "bob", ANYBODY, ANYBODY)
-    os.chown(folder / "bob" / "link", ANYBODY, ANYBODY, follow_symlinks=False)
+    os.chown(folder / "bob", OTHER_USER, OTHER_USER)
+    os.chown(folder / "bob" / "link", OTHER_USER, OTHER_USER, follow_symlinks=False)
     return folder / "bob"
 
 
@@ -149,7 +149,7 @@ def a_link_of_others(folder: Path) -> tuple[Path, Path]:
     (folder / "real").mkdir()
     link = folder / "link"
     link.symlink_to("real")
-    os.chown(link, ANYBODY, ANYBODY, follow_symlinks=False)
+    os.chown(link, OTHER_USER, OTHER_USER, follow_symlinks=False)
     return link, link
 
 
@@ -177,7 +177,7 @@ UNSAFE_PATHS = (
     a_link_through, below_a_link_through, a_relative_chain, a_link_of_others,
     a_log_folder_of_others, a_log_folder_through, a_shared_log_folder,
 )  # fmt: skip
-"""Each makes a place that is not to be used; returns it, and what is wrong on the way there."""
+"""Each makes a place that must not be used; returns it, and the bad part of its path."""
 
 
 @as_root
@@ -210,7 +210,7 @@ def test_a_path_that_root_has_chosen_is_accepted(folder: Path, var: Path) -> Non
 def a_log_that_is_a_link(folder: Path) -> tuple[Path, Path]:
     log = folder / "f.log"
     log.symlink_to(folder / "victim")
-    os.chown(log, ANYBODY, ANYBODY, follow_symlinks=False)
+    os.chown(log, OTHER_USER, OTHER_USER, follow_symlinks=False)
     return log, log
 
 
@@ -250,7 +250,7 @@ def test_gunicorns_log_where_others_can_choose(
     before = everything(folder)
     name = f"IPGEO_FALLBACK_{kind}_LOG"
     text = refused(GUNICORN, var, **{name: log})
-    assert text == f"gunicorn.conf.py: {name}: {wrong} belongs to another user ({ANYBODY})\n"
+    assert text == f"gunicorn.conf.py: {name}: {wrong} belongs to another user ({OTHER_USER})\n"
     assert everything(folder) == before
 
 
@@ -432,7 +432,7 @@ def test_a_killed_gunicorns_socket_is_taken_over(folder: Path) -> None:
 
 
 def test_stale_pid_files_of_living_processes_are_replaced(folder: Path) -> None:
-    """After a power loss the number in a pid file may be anybody's: here it is this test's."""
+    """After a power loss a pid file may name an unrelated process: here it is this test."""
     (folder / "ipgeo.blob").write_bytes(blobs.fictional())
     for name in ("nginx.pid", "fallback.pid", "fallback.pid.2"):
         (folder / name).write_text(f"{os.getpid()}\n")
@@ -458,7 +458,7 @@ def test_which_requests_are_logged(folder: Path, value: str, wanted: list[str]) 
         for target in ("/healthz", "/nothing", "/api/ip_query?ip=x"):
             get(edge.address, target)
     text = edge.access_log.read_text() if edge.access_log.exists() else ""
-    # Of the harness's questions whether it is up only the status is known.
+    # Of the harness's own health checks, only the status is known.
     found = re.findall(r'"GET (\S+) HTTP/1.1" (\d+)', text)
     assert [status for path, status in found if path != "/healthz" or value != "on"] == [
         status for status in wanted if status != "200"

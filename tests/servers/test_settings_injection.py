@@ -196,7 +196,7 @@ def test_a_hostile_value_injects_nothing(
 def test_the_template_alone_would_let_nothing_in(
     folder: Path, values: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever a check of a setting might overlook."""
+    """Even if the check of a setting overlooks a value."""
     values = [(name, value) for name, value in values if name not in NUMBERS]
     expected = structures(folder, monkeypatch)
     for (name, value), (verdict, text) in zip(

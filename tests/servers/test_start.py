@@ -1,4 +1,4 @@
-"""nginx/start: what it leaves alone when it only tests or asks, and why it does not start."""
+"""nginx/start: it changes nothing when it only tests or prints; when it refuses to start."""
 
 import stat
 import subprocess
@@ -30,7 +30,7 @@ def run(folder: Path, *command: object, **settings: object) -> subprocess.Comple
 
 
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Return inode and content by name: one that was written anew differs."""
+    """Return inode and content by name: a rewritten file has another inode."""
     return {
         str(path): (path.stat().st_ino, path.read_bytes())
         for path in folder.rglob("*")
@@ -66,7 +66,7 @@ def test_a_running_nginx_keeps_its_configuration(
 
 
 def test_a_test_start_finds_what_nginx_refuses(folder: Path, blob: Path) -> None:
-    """That no address of this machine is there, nginx alone can know."""
+    """Only nginx can notice that this machine lacks the address."""
     done = run(folder, START, "-t", "-q", IPGEO_BLOB=blob, IPGEO_BIND="192.0.2.1")
     assert done.returncode == 1
     assert "bind() to 192.0.2.1" in done.stderr
@@ -119,7 +119,7 @@ def test_a_signal_needs_a_running_nginx(folder: Path) -> None:
     ],
 )
 def test_a_lock_that_cannot_be_opened(folder: Path, command: Path, name: str, program: str) -> None:
-    """As one of another user; this way it is so for root too."""
+    """Like another user's lock file, but in a way that also stops root."""
     lock = folder / name
     lock.mkdir()
     done = run(folder, command)

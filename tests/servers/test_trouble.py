@@ -1,6 +1,6 @@
-"""What the edge says of a file that it cannot take up: in /readyz, on every worker, and in its log.
+"""How the edge reports a file that it cannot load: in /readyz of every worker, and in its log.
 
-What could not be read is read again at the next look; bytes that are no good are remembered.
+A failed read is tried again at the next check; bad bytes are recorded as refused.
 """
 
 import json
@@ -44,7 +44,7 @@ def edge_over(folder: Path, path: Path, **settings: object) -> Edge:
 
 
 def failure_of(edge: Edge) -> Failure:
-    """The kind and the message of what is wrong; None while nothing is."""
+    """The kind and the message of the refresh error; None without one."""
     reply = get(edge.address, "/readyz")
     assert reply.status == 200
     state = json.loads(reply.body)
@@ -58,7 +58,7 @@ def failure_of(edge: Edge) -> Failure:
 
 
 def has_failure(edge: Edge, kind: str | None) -> bool:
-    """Whether all workers say so: each new connection may go to another one."""
+    """Whether all workers report it: each new connection may go to another one."""
     found = [failure_of(edge) for _ in range(6)]
     return all((failure[0] if failure else None) == kind for failure in found)
 
@@ -72,7 +72,7 @@ def serves(edge: Edge | Gunicorn, data: bytes) -> bool:
     return reply.status == 200 and json.loads(reply.body)["build_id"] == Blob(data).build_id
 
 
-# A file that cannot be had
+# A file that cannot be loaded
 
 
 def delete(path: Path) -> None:
@@ -103,7 +103,7 @@ def put_large(path: Path) -> None:
 
 
 def put_unreadable(path: Path) -> None:
-    """Its first byte is at an address that nobody has: a real EIO."""
+    """Its first byte is at an unmapped address: a real EIO."""
     path.unlink()
     path.symlink_to("/proc/self/mem")
 
@@ -140,7 +140,7 @@ def test_every_worker_reports_what_is_wrong(folder: Path, path: Path, ill: str) 
         assert str(folder) not in failure[1]
         assert serves(edge, OLD)
         by_watcher = lines(edge, f"ipgeo: {path} ")
-        # A worker that has only begun has words of its own.
+        # A worker that has just started has its own message.
         logged = by_watcher or lines(edge, f"cannot open {path}: ")
         assert logged
         assert all("[warn]" in line and failure[1] in line for line in logged)
@@ -164,7 +164,7 @@ def tells_of_deleted(probe: Path) -> bool:
 
 
 def test_a_file_that_has_been_deleted_while_it_is_open(folder: Path, path: Path) -> None:
-    """As it is behind a bind mount of the single file: the path leads to it all the same."""
+    """As with a bind mount of the single file: the path still leads to the deleted file."""
     link = folder / "link.blob"
     settings = {"IPGEO_USER": "root"} if os.geteuid() == 0 else {}
     if not tells_of_deleted(folder / "probe"):
@@ -217,7 +217,7 @@ def test_a_failed_read_is_tried_again(folder: Path, path: Path, first: bool) -> 
         failed = f"{path} cannot be read: Input/output error"
         wait.until(lambda: lines(edge, failed), "it is logged")
         flag.unlink()
-        wait.until(lambda: serves(edge, OLD if first else NEW), "it is read at the next look")
+        wait.until(lambda: serves(edge, OLD if first else NEW), "it is read at the next check")
         wait_for_failure(edge, None)
         assert len(lines(edge, failed)) == 1
 
@@ -276,7 +276,7 @@ def test_a_file_that_ends_while_it_is_read(folder: Path, path: Path) -> None:
         wait_for_failure(edge, None)
 
 
-def test_bad_bytes_are_remembered_over_a_failure(folder: Path, path: Path) -> None:
+def test_bad_bytes_stay_refused_over_a_failure(folder: Path, path: Path) -> None:
     with edge_over(folder, path) as edge:
         put_damaged(path)
         wait_for_failure(edge, "refused")
@@ -288,7 +288,7 @@ def test_bad_bytes_are_remembered_over_a_failure(folder: Path, path: Path) -> No
         assert failure_of(edge) == ("refused", "the checksum does not match: the blob is damaged")
 
 
-# A way that leads to another place
+# A path that leads to another place
 
 
 @as_root

@@ -1,6 +1,6 @@
-"""Several fallbacks behind the edge: who is asked, who answers when one does not, what it is told.
+"""Several fallbacks of the edge: which one is asked, which one is next, with which headers.
 
-In proxy mode they are asked everything; in edge mode only while the edge has no blob.
+In proxy mode they get all queries; in edge mode only while the edge has no blob.
 """
 
 import os
@@ -34,7 +34,7 @@ BATCH = b'{"ips":["1.2.3.4"]}'
 
 REFUSED = r"connect\(\) failed \(111"
 RESET = r"connect\(\) failed \(104|(recv|send)\(\) failed|prematurely closed"
-NOBODY = r"no live upstreams"
+NO_NODE = r"no live upstreams"
 NO_SOCKET = r"connect\(\) to unix:\S+ failed"
 TOO_SLOW = r"upstream timed out"
 
@@ -118,7 +118,7 @@ def asked_all(address: Address, count: int, connections: int = 10) -> Counter[tu
 RIGHT = (200, ATLANTIS_ARRAY)
 
 
-@pytest.mark.provokes(REFUSED, RESET, NO_SOCKET, NOBODY)
+@pytest.mark.provokes(REFUSED, RESET, NO_SOCKET, NO_NODE)
 def test_weights_a_backup_and_the_last_resort(folder: Path, blob: Path) -> None:
     heavy, plain, backup = (Node(folder, name, blob) for name in ("heavy", "plain", "backup"))
     socket = Node(folder, "socket", blob, on_socket=True)
@@ -168,7 +168,7 @@ ILLS: dict[str, tuple[Callable[[Node], AbstractContextManager[None]], str]] = {
 @pytest.mark.provokes(REFUSED, RESET, TOO_SLOW)
 @pytest.mark.parametrize("mode", ["edge", "proxy"])
 @pytest.mark.parametrize("ill", ILLS)
-def test_nobody_notices_a_node_that_is(folder: Path, blob: Path, ill: str, mode: str) -> None:
+def test_no_client_notices_a_node_that_is(folder: Path, blob: Path, ill: str, mode: str) -> None:
     """In edge mode the edge has no blob, so that the nodes answer."""
     make_ill, status = ILLS[ill]
     none = folder / "none.blob"
@@ -210,7 +210,7 @@ def test_all_are_hung(folder: Path, blob: Path) -> None:
 
 
 @pytest.mark.provokes(REFUSED)
-def test_what_one_worker_learns_all_know(folder: Path) -> None:
+def test_workers_share_the_state_of_nodes(folder: Path) -> None:
     with Upstream() as sound:
         upstreams = [f"127.0.0.1:{free_port()} max_fails=1 fail_timeout=1h", sound.address]
         with in_front(folder, folder / "none.blob", upstreams) as edge:
@@ -273,7 +273,7 @@ def test_no_half_answer(folder: Path, blob: Path, mode: str) -> None:
 @pytest.mark.provokes(RESET)
 @pytest.mark.parametrize("mode", ["edge", "proxy"])
 def test_half_answers_only(folder: Path, blob: Path, mode: str) -> None:
-    """The edge answers if it can; else it says that there is nobody."""
+    """The edge answers if it can; otherwise it reports that no node is left."""
     served = blob if mode == "proxy" else folder / "none.blob"
     with Dying() as dying, in_front(folder, served, [dying.bind], IPGEO_MODE=mode) as edge:
         reply = get(edge.address, QUERY)
@@ -284,9 +284,9 @@ def test_half_answers_only(folder: Path, blob: Path, mode: str) -> None:
         assert dying.asked == 3
 
 
-@pytest.mark.provokes(REFUSED, RESET, NOBODY)
+@pytest.mark.provokes(REFUSED, RESET, NO_NODE)
 def test_nodes_that_are_back_before_they_are_asked_again(folder: Path, blob: Path) -> None:
-    """They are asked all the same where nobody else is left."""
+    """They are still asked if no other node is left."""
     nodes = [Node(folder, name, blob) for name in ("one", "two")]
     upstreams = [f"{node.bind} fail_timeout=1h" for node in nodes]
     with in_front(folder, folder / "none.blob", upstreams, IPGEO_WORKERS=1) as edge:
@@ -298,15 +298,15 @@ def test_nodes_that_are_back_before_they_are_asked_again(folder: Path, blob: Pat
 
 
 def test_words_of_gunicorns_own(folder: Path, blob: Path) -> None:
-    """They are HTML and quote the request: the edge says it in its own words."""
+    """They are HTML and quote the request: the edge sends its own error instead."""
     node = Node(folder, "node", blob)
     with running(node), in_front(folder, folder / "none.blob", [node.bind]) as edge:
         reply = exchange(edge.address, request("GET", f"{PATH}?ip=".encode() + b"\xff"))
         assert (reply.status, code_of(reply)) == (400, "bad_request")
 
 
-def test_a_failure_is_not_handed_on(folder: Path, blob: Path) -> None:
-    """Else one request that makes Flask fail would take one node out after the other."""
+def test_a_failure_is_not_passed_to_the_next_node(folder: Path, blob: Path) -> None:
+    """Otherwise one request that makes Flask fail would take out all nodes, one by one."""
     with Upstream(status=500) as first, Upstream(status=500) as second:
         upstreams = [first.address, second.address]
         with in_front(folder, blob, upstreams, IPGEO_MODE="proxy") as edge:
@@ -320,7 +320,7 @@ def test_a_failure_is_not_handed_on(folder: Path, blob: Path) -> None:
 # Proxy mode
 
 
-@pytest.mark.provokes(REFUSED, NOBODY)
+@pytest.mark.provokes(REFUSED, NO_NODE)
 def test_readyz_of_proxy_mode(folder: Path, blob: Path) -> None:
     empty, ready = Node(folder, "empty", folder / "none.blob"), Node(folder, "ready", blob)
     with (
@@ -378,7 +378,7 @@ def assert_edge_answers(address: Address) -> None:
         assert not by_fallback(reply)
 
 
-@pytest.mark.provokes(REFUSED, NO_SOCKET, NOBODY)
+@pytest.mark.provokes(REFUSED, NO_SOCKET, NO_NODE)
 @pytest.mark.parametrize("mode", ["edge", "proxy"])
 @pytest.mark.parametrize(
     "upstreams", ["", "127.0.0.1:9 down", "127.0.0.1:9, unix:/nowhere", "127.0.0.1:9 backup"]
@@ -390,7 +390,7 @@ def test_no_blob_and_no_fallback(folder: Path, mode: str, upstreams: str) -> Non
             assert_unavailable(edge.address)
 
 
-# Who the client is
+# The client's address
 
 
 @pytest.mark.parametrize(
@@ -411,7 +411,7 @@ def test_no_blob_and_no_fallback(folder: Path, mode: str, upstreams: str) -> Non
         ("::/0,0.0.0.0/0", "6.6.6.6, 1.1.1.1", "6.6.6.6"),
     ],
 )
-def test_whom_the_edge_believes(folder: Path, trusted: str, given: str | None, client: str) -> None:
+def test_trusted_peers(folder: Path, trusted: str, given: str | None, client: str) -> None:
     headers = [] if given is None else [f"X-Forwarded-For: {given}"]
     settings = {"IPGEO_TRUSTED_PROXIES": trusted, "IPGEO_MODE": "proxy"}
     with (
@@ -419,8 +419,8 @@ def test_whom_the_edge_believes(folder: Path, trusted: str, given: str | None, c
         in_front(folder, folder / "none.blob", [upstream.address], **settings) as edge,
     ):
         get(edge.address, QUERY, *headers)
-    ((_, _, told, _, _),) = upstream.requests
-    assert (told["x-real-ip"], told["x-forwarded-for"]) == (client, client)
+    ((_, _, got, _, _),) = upstream.requests
+    assert (got["x-real-ip"], got["x-forwarded-for"]) == (client, client)
     (row,) = (row for row in edge.access_log.read_text().splitlines() if f" {PATH} " in row)
     assert row.startswith(f"{client} [")
     assert row.endswith(f" 200 {upstream.address}")

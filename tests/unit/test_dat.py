@@ -49,7 +49,7 @@ BROKEN = {
     "only a head": (small_dat()[:1000], "1000 bytes"),
     "index length not of whole records": (patched(small_dat(), 0, u32_be(2057)), "offset 0"),
     "no record": (patched(small_dat(), 0, u32_be(2052)), "offset 0"),
-    "index behind the end": (patched(small_dat(), 0, u32_be(2052 + 8 * 999)), "offset 0"),
+    "index after the end": (patched(small_dat(), 0, u32_be(2052 + 8 * 999)), "offset 0"),
     "hint": (patched(small_dat(), 4 + 4 * 7, u32_le(2)), "offset 32: the hint of 7.0.0.0"),
     "bounds do not ascend": (
         patched(small_dat(), RECORDS + 8, u32_be(0x01020303)),
@@ -57,7 +57,7 @@ BROKEN = {
     ),
     "last bound": (patched(small_dat(), RECORDS + 16, u32_be(0xFFFFFFFE)), "255.255.255.254"),
     "empty content": (patched(small_dat(), RECORDS + 7, b"\0"), f"offset {RECORDS} (record 0)"),
-    "content behind the end": (
+    "content after the end": (
         patched(small_dat(), RECORDS + 8 + 4, b"\xff\xff\xff\xff"),
         f"offset {RECORDS + 8} (record 1)",
     ),

@@ -1,4 +1,4 @@
-"""The difference of two blobs, against one that is worked out address by address."""
+"""The difference of two blobs, compared with one computed address by address."""
 
 import itertools
 import json
@@ -84,7 +84,7 @@ def test_diff_equals_a_comparison_piece_by_piece(old: Runs, new: Runs) -> None:
 
 
 def test_equal_answers_with_other_ids_are_equal() -> None:
-    """A blob may hold one answer twice; nobody who asks can tell."""
+    """A blob may hold one answer twice; clients cannot notice that."""
     answers = [answer("A"), answer("B"), answer("A")]
     twice = write_blob(array("I", [0, 5, 9]), array("I", [0, 2, 1]), answers, {})
     assert diff(Blob(twice), Blob(blob_of({0: "A", 9: "B"}))).addresses == 0
@@ -147,7 +147,7 @@ def test_diff_as_json(pair: tuple[Path, Path]) -> None:
 
 def test_diff_of_a_blob_and_itself_is_empty(pair: tuple[Path, Path]) -> None:
     done = compiler("diff", pair[0], pair[0])
-    assert done.out.splitlines()[2:] == ["no address answers otherwise"]
+    assert done.out.splitlines()[2:] == ["no address changed"]
     found = json.loads(compiler("diff", pair[0], pair[0], "--json").out)
     assert (found["addresses"], found["share"], found["ranges"]) == (0, 0, 0)
     assert (found["countries"], found["largest"]) == ([], [])

@@ -1,4 +1,4 @@
-"""Every command and option of ipgeo-compile stands in the documents."""
+"""Every command and option of ipgeo-compile is documented."""
 
 import re
 

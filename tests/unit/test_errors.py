@@ -1,4 +1,4 @@
-"""What ipgeo raises has one base class."""
+"""All exceptions of ipgeo have one base class."""
 
 import inspect
 import pkgutil

@@ -1,4 +1,4 @@
-"""The gates of a build: what trips each, what passes it, and what a refusal leaves as it is."""
+"""The gates of a build: what fails each, what passes it, and what a refusal leaves unchanged."""
 
 import json
 from array import array
@@ -74,7 +74,7 @@ def verdicts(done: Done) -> dict[str, str]:
 
 
 def refused(done: Done, gate: str) -> str:
-    """Assert that this gate alone refuses; return what is said."""
+    """Assert that this gate alone refuses; return its message."""
     assert done.status == REFUSED
     assert f"served.blob: left as it is, the new blob is refused by {gate}\n" in done.err
     assert done.err.endswith("--force publishes it anyway\n")
@@ -114,7 +114,7 @@ def test_max_change(workspace: Workspace, percent: int, flags: list[str], status
 
 
 def test_max_change_is_weighted_by_addresses(workspace: Workspace) -> None:
-    """Thousands of runs that are few addresses pass; a run more that is many does not."""
+    """Thousands of runs with few addresses pass; one more run with many fails."""
     little = [(n << 8, JAPAN if n % 2 else NOWHERE) for n in range(4000)]
     assert workspace.build(workspace.source("new.dat", *little, (4000 << 8, CHINA))).status == DONE
     done = workspace.build(workspace.source("much.dat", (0, CHINA), (1 << 31, JAPAN)))
@@ -267,7 +267,7 @@ def test_expect(workspace: Workspace, tmp_path: Path, text: str, status: int) ->
         count = len(text.split("\n")) - 1
         message = refused(done, "expect")
         assert f"expect       failed: 1 of {count} addresses do not answer as expected\n" in message
-        assert f", is {'{' if '{}' in text else ARRAY[:7]}" in message
+        assert f", found {'{' if '{}' in text else ARRAY[:7]}" in message
     else:
         assert "gate expect       passed: 1 addresses answer as expected\n" in done.out
 
@@ -317,8 +317,8 @@ def test_expect_applies_to_the_blob_that_is_served_already(
         ("1.2.3.4\t\n", "line 1: the answer is not JSON"),
         ("1.2.3.4\t['x']\n", "line 1: the answer is not JSON"),
         ("1.2.3.4\t" + "[" * 100_000, "line 1: the answer is not JSON"),
-        ('1.2.3.4\t"x"\n', "line 1: the answer is no array, object or null"),
-        ("1.2.3.4\t5\n", "line 1: the answer is no array, object or null"),
+        ('1.2.3.4\t"x"\n', "line 1: the answer is not an array, an object or null"),
+        ("1.2.3.4\t5\n", "line 1: the answer is not an array, an object or null"),
         (b"1.2.3.4\t[]\n\xff\n", "line 2: not UTF-8"),
     ],
 )
@@ -410,7 +410,7 @@ def test_a_current_file_that_cannot_be_read(
     assert_not_compared(done, "the current file cannot be read: Permission denied\n")
 
 
-# What is said
+# Reports
 
 
 def test_a_passed_gate_is_reported_with_its_figures(workspace: Workspace) -> None:
@@ -478,5 +478,5 @@ def test_an_unchanged_build_publishes_nothing(workspace: Workspace, flags: list[
         assert json.loads(done.out)["status"] == "unchanged"
         assert json.loads(done.out)["change"] is None
     else:
-        assert "no gate but expect applies: this blob is the current one already\n" in done.out
+        assert "no gate but expect applies: this blob is already the current one\n" in done.out
         assert "\nnothing new is published, the previous file stays\n" in done.out

@@ -1,4 +1,4 @@
-"""No test hides in a folder that pytest does not look into."""
+"""No test is in a folder that pytest does not search."""
 
 from fnmatch import fnmatch
 from pathlib import Path

@@ -37,7 +37,7 @@ def test_data_holds_what_the_command_writes(tmp_path: Path) -> None:
 def test_the_sample_replaces_an_older_one(tmp_path: Path) -> None:
     for name in FILES:
         (tmp_path / name).write_text("old")
-    (tmp_path / "other").write_text("somebody's")
+    (tmp_path / "other").write_text("another program's")
     for _ in range(2):
         assert compiler("sample", tmp_path).status == 0
     assert (tmp_path / "sample.dat").read_bytes() == SAMPLE.read_bytes()

@@ -29,7 +29,7 @@ from ipgeo.places.answers import Answer, Country
 from ipgeo.text import printable
 
 _MAX_SECTIONS = 64
-_CONTROL = re.compile(rb"[\x00-\x1f]")  # a line feed would break answers apart that are lines
+_CONTROL = re.compile(rb"[\x00-\x1f]")  # a line feed would split an answer in a batch of lines
 
 
 def _require(condition: bool, problem: str) -> None:  # noqa: FBT001 - an assertion's own form
@@ -92,9 +92,9 @@ def check_meta(content: bytes) -> dict[str, Any]:
 
 
 def _load_json(content: bytes) -> object:
-    """Return the value, or None for what is not JSON in UTF-8: json.loads would guess others.
+    """Return the value, or None if it is not JSON in UTF-8: json.loads guesses other encodings.
 
-    An escape may be half a surrogate pair, which is a string that UTF-8 cannot hold: refused too.
+    An escaped half of a surrogate pair is refused too: UTF-8 cannot encode such a string.
     """
     try:
         value: object = json.loads(content.decode(), parse_constant=_refuse_constant)
@@ -110,7 +110,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def read_column(tag: str, typecode: str, content: bytes) -> "array[int]":
-    """Return the numbers of a section, in the order of bytes of this machine."""
+    """Return the numbers of a section, in this machine's byte order."""
     column = array(typecode)
     _require(len(content) % column.itemsize == 0, f"section {tag} has half an element")
     column.frombytes(content)

@@ -41,7 +41,7 @@ def read_blob(path: Path) -> "Blob":
 def read_content(file: BinaryIO) -> bytes:
     """Return the bytes of an opened blob, having looked at its size and header first.
 
-    Raises BlobError for what those two show to be no blob, OSError if it cannot be read.
+    Raises BlobError if these two rule out a blob, OSError if the file cannot be read.
     """
     size = size_of(file)
     check_header(read_exactly(file, min(size, HEADER.size)), size)

@@ -38,7 +38,7 @@ MAX_NAMES_SHOWN = 10
 
 
 def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
-    """Refuse nan, which to click is in every range."""
+    """Refuse nan: click accepts it in every range."""
     if math.isnan(value):
         raise click.BadParameter("nan is not a number")
     return value
@@ -67,9 +67,9 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float
     default=MAX_CHANGE_PERCENT,
     show_default=True,
     metavar="PERCENT",
-    help="Share of all addresses that may change.",
+    help="Largest share of all addresses that may change.",
 )
-@click.option("--allow-less-coverage", is_flag=True, help="Fewer addresses may have data.")
+@click.option("--allow-less-coverage", is_flag=True, help="Allow fewer addresses to have data.")
 @click.option(
     "--max-codeless-rise",
     "max_uncoded_rise",
@@ -81,7 +81,7 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float
     help="Percentage points by which the share of addresses without country code may rise.",
 )
 @click.option(
-    "--force", is_flag=True, help="Publish what a gate refuses, over whatever file there is."
+    "--force", is_flag=True, help="Publish even if a gate refuses, and replace any existing file."
 )
 def build(
     source: Path,
@@ -98,10 +98,11 @@ def build(
 ) -> None:
     """Compile SOURCE (by default a 17mon/IPIP .dat file), prove the result and publish it.
 
-    An existing output is kept as OUTPUT.previous and replaced as a whole at the very end, or not at
-    all: a gate that refuses the new blob ends with status 3. OUTPUT.json describes what is served.
-    Refuses to overwrite a file that is not a blob (or manifest) unless --force is given, and never
-    overwrites an input. Warns on standard error if the servers cannot read what is published.
+    The last step replaces OUTPUT atomically and keeps the old file as OUTPUT.previous. If a gate
+    refuses the new blob, nothing is replaced and the exit status is 3. OUTPUT.json describes the
+    published blob. Refuses to overwrite a file that is not a blob (or manifest) unless --force is
+    given, and never overwrites an input. Warns on standard error if the servers cannot read the
+    published blob.
     """
     started = time.monotonic()
     if as_json:
@@ -143,7 +144,7 @@ def _compile(
 
 @contextmanager
 def _progress(source: Path) -> Iterator[Callable[[str], None]]:
-    """Yield a function to call before each step; it draws a bar where that is worth it."""
+    """Yield a function to call before each step; it draws a bar for large sources."""
     if not sys.stderr.isatty() or source.stat().st_size < MIN_PROGRESS_BYTES:
         yield lambda _step: None
         return
@@ -157,7 +158,7 @@ def _step_name(step: str | None) -> str | None:
 
 
 def _facts(source: Path, read: Source, result: BuildResult) -> dict[str, Any]:
-    """Return what the manifest says beyond what the blob says of itself."""
+    """Return the manifest's facts that the blob's own metadata lack."""
     blob = result.blob
     first, *codes = blob.meta["sources"]
     return {
@@ -205,7 +206,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
 
 
 def _report(out: Path, outcome: Outcome, summary: dict[str, Any], *, as_json: bool) -> None:
-    """Print how a build has ended. Raises Refusal, and OSError if the output takes nothing."""
+    """Print how a build ended. Raises Refusal, and OSError if the output cannot be written."""
     with reporting(out, outcome.status):
         if not outcome.failed:
             first = outcome.not_compared_because == NO_CURRENT

@@ -57,7 +57,7 @@ def _fail(error: click.ClickException) -> int:
 
 
 def _drop_output() -> None:
-    """Give up what cannot be written: Python would try again at its end and exit with 120."""
+    """Drop unwritable output: Python would try again at exit and end with status 120."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -66,7 +66,7 @@ def _drop_output() -> None:
 
 @contextmanager
 def reporting(path: Path, done: str) -> Iterator[None]:
-    """Report what is ``done``, whatever ends the command from here on."""
+    """If the summary cannot be written, still report what is ``done``."""
     try:
         yield
     except OSError as error:

@@ -18,7 +18,7 @@ from ipgeo.release.targets import output_target, refuse_blob
 @click.argument("blob", type=InputPath)
 @click.option("--format", "form", type=click.Choice(sorted(FORMATS)), required=True)
 @click.option("-o", "--output", "out", type=ExportPath, required=True, help="File to write, or -.")
-@click.option("--force", is_flag=True, help="Write it even over another blob.")
+@click.option("--force", is_flag=True, help="Replace FILE even if it is a blob.")
 def export(blob: Path, form: str, out: Path, force: bool) -> None:
     """Write BLOB as MMDB (MaxMind DB) or CSV; - is standard output.
 

@@ -1,4 +1,4 @@
-"""Commands about the builds before this one: ``diff`` and ``rollback``."""
+"""Commands about earlier builds: ``diff`` and ``rollback``."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ipgeo.release.publish import rollback
 @click.command("diff")
 @click.argument("old", type=InputPath)
 @click.argument("new", type=InputPath)
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the difference as JSON.")
 def diff_command(old: Path, new: Path, as_json: bool) -> None:
     """Print which addresses have another answer in the blob NEW than in OLD."""
     need_stdout()
@@ -33,16 +33,16 @@ def diff_command(old: Path, new: Path, as_json: bool) -> None:
 @click.command("rollback")
 @click.argument("blob", type=BlobPath)
 def rollback_command(blob: Path) -> None:
-    """Publish BLOB.previous as BLOB, and what BLOB was as BLOB.previous.
+    """Publish BLOB.previous as BLOB, and keep the old BLOB as BLOB.previous.
 
-    The build that is taken back is remembered: build refuses it from now on without --force.
+    The old build's id is recorded: from now on build refuses it unless --force is given.
     """
     done = rollback(blob)
     with reporting(blob, "rolled back"):
         warn(*readers(blob, done.warnings)["warnings"])
         if done.before:
             click.echo(f"{blob}: rolled back from build id {done.before} to {done.build_id}")
-            click.echo(f"build refuses {done.before} from now on, unless with --force")
+            click.echo(f"build refuses {done.before} from now on, unless --force is given")
         else:
             click.echo(f"{blob}: rolled back to build id {done.build_id}")
-            click.echo(f"{done.problem}: nothing of it is kept or remembered")
+            click.echo(f"{done.problem}: it is neither kept nor recorded")

@@ -19,7 +19,7 @@ source_format_option = click.option(
 
 
 def keep_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Refuse an output that is an input, by whatever names."""
+    """Refuse an output that is also an input, whatever the paths."""
     same = same_file(outputs, inputs)
     if same:
         output, path = same

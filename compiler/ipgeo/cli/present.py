@@ -14,13 +14,13 @@ from ipgeo.text import printable
 
 
 def need_stdout() -> None:
-    """Refuse a command whose purpose is its output, if nothing takes that."""
+    """Refuse to run a command that only prints if standard output is closed."""
     if sys.stdout is None:
         raise click.UsageError("standard output is closed")
 
 
 def print_json(value: object) -> None:
-    """Print a value as one line of JSON, without what steers a terminal."""
+    """Print a value as one line of JSON, with control characters escaped."""
     click.echo(printable(json.dumps(value, ensure_ascii=False)))
 
 
@@ -57,7 +57,7 @@ def _uncoded_lines(uncoded: dict[str, Any]) -> list[str]:
 
 
 def outcome_lines(outcome: Outcome) -> list[str]:
-    """Return the gates' verdicts, what force overrode, and whether nothing is new."""
+    """Return the gates' verdicts, what force overrode, and whether nothing was published."""
     lines = verdict_lines(outcome.verdicts, outcome.not_compared_because)
     if outcome.note:
         lines.append(outcome.note)
@@ -96,5 +96,5 @@ def inspect_text(facts: dict[str, Any]) -> str:
 
 
 def _plain(value: object) -> str:
-    """Return a string itself, anything else as JSON."""
+    """Return a string unchanged, and any other value as JSON."""
     return value if isinstance(value, str) else json.dumps(value)

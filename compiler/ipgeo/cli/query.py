@@ -42,10 +42,10 @@ def verify(blob: Path, against: Path | None, source_format: str, codes_dir: Path
 @click.argument("ip", nargs=-1)
 @click.option("--format", "form", type=click.Choice(["array", "object"]), default="array")
 def lookup(blob: Path, ip: tuple[str, ...], form: str) -> None:
-    """Print each IP (or each line of standard input but blank ones), a tab and its answer as JSON.
+    """Print each IP (or each non-blank line of standard input), a tab and its answer as JSON.
 
-    An address without data answers null. One that is not an address is reported on standard error,
-    the others are still answered, and the exit status is 1.
+    The answer is null where there is no data. Input that is not an address is reported on standard
+    error; the other addresses are still answered, and the exit status is 1.
     """
     need_stdout()
     checked = read_blob(blob)
@@ -67,7 +67,7 @@ def _input_lines() -> Iterator[tuple[int, str]]:
     """Yield the lines of standard input that are not blank, with their numbers."""
     if sys.stdin is None:
         raise click.UsageError("standard input is closed and no IP is given")
-    if isinstance(sys.stdin, io.TextIOWrapper):  # what is not UTF-8 is to be reported, not to raise
+    if isinstance(sys.stdin, io.TextIOWrapper):  # report bad UTF-8, do not raise
         sys.stdin.reconfigure(encoding="utf-8", errors="backslashreplace")
     lines = enumerate(map(str.strip, sys.stdin), start=1)
     return ((number, line) for number, line in lines if line)
@@ -85,9 +85,9 @@ def _answer(blob: Blob, text: str, address: int, form: str) -> str:
 
 @click.command()
 @click.argument("blob", type=InputPath)
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def inspect(blob: Path, as_json: bool) -> None:
-    """Print what BLOB says of itself: metadata, sections and sizes."""
+    """Print the metadata, sections and sizes of BLOB."""
     need_stdout()
     checked = read_blob(blob)
     facts = {

@@ -8,9 +8,9 @@ from ipgeo.files.readers import State, readability
 
 
 def readers(out: Path, warnings: Sequence[str], *, first: bool = False) -> dict[str, Any]:
-    """Return whether the servers can read what is published, and all warnings.
+    """Return whether the servers can read the published file, and all warnings.
 
-    That it is not known is a warning at the ``first`` build: later ones keep the readers.
+    If that is unknown, only the ``first`` build warns: later builds keep the file's readers.
     """
     found = readability(out)
     unread = []

@@ -1,8 +1,8 @@
-"""The standard streams of a program whose output is read by machines.
+"""The standard streams of a program with machine-readable output.
 
-Standard output is UTF-8 in every locale. Once its reader has left (``| head -1``), what is written
-is dropped, and the exit status stays what it would have been. What standard error does not take is
-dropped too: the exit status remains.
+Standard output is UTF-8 in every locale. Once its reader has left (``| head -1``), further output
+is dropped without changing the exit status. The same holds for messages that cannot be written to
+standard error.
 """
 
 import errno

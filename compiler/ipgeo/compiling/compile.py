@@ -1,4 +1,4 @@
-"""From a source and its codes to a proven blob, with what an operator wants to know about it."""
+"""From a source and its codes to a proven blob, with the facts that an operator needs."""
 
 from array import array
 from collections import Counter
@@ -57,7 +57,7 @@ def _distinct_answers(runs: Runs, codes: Codes) -> tuple[list[Answer], dict[int,
 
 
 def _meta(source: Source, codes: Codes) -> dict[str, Any]:
-    """Return what the blob says of itself: no clock and no path, so same inputs, same bytes."""
+    """Return the blob's metadata: no clock and no path, so equal inputs give equal bytes."""
     return {
         "compiler": f"ipgeo {__version__}",
         "sample": source.sample,
@@ -66,7 +66,7 @@ def _meta(source: Source, codes: Codes) -> dict[str, Any]:
 
 
 def _count_uncoded(runs: Runs, codes: Codes) -> "Counter[NamePath]":
-    """Count the addresses under every path of names that ought to have a code and has none."""
+    """Count the addresses under every path of names that lacks a code it should have."""
     addresses: Counter[int] = Counter()
     ends = (*runs.starts[1:], ADDRESS_COUNT)
     for start, end, location_id in zip(runs.starts, ends, runs.location_ids, strict=True):

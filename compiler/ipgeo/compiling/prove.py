@@ -11,7 +11,7 @@ from ipgeo.places.location import NO_DATA, Runs
 from ipgeo.ranges.address import format_ipv4
 
 Change = tuple[int, Answer | None]
-"""An address from which on the answer is another one than before; None is no data."""
+"""The first address of a new answer, and that answer; None is no data."""
 
 
 def prove(blob: Blob, runs: Runs, codes: Codes) -> None:

@@ -1,15 +1,15 @@
-"""Replacing the files that are served by finished ones.
+"""Replaces served files by complete new ones.
 
-A file is written beside its place, synced and renamed over it, so a reader finds the old one or
-the new one, whole. Several files that belong together are all written and synced before the first
-is renamed; then each is renamed and the folder synced, one after the other:
+A new file is written in the same folder, synced and renamed over the old one, so a reader finds
+either of them, whole. Files that belong together are all written and synced before the first is
+renamed. Then they are renamed one by one, and the folder is synced after each:
 
 - a build: **previous, blob, manifest** (and last, after ``--force``, the list of rollbacks);
-- a rollback: list of rollbacks, **blob, previous, manifest**. There the previous file is what the
-  blob is made from: replaced first, it would be lost if the process were killed next.
+- a rollback: list of rollbacks, **blob, previous, manifest**. A rollback makes the blob from the
+  previous file: replaced first, that file would be lost if the process were then killed.
 
-Killed between any two of them, the blob is the old or the new one. A manifest that is not the
-blob's names another build id and is ignored; building the same again writes the right one.
+After a kill between any two renames, the blob is still the old or the new one. The manifest may
+then name another build id: it is ignored, and building the same input again writes the right one.
 """
 
 import contextlib
@@ -27,8 +27,8 @@ from ipgeo.files.targets import plain_target
 class File:
     """A file to publish.
 
-    Mode and owner are those of the first file in ``models`` that there is; without one the mode is
-    0644 under the umask. ``mtime_ns`` (Unix time) is given to it, if any.
+    Mode and owner are those of the first existing file in ``models``; without one the mode is 0644
+    under the umask. ``mtime_ns`` (Unix time), if given, becomes the file's mtime.
     """
 
     path: Path
@@ -49,7 +49,7 @@ def write_atomically(path: Path, data: bytes) -> list[str]:
 
 
 def publish_alone(files: Sequence[File]) -> list[str]:
-    """Publish ``files`` with their folders locked, and cleared of what the killed left.
+    """Publish ``files`` with their folders locked and cleared of killed publishers' leftovers.
 
     Where a folder cannot be locked (not every file system can) nothing is cleared. Returns
     warnings. Raises OSError, as publish_all does.

@@ -1,4 +1,4 @@
-"""One publisher at a time in a folder, which removes what killed publishers left."""
+"""A folder's lock for one publisher at a time, and the removal of killed publishers' files."""
 
 import contextlib
 import errno
@@ -35,7 +35,7 @@ def _lock(descriptor: int, folder: Path, deadline: float) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                problem = "another build or rollback is publishing here and does not end"
+                problem = "another build or rollback is still publishing here"
                 raise OSError(errno.EAGAIN, problem, str(folder)) from None
         except OSError as error:
             raise OSError(error.errno, f"cannot be locked: {error.strerror}", str(folder)) from None

@@ -1,7 +1,7 @@
-"""Which users may read a file: what a publisher must not change unseen.
+"""Which users may read a file: a publisher must not change that unnoticed.
 
-Judged by mode bits, owners and groups, for a user who need not be the one that asks. What decides
-besides them (access lists, a security module, the rights of a file server) is reported as unknown.
+Judged by mode bits, owners and groups, for any user, not only the caller. Other rules (access
+lists, a security module, the rights on a file server) are reported as unknown.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Readability:
-    """Whether ``user`` can read a file, and if that is not plain, why; ``user`` may be empty."""
+    """Whether ``user`` can read a file, with the reason if not; ``user`` may be empty."""
 
     user: str
     state: State
@@ -76,9 +76,9 @@ def lost_readers(old: os.stat_result, new: os.stat_result) -> str:
 def readability(path: Path) -> Readability:
     """Judge whether the servers can read the file that ``path`` leads to.
 
-    The workers reach it by its folder, which a server that is started as root holds open: so the
-    folders above decide nothing for those, unless a link leads through them. Where one stops
-    others, the detail has it.
+    A server started as root holds the file's folder open for its workers. So the folders above it
+    do not matter to them, unless a link leads through them. If one of these folders stops other
+    servers, the detail names it.
     """
     name = os.environ.get("IPGEO_USER") or (DEFAULT_USER if os.geteuid() == 0 else "")
     try:
@@ -102,7 +102,7 @@ def _judge(path: Path, name: str) -> Readability:
 
 
 def _lookups(path: Path) -> tuple[dict[Path, None], Path]:
-    """Return each folder in which the kernel looks a name up for ``path``, and the file at its end.
+    """Return each folder that the kernel searches while it resolves ``path``, and the final file.
 
     It begins in the folder of ``path``, and follows one link after the other as the kernel does.
     """
@@ -128,11 +128,11 @@ def _lookups(path: Path) -> tuple[dict[Path, None], Path]:
 def _refused(name: str, account: _Account | None, path: Path, what: str, bit: str) -> Readability:
     mode = stat.S_IMODE(path.stat().st_mode)
     if not name:
-        whose = "its mode" if bit == "r" else f"the mode of {path}"
-        detail = f"{whose} is {mode:04o}: servers that run as another user may not {what}"
+        subject = "its mode" if bit == "r" else f"the mode of {path}"
+        detail = f"{subject} is {mode:04o}: servers that run as another user may not {what}"
         return Readability("", State.UNKNOWN, detail)
     if account is None:
-        return Readability(name, State.UNKNOWN, f"there is no user {name} to ask for")
+        return Readability(name, State.UNKNOWN, f"there is no user {name}")
     if _has_acl(path):
         return Readability(name, State.UNKNOWN, f"{path} has an access list")
     change = f"{_class(path, account)}+{bit}"
@@ -153,7 +153,7 @@ def _above(found: Readability, folders: dict[Path, None], account: _Account | No
 def _may(path: Path, account: _Account | None, bit: int) -> bool:
     """Whether an account has a right, given as the bit that the others have.
 
-    For one that is not known: whether all have it, as its class is not known either.
+    For an unknown account: whether everyone has the right, as its class is unknown too.
     """
     mode = path.stat().st_mode
     if account is None:

@@ -13,15 +13,15 @@ MAX_TEXT = 64 << 20
 
 
 class NotRegularError(IpgeoError, OSError):
-    """What the path leads to is a folder, a FIFO, a device or a socket."""
+    """The path leads to a folder, a FIFO, a device or a socket."""
 
 
 class TruncatedError(IpgeoError, OSError):
-    """The file ended earlier than its size had promised: it is being written, or was cut."""
+    """The file ended before its reported size: it is being written, or was truncated."""
 
 
 class TooLargeError(IpgeoError, OSError):
-    """The file is larger than any of its kind."""
+    """The file is larger than its kind can be."""
 
 
 def open_regular(path: Path | str, dir_fd: int | None = None) -> BinaryIO:

@@ -1,6 +1,6 @@
 """New files before they are published: written and synced beside the old ones, with their readers.
 
-What takes that beginning can be rehearsed, so that it is known before the work.
+A rehearsal does the same with a scratch file, so that problems show before the work.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from pathlib import Path
 from ipgeo.files.readers import ACL, lost_readers
 from ipgeo.files.reading import open_regular, read_exactly, size_of
 
-TEMP_SUFFIX = ".ipgeo-new"  # these two are swept: no operator's own file is called so
+TEMP_SUFFIX = ".ipgeo-new"  # files with these two suffixes are swept: operators do not use them
 OLD_SUFFIX = ".ipgeo-old"  # of the second name of a file that is being replaced
 TEMP_RANDOM = 8  # characters that mkstemp puts between the two
 
@@ -23,7 +23,7 @@ _PAGE = 4096
 
 
 def stage(target: Path, data: bytes, models: Iterable[Path], mtime_ns: int | None = None) -> str:
-    """Write a temp file beside ``target`` and sync it; return its name. It is gone at a failure."""
+    """Write a temp file beside ``target`` and sync it; return its name. A failure removes it."""
     descriptor, name = tempfile.mkstemp(
         prefix=temp_prefix(target), suffix=TEMP_SUFFIX, dir=target.parent
     )
@@ -61,7 +61,7 @@ def temp_prefix(target: Path) -> str:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Name the file itself where an error names its temp file or nothing."""
+    """Make an error name the file itself instead of its temp file or nothing."""
     try:
         yield
     except OSError as error:
@@ -69,9 +69,9 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def rehearse(target: Path) -> None:
-    """Do what publishing ``target`` begins with, and undo it: a page is written beside it.
+    """Rehearse the first steps of publishing ``target``: write a page beside it, and remove it.
 
-    So a folder that is missing, full or not writable is known before the work. Raises OSError.
+    So a missing, full or read-only folder is noticed before the work. Raises OSError.
     """
     with naming(target):
         descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)  # as locking it will
@@ -93,7 +93,7 @@ def rehearse_access(target: Path, models: Iterable[Path]) -> None:
 def room_for_temp(target: Path, given: Path) -> None:
     """Raise OSError naming ``given`` if the temp file of ``target`` has too long a name.
 
-    Raises it too, naming the folder, if there is none to ask.
+    Raises it too, naming the folder, if the folder does not exist.
     """
     longest = os.pathconf(target.parent, "PC_NAME_MAX")  # bytes; not the same everywhere
     excess = len(os.fsencode(temp_prefix(target) + TEMP_SUFFIX)) + TEMP_RANDOM - longest
@@ -103,7 +103,7 @@ def room_for_temp(target: Path, given: Path) -> None:
 
 
 def _keep_access(descriptor: int, models: Iterable[Path]) -> None:
-    """Let those read the new file who may read the first model that there is.
+    """Give the new file the readers of the first existing model.
 
     Raises PermissionError if one of them could not.
     """
@@ -131,7 +131,7 @@ def _keep_acl(descriptor: int, model: Path) -> None:
 
 
 def _give(descriptor: int, user: int, group: int) -> None:
-    """Give the file to both, or to the group at least: its members may be the ones who read it.
+    """Give the file to both, or at least to the group: the readers may be its members.
 
     Only root may give a file away; another user's new file is their own, and of one of their
     groups.

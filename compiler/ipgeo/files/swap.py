@@ -1,7 +1,7 @@
 """Renaming new files over old ones, all of them or none.
 
-If one of the renames fails, those before it are undone, the last one first. For that the old files
-keep a second name until all renames are done.
+If a rename fails, the earlier ones are undone in reverse order. For that the old files keep a
+second name until all renames are done.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ipgeo.files.staging import OLD_SUFFIX, TEMP_SUFFIX, copy, naming, remove
 
-_KEPT_SUFFIX = ".kept"  # of an old file not put back: not swept, and shorter than the others
+_KEPT_SUFFIX = ".kept"  # an old file that was not restored: never swept; shorter than the others
 _STOPS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
@@ -22,8 +22,8 @@ _STOPS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 class Swap:
     """A file that is about to be replaced.
 
-    ``new`` is the temp file that replaces it. ``old`` is the second name of what ``target`` was
-    before: None if there was nothing, or nothing that could be kept.
+    ``new`` is the temp file that replaces it. ``old`` is the second name of the old ``target``;
+    None if there was none, or it could not be kept.
     """
 
     target: Path
@@ -61,8 +61,8 @@ class Swap:
         try:
             os.rename(old, kept)  # noqa: PTH104 - both names are at hand as needed
         except OSError:
-            return f"the old {self.target.name} is {old} until the next build publishes"
-        return f"the old {self.target.name} is {kept}"
+            return f"the old {self.target.name} is kept as {old} until the next build publishes"
+        return f"the old {self.target.name} is kept as {kept}"
 
     def forget(self) -> None:
         """Remove the second name."""
@@ -71,9 +71,9 @@ class Swap:
 
 
 def finish(swaps: Sequence[Swap], temps: contextlib.ExitStack) -> list[str]:
-    """Rename all, and remove what was kept for undoing it; a signal waits for the end of that.
+    """Rename all, then remove the second names; signals are held back until that is done.
 
-    What ends the process then has a note: that it came too late.
+    An exception from a signal that came too late carries a note with the published files.
     """
     done = False
     try:
@@ -90,7 +90,7 @@ def finish(swaps: Sequence[Swap], temps: contextlib.ExitStack) -> list[str]:
 
 @contextlib.contextmanager
 def _unstopped() -> Iterator[None]:
-    """Have signals that end the process wait: the renames are done in an instant."""
+    """Hold back signals that end the process: the renames take only an instant."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     try:
         yield
@@ -119,9 +119,9 @@ def _replace(swaps: Sequence[Swap]) -> list[str]:
 
 
 def _undo(done: list[Swap]) -> list[str]:
-    """Put everything back, the last one first. Returns nothing, or what is wrong.
+    """Restore the old files in reverse order. Returns the problems, if any.
 
-    The first failure ends it: so the new files are always the first ones of the order.
+    The first failure ends it, so the files that stay new are always the first in order.
     """
     while done:
         try:

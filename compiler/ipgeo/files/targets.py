@@ -1,4 +1,4 @@
-"""The files that outputs lead to, and whether they can be replaced at all."""
+"""The files that output paths lead to, and whether they can be replaced."""
 
 import errno
 import os

@@ -37,10 +37,10 @@ class Codes:
         return country, province, city
 
     def uncoded(self, location: Location) -> Iterator[NamePath]:
-        """Yield the paths of names in ``location`` that ought to have a code and have none.
+        """Yield the paths of names in ``location`` that should have a code but have none.
 
-        Every country ought to; a province or city only in a country (province) for which the
-        tables list provinces (cities) at all.
+        Every country should; a province or city only in a country (province) for which the tables
+        list any provinces (cities).
         """
         names = (location.country, location.province, location.city)
         for depth in (1, 2, 3):

@@ -1,4 +1,4 @@
-"""What a source says: locations, and the runs of addresses that have them."""
+"""The content of a source: locations, and the runs of addresses that have them."""
 
 from array import array
 from collections.abc import Sequence

@@ -23,7 +23,7 @@ _NO_DATA = 0
 
 @dataclass(frozen=True, slots=True)
 class ChangedRange:
-    """A range (both ends inclusive) that had one answer all over and has another one now."""
+    """A range (both ends inclusive) that had one answer before and has one other answer now."""
 
     first: int
     last: int
@@ -111,7 +111,7 @@ def as_dict(found: Diff) -> dict[str, Any]:
 def as_lines(found: Diff) -> list[str]:
     """Return the same as text."""
     if not found.addresses:
-        return ["no address answers otherwise"]
+        return ["no address changed"]
     share = show_percent(percent(found.addresses))
     top = found.countries.most_common(MAX_COUNTRIES_SHOWN)
     return [

@@ -36,7 +36,7 @@ _MAX_SHOWN = 10
 
 
 class State(StrEnum):
-    """What became of a gate."""
+    """The outcome of a gate."""
 
     PASSED = "passed"
     SKIPPED = "skipped"
@@ -46,7 +46,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A gate's state, the reason as text, and the figures that it rests on."""
+    """A gate's state, the reason as text, and its figures."""
 
     gate: str
     state: State
@@ -116,12 +116,12 @@ def _expected(path: Path, position: str, line: bytes) -> Expected:
     except (ValueError, RecursionError):
         raise InputError(path, position, "the answer is not JSON") from None
     if not isinstance(parsed, list | dict | None):
-        raise InputError(path, position, "the answer is no array, object or null")
+        raise InputError(path, position, "the answer is not an array, an object or null")
     return Expected(ip, address, parsed)
 
 
 def judge_expected(blob: Blob, limits: Limits) -> Verdict:
-    """Golden addresses must have the answers that are written down for them."""
+    """Golden addresses must have their expected answers."""
     if limits.expected is None:
         return Verdict(EXPECT, State.SKIPPED, "no --expect", {})
     wrong = [
@@ -135,7 +135,7 @@ def judge_expected(blob: Blob, limits: Limits) -> Verdict:
         return Verdict(EXPECT, State.PASSED, f"{count} addresses answer as expected", figures)
     lines = [f"{len(wrong)} of {count} addresses do not answer as expected"]
     lines += [
-        f"  {row['ip']}: expected {_json(row['expected'])}, is {_json(row['found'])}"
+        f"  {row['ip']}: expected {_json(row['expected'])}, found {_json(row['found'])}"
         for row in wrong[:_MAX_SHOWN]
     ]
     return Verdict(EXPECT, State.FAILED, "\n".join(lines), figures)
@@ -157,7 +157,7 @@ def _json(value: object) -> str:
 
 
 def judge_rolled_back(build_id: str, since: str | None) -> Verdict:
-    """Refuse a build that was rolled back; ``since`` is the time of that, None for never."""
+    """Refuse a build that was rolled back; ``since`` is when that was, None for never."""
     if since is None:
         return Verdict(ROLLED_BACK, State.PASSED, "this build was never rolled back", {})
     message = f"build id {build_id} was rolled back at {since}"
@@ -235,7 +235,7 @@ def forced(verdict: Verdict) -> Verdict:
 def verdict_lines(verdicts: Sequence[Verdict], not_compared_because: str) -> list[str]:
     """Return the verdicts as text.
 
-    Where nothing could be compared, one line has the reason for all gates that compare.
+    Where nothing could be compared, one line gives the reason for all comparing gates.
     """
     if not not_compared_because:
         return [verdict.line() for verdict in verdicts]

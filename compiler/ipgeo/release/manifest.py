@@ -1,8 +1,8 @@
-"""The manifest beside a blob: what it was made from, what it passed, when it was published.
+"""The manifest beside a blob: its sources, the gates it passed, the time of its publication.
 
 A JSON object in UTF-8. It belongs to the blob whose ``build_id`` it names; beside any other blob
-it is to be ignored. ``previous`` is the manifest of the previous file, or null, so that a rollback
-can give it back.
+it must be ignored. ``previous`` is the manifest of the previous file, or null, so that a rollback
+can restore it.
 """
 
 import json
@@ -23,7 +23,7 @@ def now() -> str:
 
 
 def of_blob(blob: Blob) -> Manifest:
-    """Return the manifest of a blob whose own one is lost, as far as its metadata go."""
+    """Return a manifest for a blob that has lost its own, as far as its metadata allow."""
     meta = blob.meta
     return {
         "build_id": blob.build_id,
@@ -39,7 +39,7 @@ def of_blob(blob: Blob) -> Manifest:
 def read_manifest(path: Path, build_id: str) -> Manifest | None:
     """Return the manifest of this build id: the one in ``path``, the ``previous`` in it, or None.
 
-    A manifest that cannot be read, or is another build's, is as good as none.
+    A manifest that cannot be read or belongs to another build counts as none.
     """
     outer = _read(path)
     for manifest in (outer, outer.get("previous")):
@@ -49,12 +49,12 @@ def read_manifest(path: Path, build_id: str) -> Manifest | None:
 
 
 def belongs(path: Path, build_id: str) -> bool:
-    """Whether the manifest in ``path`` itself, not the previous one in it, is of this build id."""
+    """Whether the manifest in ``path`` itself, not the nested one, has this build id."""
     return _read(path).get("build_id") == build_id
 
 
 def is_ours(path: Path) -> bool:
-    """Whether ``path`` is a manifest, of whatever build; or empty, not there or not readable.
+    """Whether ``path`` is a manifest of any build; also true if empty, missing or unreadable.
 
     Raises TooLargeError.
     """
@@ -75,7 +75,7 @@ def _read(path: Path) -> Manifest:
 
 
 def _without_previous(manifest: Mapping[str, Any]) -> Manifest:
-    """Return it without the one nested in it: a manifest remembers one predecessor."""
+    """Return it without its nested manifest: a manifest holds only one predecessor."""
     return {key: value for key, value in manifest.items() if key != "previous"}
 
 

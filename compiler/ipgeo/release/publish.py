@@ -1,4 +1,4 @@
-"""Publishing a blob over the one that is served, and taking that back.
+"""Publishes a blob over the served one, and rolls that back.
 
 The files of a blob (rollbacks.BlobFiles) are read, judged and replaced under one lock on their
 folder, so that two builds, or a build and a rollback, come one after the other. The order of
@@ -30,7 +30,7 @@ NO_CURRENT = "there is no current file"
 
 
 class Status(StrEnum):
-    """What became of a build."""
+    """The result of a build."""
 
     PUBLISHED = "published"
     UNCHANGED = "unchanged"
@@ -39,11 +39,11 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a build, and why.
+    """The result of a build, and why.
 
-    ``not_compared_because`` is the reason if the blob was not compared with the one that is served;
-    where it was compared, that is empty and ``change`` is there. ``note`` is what else an operator
-    must know, or empty. ``warnings`` are what an operator should check.
+    ``not_compared_because`` says why the blob was not compared with the served one; if it was, that
+    is empty and ``change`` is set. ``note`` is a further message for the operator, or empty.
+    ``warnings`` are what an operator should check.
     """
 
     verdicts: list[Verdict]
@@ -61,10 +61,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class RolledBack:
-    """A rollback that is done: the build that is served now, and the one that was.
+    """A completed rollback: the build that is now served, and the one served before.
 
-    ``before`` is None where the current file was not sound; ``problem`` says what it had.
-    ``warnings`` are what an operator should look at.
+    ``before`` is None if the current file was not sound; ``problem`` then says why.
+    ``warnings`` are what an operator should check.
     """
 
     build_id: str
@@ -92,9 +92,9 @@ def publish_build(
 ) -> Outcome:
     """Judge a proven blob and publish it if its gates let it, or by force.
 
-    Without force no file is replaced that is no blob or, where a manifest belongs, no manifest.
-    ``facts`` go into its manifest. Refused, nothing is changed; unchanged, nothing but a manifest
-    that was missing. Raises OSError and InputError.
+    Without force, only blobs and manifests are replaced, never other files. ``facts`` go into the
+    manifest. A refused build changes nothing; an unchanged one only adds a missing manifest. Raises
+    OSError and InputError.
     """
     blob = built.blob
     with _locked_files(path) as paths:
@@ -121,7 +121,7 @@ def publish_build(
 def rollback(path: Path) -> RolledBack:
     """Make the previous file the current one, and the current one, if it is sound, the previous.
 
-    The build id that was current is remembered, so that the next build does not bring it back.
+    The old current build id is recorded, so that the next build does not bring it back.
     Raises InputError, BlobError or OSError, with nothing changed, if there is nothing sound to go
     back to.
     """
@@ -130,7 +130,7 @@ def rollback(path: Path) -> RolledBack:
         served, problem = _served(paths.blob)
         build_id = previous.blob.build_id
         if served and served.data == previous.data:
-            raise InputError(paths.previous, "", f"build id {build_id} is the current one already")
+            raise InputError(paths.previous, "", f"build id {build_id} is already the current one")
         rolled_back = read_rolled_back(paths.rolled_back)
         warnings = _publish(paths, _rollback_files(paths, served, previous, rolled_back))
     return RolledBack(build_id, served.blob.build_id if served else None, problem, warnings)
@@ -145,7 +145,7 @@ def _locked_files(path: Path) -> Iterator[BlobFiles]:
 
 
 def _publish(paths: BlobFiles, files: Sequence[File]) -> list[str]:
-    """Publish ``files`` in the locked folder, cleared of what the killed left.
+    """Publish ``files`` in the locked folder, cleared of killed publishers' leftovers.
 
     Not earlier: a refused build changes nothing, and leftovers may hold the old content.
     """
@@ -164,7 +164,7 @@ def _read(path: Path) -> _File:
 
 
 def _served(path: Path) -> tuple[_File | None, str]:
-    """Return the current file if it is sound, else what is wrong with it."""
+    """Return the current file if it is sound; otherwise None and the problem."""
     try:
         return _read(path), ""
     except FileNotFoundError:
@@ -183,8 +183,8 @@ def _previous(paths: BlobFiles) -> _File:
 
 
 def _judge_same(blob: Blob, limits: Limits) -> Outcome:
-    """Judge the very blob that is served: only golden addresses can say anything new."""
-    why = "this blob is the current one already"
+    """Judge the blob that is already served: only golden addresses can say anything new."""
+    why = "this blob is already the current one"
     verdicts = [gates.judge_expected(blob, limits), *gates.skip_comparison(why)]
     return Outcome(verdicts, not_compared_because=why)
 
@@ -211,7 +211,7 @@ def _build_files(
     own: Manifest,
     rolled_back: Mapping[str, str],
 ) -> list[File]:
-    """Return what a build replaces, in that order."""
+    """Return the files that a build replaces, in order."""
     files = [File(paths.blob, data, (paths.blob,))]
     if served:
         files.insert(0, _previous_file(paths, served))
@@ -226,7 +226,7 @@ def _build_files(
 
 
 def _missing_manifest(paths: BlobFiles, own: Manifest) -> list[File]:
-    """Return the manifest that the current blob ought to have, if it has not."""
+    """Return the current blob's manifest if it is missing."""
     if manifest.belongs(paths.manifest, own["build_id"]):
         return []
     return [_manifest_file(paths, own, _manifest_of_previous(paths))]
@@ -235,7 +235,7 @@ def _missing_manifest(paths: BlobFiles, own: Manifest) -> list[File]:
 def _rollback_files(
     paths: BlobFiles, served: _File | None, previous: _File, rolled_back: Mapping[str, str]
 ) -> list[File]:
-    """Return what a rollback replaces, in that order."""
+    """Return the files that a rollback replaces, in order."""
     kept = {k: v for k, v in rolled_back.items() if k != previous.blob.build_id}
     own = _manifest_of(paths, previous) | {"published": manifest.now(), "rolled_back_from": None}
     blob = File(paths.blob, previous.data, (paths.blob, paths.previous), previous.mtime_ns)

@@ -1,6 +1,6 @@
 """Whether an output may replace what its path leads to: checked before any work is done.
 
-Nothing that the work reads, and nothing that is no output of ours, is replaced unseen.
+Inputs and foreign files are never replaced unnoticed.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ def resolve_target(path: Path) -> BlobFiles:
 
 
 def output_target(path: Path) -> Path:
-    """Return the file that ``path`` leads to; raise OSError if no file can be written there."""
+    """Return the file that ``path`` leads to; raise OSError if it cannot be written."""
     target = plain_target(path)
     room_for_temp(target, path)
     refuse_mount_point(target)
@@ -40,7 +40,7 @@ def output_target(path: Path) -> Path:
 
 
 def rehearse_build(files: BlobFiles, *, force: bool) -> None:
-    """Do what publishing a build begins with, and undo it. Raises OSError.
+    """Rehearse the first steps of publishing a build. Raises OSError.
 
     The list of rollbacks is written by force alone.
     """
@@ -50,7 +50,7 @@ def rehearse_build(files: BlobFiles, *, force: bool) -> None:
 
 
 def same_file(outputs: Iterable[Path], inputs: Iterable[Path]) -> tuple[Path, Path] | None:
-    """Return the first output and input that are one file, by whatever names; None if none is."""
+    """Return the first output that is also an input, and that input; None without one."""
     known = [(path, status) for path in inputs if (status := _status(path))]
     for output in outputs:
         status = _status(output)
@@ -73,14 +73,14 @@ def refuse_foreign(files: BlobFiles) -> None:
 
 
 def refuse_blob(path: Path) -> None:
-    """Refuse to replace a blob by something else. Raises InputError."""
+    """Refuse to replace a blob with another kind of file. Raises InputError."""
     with contextlib.suppress(OSError), open_regular(path) as file:
         if file.read(len(MAGIC)) == MAGIC:
             raise InputError(path, "", "exists and is an ipgeo blob; --force replaces it")
 
 
 def _begins_as_blob(path: Path) -> bool:
-    """Whether a file begins as a blob does, however soon it ends; so does one that is not there."""
+    """Whether a file begins like a blob, even a truncated one; true for a missing file."""
     try:
         with open_regular(path) as file:
             return MAGIC.startswith(file.read(len(MAGIC)))

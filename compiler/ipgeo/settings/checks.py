@@ -58,7 +58,7 @@ def choice(setting: Setting, text: str) -> str:
 
 
 def size_in_bytes(text: str, units: str) -> int | None:
-    """Return the bytes that a size such as ``65536``, ``64k`` or ``1m`` stands for; else None."""
+    """Return a size such as ``65536``, ``64k`` or ``1m`` in bytes; None if it is not one."""
     match = _SIZE.fullmatch(text)
     if not match or match[2].lower() not in units:
         return None
@@ -84,7 +84,7 @@ def seconds(setting: Setting, text: str) -> float:
 
 
 def path(setting: Setting, text: str) -> str:
-    """Return an absolute path, without links being looked at."""
+    """Return an absolute path without following links."""
     absolute = re.sub("^//+", "/", os.path.abspath(text))  # noqa: PTH100 - pathlib keeps `..`
     if not is_safe(absolute):
         raise SettingError(
@@ -99,7 +99,7 @@ def log(setting: Setting, text: str) -> str:
 
 
 def program(setting: Setting, text: str) -> str:
-    """Return a path, or a name that PATH has."""
+    """Return a path, or a name to be found in PATH."""
     if "/" in text:
         return path(setting, text)
     if not is_safe(text):

@@ -1,4 +1,4 @@
-"""The settings as the environment has them, with the contract's defaults for the others."""
+"""The settings from the environment, and the contract's defaults for those not set."""
 
 import os
 from collections.abc import Mapping
@@ -59,5 +59,5 @@ class Environment:
 
 
 def default_body_limit(batch_limit: int) -> int:
-    """Return the longest body, in bytes, where none is set: the longest batch fits into it."""
+    """Return the default body limit in bytes: the longest batch fits into it."""
     return max(MIN_BODY_LIMIT, batch_limit * BODY_BYTES_PER_ADDRESS + BODY_BYTES_OVERHEAD)

@@ -1,4 +1,4 @@
-"""What the checks of all types share: how a bad value is shown, and lists."""
+"""Shared by the checks of all types: bad values in messages, and lists."""
 
 import os
 import re

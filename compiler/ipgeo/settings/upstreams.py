@@ -17,7 +17,7 @@ _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?", re.ASCII)
 _NUMBERS = re.compile(r"[0-9.]*", re.ASCII)
 _IPV6 = re.compile(r"[0-9A-Fa-f:.]+", re.ASCII)
 
-# What looks like an argument is taken off the end: a socket's path may hold spaces.
+# A last word that looks like an argument is one: a socket's path may also hold spaces.
 _LAST_ARGUMENT = re.compile(r"(.*[^ ]) +([A-Za-z_]+(?:=[^ ]*)?)", re.ASCII | re.DOTALL)
 _ARGUMENTS = {
     "weight": re.compile(r"weight=[1-9][0-9]{0,4}", re.ASCII),

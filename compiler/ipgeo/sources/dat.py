@@ -1,6 +1,6 @@
 """The 17mon / IPIP.net ``.dat`` format, every edition.
 
-Layout (offsets in bytes; ``N`` is what the first four bytes say):
+Layout (offsets in bytes; ``N`` is the number in the first four bytes):
 
 ====================  =========================================================================
 0..3                  ``N``, u32 big-endian
@@ -80,7 +80,7 @@ def read_dat(path: Path) -> Source:
 
 
 def _read(path: Path) -> tuple[bytes, int]:
-    """Return the whole file, once its head and size allow that, and the number of its records."""
+    """Check head and size; return the whole file and the number of its records."""
     with open_regular(path) as file:
         size = size_of(file)
         head = read_exactly(file, min(size, RECORDS_START))

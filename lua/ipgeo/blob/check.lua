@@ -1,4 +1,4 @@
--- Checks a blob before it is used: every lookup in a blob that has passed finds an answer or none,
+-- Checks a blob before it is used. In a blob that passes, every lookup finds an answer or none,
 -- inside the blob.
 --
 -- The bytes may lie in memory that another process is overwriting: a value that was in bounds may
@@ -108,7 +108,7 @@ local function check_records(view, on_slice)
 end
 
 
--- A line feed in an answer would break the answers of a batch of lines apart.
+-- A line feed in an answer would split it in a batch of lines.
 local function check_heap(view, on_slice)
     local heap = view.heap
     for at = 0, view.heap_size - 1 do

@@ -143,7 +143,7 @@ _M.clamp = clamp
 -- mispredicted every other time.
 local function halve(low, from, left, key)
     local half = rshift(left + 1, 1)
-    -- All ones if the run at from + half - 1 starts at or before the address, else 0.
+    -- All ones if the run at from + half - 1 starts at or before the address; otherwise 0.
     local before = arshift(low[from + half - 1] - key - 1, 31)
     return from + band(half, before), left - half
 end

@@ -2,8 +2,8 @@
 -- a string or a table for each. All answers come from one generation. No address after the limit is
 -- answered.
 --
--- The functions that answer are actions of store.with_snapshot. They begin with empty chunks, for
--- they may be called again, and return false if there are more than `limit` addresses.
+-- The functions that answer are actions of store.with_snapshot. They may be called again, so they
+-- begin with empty chunks. They return false if there are more than `limit` addresses.
 
 local ffi = require "ffi"
 local bit = require "bit"
@@ -94,7 +94,7 @@ function _M.answer_lines(view, body, limit, as_object)
 end
 
 
--- The character that the escape at `at` stands for, or 0 if that is none of ASCII's, and the
+-- The character that the escape at `at` stands for, or 0 if it is not ASCII, and the
 -- position of the escape's last byte. Relies on valid JSON.
 local function unescape(text, at)
     if text[at + 1] ~= LOWER_U then

@@ -1,5 +1,5 @@
 -- The answers of a batch while they are being written, in chunks of memory. All requests of this
--- worker share the chunks, for none of them yields while it writes. The first chunk is kept; the
+-- worker share the chunks, since none of them yields while it writes. The first chunk is kept; the
 -- others are freed as soon as they are sent, by free() and not by a garbage collector.
 
 local ffi = require "ffi"

@@ -15,7 +15,7 @@ local now = ngx.now
 local read_body = ngx.req.read_body
 local tostring = tostring
 
--- Locations: of the nodes that nginx takes for healthy, and of all nodes.
+-- Locations: of the nodes that nginx considers healthy, and of all nodes.
 local QUERY = { healthy = "/ipgeo-relay", all = "/ipgeo-relay-all" }
 local READINESS = { healthy = "/ipgeo-relay-readyz", all = "/ipgeo-relay-all-readyz" }
 -- nginx logs this name instead of a node's address when it had no node left to ask.

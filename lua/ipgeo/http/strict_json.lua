@@ -165,7 +165,7 @@ local function value_at(text, at)
 end
 
 
--- Reads `body`, one object and nothing else. For each key in `wanted` (see `members`),
+-- Reads `body`, which must be exactly one object. For each key in `wanted` (see `members`),
 -- `members[key]` becomes its value (see value_at). Returns whether the body is valid, and whether
 -- a wanted key occurs more than once. Without a valid body, or with such a key, it sets no values.
 function _M.read_object(body, wanted, members)

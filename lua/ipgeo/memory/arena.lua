@@ -80,7 +80,7 @@ function _M.attach(address, size)
     if magic == ("\0"):rep(#MAGIC) then
         return self:format()
     elseif magic ~= MAGIC then
-        return nil, "the end of the shared memory is in use by something else"
+        return nil, "the end of the shared memory is already in use"
     end
     return self
 end
@@ -159,7 +159,7 @@ end
 
 
 -- The fingerprints of the loaded file and of the file that was refused last, and why that one was.
--- Nil for a file that there is not.
+-- Nil if there is no such file.
 function _M:fingerprints()
     barrier()
     local control = self.control
@@ -170,14 +170,14 @@ function _M:fingerprints()
 end
 
 
--- Forgets the refused file, which is to be tried and reported again if it comes back. Needs the
+-- Forgets the refused file: it will be tried and reported again if it comes back. Needs the
 -- lock.
 function _M:clear_refused()
     self.control.refused_set = 0
 end
 
 
--- Remembers that a file is not to be tried again, and why. Needs the lock.
+-- Records that a file must not be tried again, and why. Needs the lock.
 function _M:remember_refused(fingerprint, reason)
     put(self.control.refused, fingerprint, FINGERPRINT)
     put(self.control.refused_reason, reason, MESSAGE)

@@ -13,7 +13,7 @@ local BUILD_ID, FINGERPRINT, MESSAGE = 32, 128, 128
 local _M = { BUILD_ID = BUILD_ID, FINGERPRINT = FINGERPRINT, MESSAGE = MESSAGE }
 
 
--- A pointer to a control block. After a HUP the workers of before still use it. So a change of this
+-- A pointer to a control block. After a HUP the old workers still use it. So a change of this
 -- layout, of the slots' places or of the blob's bytes needs another `memory_layout` in
 -- contract/limits.json: it is in the dict's name and in the magic.
 _M.pointer_t = ffi.typeof([[

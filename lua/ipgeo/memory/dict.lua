@@ -1,4 +1,4 @@
--- The memory of a lua_shared_dict as an arena. The dict must hold nothing else.
+-- The memory of a lua_shared_dict as an arena. The dict must hold no keys.
 
 local ffi = require "ffi"
 local arena = require "ipgeo.memory.arena"
