@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Shared by nginx/render and nginx/start, which source it. bash, coreutils and flock only; the rest
-# is Lua, which every edge has.
+# Shared by nginx/render, nginx/start and nginx/reload, which source it. bash, coreutils, grep and
+# flock only; the rest is Lua, which every edge has.
 
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 ROOT=$(readlink -f "$HERE/..")
@@ -88,4 +88,12 @@ close_logs() {
 # render FOLDER: writes FOLDER/nginx.conf.
 render() {
     "${MAIN[@]}" render "$TEMPLATE" "$PARTS" "$1"
+}
+
+# nginx_with FOLDER: the command for nginx with the configuration there, in NGINX.
+nginx_with() {
+    # shellcheck disable=SC2034 # for nginx/start and nginx/reload
+    NGINX=("$IPGEO_NGINX" -p "$IPGEO_VAR" -e "$IPGEO_VAR/log/error.log" -c "$1/nginx.conf")
+    # Its logs hold clients' addresses.
+    umask 027
 }

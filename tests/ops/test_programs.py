@@ -259,6 +259,7 @@ ELSEWHERE = {
     "script/soak": "ops/test_soak.py",
     "script/test": "../.ci/run",
     "bench/predecessor": "servers/test_load.py",
+    "nginx/reload": "ops/test_reload.py",
 }
 
 

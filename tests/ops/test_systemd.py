@@ -10,6 +10,9 @@ import pytest
 
 from harness import engine, machine, wait
 from harness.client import get, post
+from harness.compiler import SAMPLE as SAMPLE_SOURCE
+from harness.compiler import SAMPLE_CODES
+from harness.judged_load import assert_faultless, under_load
 from harness.logs import NGINX
 from harness.machine import CHECKOUT
 from harness.process import Done
@@ -29,6 +32,7 @@ from harness.services import (
     SETTINGS,
     Services,
 )
+from harness.soak.expected import ExpectedFromSource
 
 pytestmark = pytest.mark.docker
 
@@ -41,6 +45,8 @@ HIGHEST_EXPOSURE = 2.0
 CAPABILITY = "CAP_NET_BIND_SERVICE"
 LOW_PORT = f"[Service]\nAmbientCapabilities={CAPABILITY}\nCapabilityBoundingSet={CAPABILITY}\n"
 FALLBACK_BY_TCP = "[Service]\nPrivateNetwork=no\nRestrictAddressFamilies=AF_INET AF_INET6\n"
+BATCH_LIMIT = 250
+"""More than the load asks for at once, less than the default."""
 SOON = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/2\nAccuracySec=100ms\nRandomizedDelaySec=0\n"
 
 LUA = "/opt/probe"
@@ -220,6 +226,37 @@ def test_reload(host: Services, server: str) -> None:
     wait.until(lambda: not {*workers} & {*host.pids(server)}, "all workers are new")
     assert host.main_pid(server) == master
     host.wait_for(SAMPLE_ANSWER)
+
+
+def takes(host: Services, count: int) -> bool:
+    """Whether the edge answers a batch of so many addresses."""
+    body = "\n".join(["8.8.8.8"] * count).encode()
+    return post(host.address, "/api/ip_query", body, "Content-Type: text/plain").status == 200
+
+
+def test_settings_by_reload_under_load(host: Services) -> None:
+    """A new setting is applied; one that is not valid is refused, and the one before stays."""
+    expected = ExpectedFromSource("sample", SAMPLE_SOURCE, SAMPLE_CODES)
+    reload = f"systemctl reload {EDGE}"
+    master = host.main_pid(EDGE)
+    with under_load(host.address, [expected], "systemctl reload") as running:
+        running.run_for(0.5)
+        host.write_settings(f"IPGEO_BATCH_LIMIT={BATCH_LIMIT}")
+        host.must(reload)
+        running.run_for(0.5)
+        assert (takes(host, BATCH_LIMIT), takes(host, BATCH_LIMIT + 1)) == (True, False)
+
+        host.write_settings("IPGEO_BATCH_LIMIT=0")
+        assert host.run(reload).status != 0
+        assert "IPGEO_BATCH_LIMIT must be a number from 1 to 100000" in host.journal(EDGE)
+        running.run_for(0.5)
+        assert (takes(host, BATCH_LIMIT), takes(host, BATCH_LIMIT + 1)) == (True, False)
+
+        host.write_settings("")
+        host.must(reload)
+    assert_faultless(running.tally)
+    assert takes(host, BATCH_LIMIT + 1)
+    assert host.main_pid(EDGE) == master
 
 
 @pytest.mark.parametrize("server", SERVERS)

@@ -7,6 +7,9 @@ from contract import generate
 from contract.data import read_contract
 from harness import ROOT
 
+PROGRAMS = ("compiler", "fallback", "lua", "nginx", "script", "deploy", "docker")
+"""The folders of what an operator runs."""
+
 
 def test_no_generated_file_is_stale() -> None:
     assert generate.stale_files() == {}
@@ -51,6 +54,19 @@ def test_the_settings_are_those_that_are_documented() -> None:
     }
     assert set(names) == documented | internal
     assert len(names) == len(set(names))
+
+
+def test_no_program_reads_a_setting_that_the_contract_lacks() -> None:
+    names = {setting["name"] for setting in read_contract()["settings"]}
+    read = {
+        name: path
+        for folder in PROGRAMS
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+        for name in re.findall(r"\bIPGEO_[A-Z_]*[A-Z]\b", path.read_text())
+    }
+    assert {name: path for name, path in read.items() if name not in names} == {}
+    assert len(read) > len(names) / 2
 
 
 def test_compose_has_the_contracts_defaults() -> None:
