@@ -1,18 +1,22 @@
 """nginx/reload: new settings and new code for a running nginx, and what it refuses."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from harness import ROOT
+from harness import ROOT, wait
 from harness.client import get, post
 from harness.edge import Edge
 from harness.judged_load import assert_faultless, differing, under_load
 from harness.process import Done, environment
+from harness.rights import as_root
 from harness.soak.expected import ExpectedFromSource
 
 RELOAD = ROOT / "nginx" / "reload"
@@ -39,8 +43,11 @@ def copy_of_lua(folder: Path) -> Path:
     return Path(shutil.copytree(ROOT / "lua", folder / "lua", dirs_exist_ok=True))
 
 
-def reload(edge: Edge, *arguments: str, **settings: object) -> Done:
-    """Reload a server with the settings of its start, but for ``settings``."""
+def reload(edge: Edge, *arguments: str, before: tuple[str, ...] = (), **settings: object) -> Done:
+    """Reload a server with the settings of its start, but for ``settings``.
+
+    ``before`` is a command that runs the program.
+    """
     started_with = {
         "IPGEO_VAR": edge.folder,
         "IPGEO_BLOB": edge.folder / "served.blob",
@@ -50,7 +57,7 @@ def reload(edge: Edge, *arguments: str, **settings: object) -> Done:
         "IPGEO_LUA": edge.folder / "lua",
     }
     done = subprocess.run(
-        [RELOAD, *arguments],
+        [*before, RELOAD, *arguments],
         cwd="/",
         env=environment(started_with | settings),
         capture_output=True,
@@ -131,6 +138,36 @@ def test_code_that_does_not_load(edge: Edge) -> None:
     assert done.status == 1
     assert "worker.lua:1: '=' expected near 'Lua'" in done.err
     assert_unchanged(edge, conf)
+
+
+def test_a_log_that_is_a_stream(edge: Edge) -> None:
+    """As in a container: it is not read, which would wait for ever."""
+    log = edge.folder / "log" / "error.log"
+    kept = log.rename(log.with_name("kept"))
+    log.symlink_to("/dev/stderr")
+    assert reload(edge, IPGEO_BATCH_LIMIT=LIMIT) == (0, "", "")
+    kept.replace(log)
+    assert (takes(edge, LIMIT), takes(edge, LIMIT + 1)) == (True, False)
+
+
+@pytest.mark.provokes(r"bind\(\) to 0\.0\.0\.0:\d+ failed")
+def test_a_master_that_ends_during_the_reload(edge: Edge) -> None:
+    log = edge.folder / "log" / "error.log"
+    with ThreadPoolExecutor() as pool:
+        reloading = pool.submit(reload, edge, IPGEO_BIND="0.0.0.0")  # noqa: S104
+        wait.until(lambda: "bind() to 0.0.0.0" in log.read_text(), "nginx tries to listen")
+        os.kill(edge.pid, signal.SIGKILL)
+        edge.stop()  # its parent collects it
+        done = reloading.result()
+    assert done == (1, "", "nginx/reload: nginx has ended during the reload\n")
+
+
+@as_root
+def test_a_user_that_may_not_read_the_pid_file(edge: Edge) -> None:
+    as_www_data = ("setpriv", "--reuid=www-data", "--regid=www-data", "--clear-groups")
+    done = reload(edge, before=as_www_data)
+    assert done.status == 1
+    assert re.search(r"IPGEO_VAR: \S+/nginx\.pid is not readable by www-data", done.err)
 
 
 def test_without_a_running_nginx(edge: Edge) -> None:
