@@ -20,7 +20,8 @@ from harness.sources import dat, small_dat, write_codes
 from ipgeo.blob.reader import Blob, read_blob
 from ipgeo.compiling.prove import prove
 from ipgeo.errors import ProofError
-from ipgeo.places.codes import Codes, read_codes
+from ipgeo.places.code_files import read_codes
+from ipgeo.places.codes import Codes
 from ipgeo.places.location import Runs
 from ipgeo.ranges.address import ADDRESS_COUNT, format_ipv4
 from ipgeo.sources.dat import EDITIONS, read_dat

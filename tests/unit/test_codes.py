@@ -6,7 +6,8 @@ import pytest
 
 from harness.sources import write_codes
 from ipgeo.errors import InputError
-from ipgeo.places.codes import Codes, read_codes
+from ipgeo.places.code_files import read_codes
+from ipgeo.places.codes import Codes
 from ipgeo.places.location import Location
 
 BOM = b"\xef\xbb\xbf"

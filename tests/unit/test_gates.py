@@ -182,7 +182,7 @@ def build_result(runs: dict[int, int], *, sample: bool = False) -> BuildResult:
     answer = Answer(b'["x"]', b'"country":"x","country_code":"XX"}')
     columns = array("I", runs), array("I", runs.values())
     data = write_blob(*columns, [answer], {"sample": sample, "sources": [{"format": "x"}]})
-    return BuildResult(data, Blob(data), Counter())
+    return BuildResult(data, Blob(data), Counter(), Counter())
 
 
 @pytest.fixture

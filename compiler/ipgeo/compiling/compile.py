@@ -22,11 +22,16 @@ STEPS = ("merge", "write", "check", "prove")
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """A proven blob: its bytes, its checked view, and the addresses of names without a code."""
+    """A proven blob: its bytes, its checked view, and what has no code.
+
+    ``uncoded`` counts the addresses of names that ought to have one, ``non_places`` those of
+    names that are known as no place, by kind.
+    """
 
     data: bytes
     blob: Blob
     uncoded: "Counter[NamePath]"
+    non_places: "Counter[str]"
 
 
 def compile_blob(
@@ -44,7 +49,7 @@ def compile_blob(
     blob = Blob(data)
     report("prove")
     prove(blob, runs, codes)
-    return BuildResult(data, blob, _count_uncoded(runs, codes))
+    return BuildResult(data, blob, *_count_uncoded(runs, codes))
 
 
 def _distinct_answers(runs: Runs, codes: Codes) -> tuple[list[Answer], dict[int, int]]:
@@ -65,14 +70,17 @@ def _meta(source: Source, codes: Codes) -> dict[str, Any]:
     }
 
 
-def _count_uncoded(runs: Runs, codes: Codes) -> "Counter[NamePath]":
-    """Count the addresses under every path of names that ought to have a code and has none."""
+def _count_uncoded(runs: Runs, codes: Codes) -> tuple["Counter[NamePath]", "Counter[str]"]:
+    """Count the addresses by path of names that ought to have a code, and non-places' by kind."""
     addresses: Counter[int] = Counter()
     ends = (*runs.starts[1:], ADDRESS_COUNT)
     for start, end, location_id in zip(runs.starts, ends, runs.location_ids, strict=True):
         addresses[location_id] += end - start
     uncoded: Counter[NamePath] = Counter()
+    non_places: Counter[str] = Counter()
     for location_id, location in enumerate(runs.locations):
         for path in codes.uncoded(location):
             uncoded[path] += addresses[location_id]
-    return uncoded
+        if kind := codes.kind(location):
+            non_places[kind] += addresses[location_id]
+    return uncoded, non_places
