@@ -11,6 +11,7 @@ from ipgeo.blob.reader import Blob
 from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.prove import prove
 from ipgeo.places.answers import Answer, render
+from ipgeo.places.built_in import built_in
 from ipgeo.places.codes import Codes, NamePath
 from ipgeo.places.location import NO_DATA, Runs, Source
 from ipgeo.ranges.address import ADDRESS_COUNT
@@ -67,6 +68,7 @@ def _meta(source: Source, codes: Codes) -> dict[str, Any]:
         "compiler": f"ipgeo {__version__}",
         "sample": source.sample,
         "sources": [source.facts, *codes.facts],
+        "tables": built_in().digests,
     }
 
 

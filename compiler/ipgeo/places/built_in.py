@@ -13,7 +13,7 @@ from importlib.resources import files
 
 COUNTRY_TABLE, DIVISION_TABLE = "countries.tsv", "divisions.tsv"
 
-_COUNTRY_NAMES, _DIVISION_NAMES = ("chinese", "english"), ("name", "full_name")
+CHINA = "CN"
 
 Place = tuple[str | None, ...]
 """The codes of a place and of what it lies in, the country's first; None for an unknown one."""
@@ -27,12 +27,13 @@ class BuiltIn:
 
     ``codes`` has them by the place that a name lies in, followed by the name: ``("中国",)``,
     ``("CN", "河南")``, ``("CN", "410000", "商丘")``. Names are casefolded, ISO codes are not.
-    ``facts`` describes the tables for a blob's metadata.
+    ``parents`` are the places below which there are codes. ``digests`` has the SHA-256 of each
+    table by its name, for a blob's metadata.
     """
 
     codes: Mapping[Place, str]
-    facts: tuple[dict[str, str | int], ...]
     parents: frozenset[Place]
+    digests: Mapping[str, str]
 
     def find(self, parent: Place, name: str) -> str | None:
         """Return the code of what ``name`` or ISO code stands for in ``parent``; None for none."""
@@ -42,17 +43,25 @@ class BuiltIn:
 @cache
 def built_in() -> BuiltIn:
     """Return the built-in codes, read once."""
-    codes: dict[Place, str] = {}
+    named = (*_countries(), *_divisions())
+    codes = {path: code for path, code in named if path[-1]}  # not every row has all names
+    parents = frozenset(path[:-1] for path in codes)
+    digests = {name: _digest(name) for name in (COUNTRY_TABLE, DIVISION_TABLE)}
+    return BuiltIn(codes, parents, digests)
+
+
+def _countries() -> Iterator[tuple[Place, str]]:
     for row in read_table(COUNTRY_TABLE):
-        for name in (row["alpha2"], row["alpha3"], row["numeric"], *_names(row, *_COUNTRY_NAMES)):
-            codes[name,] = row["alpha2"]
+        isos = (row[column] for column in ("alpha2", "alpha3", "numeric"))
+        for name in (*isos, *_names(row, "chinese", "english")):
+            yield (name,), row["alpha2"]
+
+
+def _divisions() -> Iterator[tuple[Place, str]]:
     for row in read_table(DIVISION_TABLE):
-        parent = ("CN",) if row["parent"] == "CN" else ("CN", row["parent"])
-        for name in (row["iso3166_2"], *_names(row, *_DIVISION_NAMES)):
-            codes[*parent, name] = row["code"]
-    facts = tuple(map(_facts, (COUNTRY_TABLE, DIVISION_TABLE)))
-    codes = {path: code for path, code in codes.items() if path[-1]}  # not every row has all names
-    return BuiltIn(codes, facts, frozenset(path[:-1] for path in codes))
+        parent = (CHINA,) if row["parent"] == CHINA else (CHINA, row["parent"])
+        for name in (row["iso3166_2"], *_names(row, "name", "full_name")):
+            yield (*parent, name), row["code"]
 
 
 def _names(row: Row, *columns: str) -> Iterator[str]:
@@ -70,8 +79,5 @@ def _content(name: str) -> bytes:
     return files("ipgeo.places").joinpath("tables", name).read_bytes()
 
 
-def _facts(name: str) -> dict[str, str | int]:
-    data = _content(name)
-    digest = hashlib.sha256(data).hexdigest()
-    rows = data.count(b"\n") - 1  # the first line has the columns' names
-    return {"format": f"built-in {name}", "rows": rows, "bytes": len(data), "sha256": digest}
+def _digest(name: str) -> str:
+    return hashlib.sha256(_content(name)).hexdigest()

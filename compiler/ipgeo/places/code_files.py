@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ipgeo.errors import InputError
 from ipgeo.files.reading import read_regular
-from ipgeo.places.codes import Codes, Facts, NamePath
+from ipgeo.places.codes import Codes, NamePath
 
 COUNTRY_FILE = "country_list.txt"
 PROVINCE_FILE = "china_province_code.txt"
@@ -49,7 +49,7 @@ def read_codes(folder: Path) -> Codes:
     part of it. Raises InputError naming file and line, and OSError for a file that cannot be read.
     """
     by_names: dict[NamePath, str] = {}
-    facts: list[Facts] = []
+    facts: list[dict[str, str | int]] = []
     for name in FILES:
         data = read_regular(folder / name)
         table = _table(folder / name, data, _FORMS[name])
@@ -124,4 +124,4 @@ def _check_visible(cell: str) -> None:
         hidden = unicodedata.category(character) in _UNSEEN
         if hidden or (character.isspace() and character != " "):
             name = unicodedata.name(character, "a control character")
-            raise ValueError(f"U+{ord(character):04X} ({name}) in {cell!r}")
+            raise ValueError(f"{name} (U+{ord(character):04X}) in {cell!r}")

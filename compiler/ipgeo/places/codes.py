@@ -15,8 +15,6 @@ from ipgeo.places.location import Location
 NamePath = tuple[str, ...]
 """A name within its country and province: one to three names, the country first."""
 
-Facts = dict[str, str | int]
-
 
 @dataclass(frozen=True)  # no slots: it caches properties
 class Codes:
@@ -24,17 +22,12 @@ class Codes:
 
     The paths there are (country,), (country, province) or (country, province, city). A code for
     one of a place's names is the place's code under all names that the built-in tables have for
-    it, where the operator has not said otherwise: 河南 and 河南省 are one place. ``files``
-    describes the operator's files.
+    it, where the operator has not said otherwise: 河南 and 河南省 are one place. ``facts``
+    describes the operator's files for a blob's metadata.
     """
 
     by_names: Mapping[NamePath, str] = field(default_factory=dict)
-    files: tuple[Facts, ...] = ()
-
-    @property
-    def facts(self) -> tuple[Facts, ...]:
-        """What a blob's metadata says of the codes: the operator's files, the built-in tables."""
-        return (*self.files, *built_in().facts)
+    facts: tuple[dict[str, str | int], ...] = ()
 
     def of(self, location: Location) -> tuple[str | None, str | None, str | None]:
         """Return the country, province and city code of ``location``; None for one without."""
