@@ -230,7 +230,7 @@ def test_non_places_are_counted_by_kind(tmp_path: Path, out: Path) -> None:
     names = "保留地址", "中国", "欧盟", "亚太地区", "Atlantis"
     path.write_bytes(dat([(n << 24, (name, name, "", "")) for n, name in enumerate(names)]))
     text = compiler("build", path, "-o", out).out
-    line = "addresses of names that are no places: region 33,554,432, reserved 16,777,216"
+    line = "addresses that are no place: region 33,554,432, reserved 16,777,216"
     assert "\n1 names without a code; those with the most addresses:\n" in text
     assert f"  Atlantis\n{line}\n" in text
     summary = json.loads(compiler("build", path, "-o", out, "--json").out)

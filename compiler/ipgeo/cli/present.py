@@ -59,7 +59,7 @@ def _uncoded_lines(uncoded: dict[str, Any]) -> list[str]:
 
 def _non_places_line(addresses: dict[str, int]) -> str:
     counts = (f"{kind} {count:,}" for kind, count in addresses.items())
-    return f"addresses of names that are no places: {', '.join(counts)}"
+    return f"addresses that are no place: {', '.join(counts)}"
 
 
 def outcome_lines(outcome: Outcome) -> list[str]:
