@@ -73,14 +73,15 @@ def location_ids(count: int) -> "array[int]":
 def blob(runs: int) -> bytes:
     """Return a blob; a country has a code, and one province in two, and so on."""
     locations = [Location(*fields) for fields in names(LOCATIONS)]
-    codes: dict[NamePath, str] = {}
+    by_names: dict[NamePath, str] = {}
     for number, location in enumerate(locations):
         country, province, city = location.country, location.province, location.city
-        codes[country,] = f"{chr(65 + number % 26)}{chr(65 + number // 26 % 26)}"
+        by_names[country,] = f"{chr(65 + number % 26)}{chr(65 + number // 26 % 26)}"
         if number % 2:
-            codes[country, province] = f"{number:06}"
-            codes[country, province, city] = f"{number:06}"
-    answers = [render(location, Codes(codes)) for location in locations]
+            by_names[country, province] = f"{number:06}"
+            by_names[country, province, city] = f"{number:06}"
+    codes = Codes(by_names)
+    answers = [render(location, codes) for location in locations]
     return write_blob(starts(runs), location_ids(runs), answers, {"sample": True})
 
 

@@ -1,6 +1,6 @@
 """Reads a .dat file and its codes a second time, sharing no code with the compiler, and compares.
 
-usage: reading.py SOURCE.dat CODES < output of sweep.lua
+usage: reading.py SOURCE.dat [CODES] < output of sweep.lua
 
 Deliberately written only from the description of the formats, with the standard library alone: it
 must not repeat a misunderstanding of the compiler. It looks up every address range as the format's
@@ -29,6 +29,7 @@ FIELDS = [
     "idc base_station country_code3 european_union currency_code currency_name anycast",
 ]
 NAMES = " ".join(FIELDS).split()
+TABLES = Path(__file__).resolve().parents[1] / "compiler" / "ipgeo" / "places" / "tables"
 LAST = 2**32 - 1
 MAX_SIZE = 2**30
 
@@ -56,32 +57,72 @@ def read_file(path: Path) -> bytes:
         return file.read()
 
 
-class Tables:
-    """The three code files, each as a dictionary."""
+def built_in_codes() -> dict[tuple[str | None, ...], str]:
+    """Return the codes in the built-in tables, by the parents' codes and the name."""
+    found: dict[tuple[str | None, ...], str] = {}
+    for line in table("countries.tsv"):
+        names = [line["chinese"], line["english"], *line["aliases"].split("|")]
+        exact = [line["alpha2"], line["alpha3"], line["numeric"]]
+        for name in [*exact, *map(str.casefold, names)]:
+            found[(name,)] = line["alpha2"]
+    for line in table("divisions.tsv"):
+        above = ["CN"] if line["parent"] == "CN" else ["CN", line["parent"]]
+        names = [line["name"], line["full_name"], *line["aliases"].split("|")]
+        for name in [line["iso3166_2"], *map(str.casefold, names)]:
+            found[(*above, name)] = line["code"]
+    return found
 
-    def __init__(self, folder: Path) -> None:
-        """Read the files; a byte order mark and CRLF are no part of the content."""
-        rows = {
-            name: [
-                line.split("\t")
-                for line in read_file(folder / name)
-                .decode("utf-8-sig")
-                .replace("\r\n", "\n")
-                .split("\n")
-                if line
-            ]
-            for name in ("country_list.txt", "china_province_code.txt", "china_city_code.txt")
-        }
-        self.country = {row[0]: row[1] for row in rows["country_list.txt"]}
-        self.province = {(r[1], r[2]): r[0] for r in rows["china_province_code.txt"]}
-        self.city = {(r[1], r[2], r[3]): r[0] for r in rows["china_city_code.txt"]}
+
+def table(name: str) -> list[dict[str, str]]:
+    """Return the rows of a built-in table, by its first line's names."""
+    head, *lines = (TABLES / name).read_text(encoding="utf-8").splitlines()
+    return [dict(zip(head.split("\t"), line.split("\t"), strict=True)) for line in lines]
+
+
+def rows(path: Path) -> Iterator[list[str]]:
+    """Yield the rows of a code file, without white space and byte order marks around cells."""
+    for line in read_file(path).decode().split("\n"):
+        if line.strip("\ufeff \t\r"):
+            yield [cell.strip().strip("\ufeff").strip() for cell in line.split("\t")]
+
+
+class Tables:
+    """The built-in codes, and those of an operator's three code files, which take precedence."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """Read the tables, and the files in ``folder`` if there is one."""
+        self.built_in = built_in_codes()
+        self.own: dict[tuple[str, ...], str] = {}
+        if folder:
+            for row in rows(folder / "country_list.txt"):
+                self.own[(row[0],)] = row[1]
+            for name in ("china_province_code.txt", "china_city_code.txt"):
+                self.own.update((tuple(row[1:]), row[0]) for row in rows(folder / name))
+        self.by_place: dict[tuple[str | None, ...], str] = {}
+        for names, code in self.own.items():
+            self.by_place.setdefault(self.place(names), code)
+
+    def place(self, names: tuple[str, ...]) -> tuple[str | None, ...]:
+        """Return the codes that identify a place under all its names."""
+        if not names:
+            return ()
+        above, name = self.place(names[:-1]), names[-1]
+        for form in (name, name.casefold()):
+            if form and (*above, form) in self.built_in:
+                return (*above, self.built_in[(*above, form)])
+        return (*above, self.own.get(names))
+
+    def code(self, *names: str) -> str | None:
+        """Return the code of the last of ``names``; the names before it are its parents."""
+        place = self.place(names)
+        return self.own.get(names) or self.by_place.get(place) or place[-1]
 
     def answer(self, content: str) -> Answer:
         """Return the array and the object that a content stands for."""
         fields: dict[str, str] = dict.fromkeys(NAMES[:5], "")
         fields.update(zip(NAMES, content.split("\t"), strict=False))
         path = fields["country"], fields["province"], fields["city"]
-        codes = self.country.get(path[0]), self.province.get(path[:2]), self.city.get(path)
+        codes = [self.code(*path[:end]) for end in (1, 2, 3)]
         row: list[str | None] = []
         for name, code in zip(path, codes, strict=True):
             row += [name, code]
@@ -171,7 +212,8 @@ def compare(expected: list[Change], found: list[Change]) -> int:
 
 def run() -> int:
     """Compare standard input with the source named on the command line."""
-    source, codes = map(Path, sys.argv[1:])
+    source, *folders = map(Path, sys.argv[1:])
+    codes = folders[0] if folders else None
     try:
         found = list(blob_changes(sys.stdin.read().split("\n")))
     except (OSError, ValueError, MemoryError) as error:
@@ -182,7 +224,8 @@ def run() -> int:
     try:
         expected = list(source_changes(source, Tables(codes)))
     except (OSError, ValueError, LookupError, MemoryError, struct.error) as error:
-        print(f"{source} with {codes} cannot be read: {error}", file=sys.stderr)
+        inputs = " with ".join(sys.argv[1:])
+        print(f"{inputs} cannot be read: {error}", file=sys.stderr)
         return 1
     return compare(expected, found)
 
@@ -192,7 +235,7 @@ def main() -> int:
     if sys.argv[1:] in (["-h"], ["--help"]):
         print(__doc__)
         return 0
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (2, 3) or sys.argv[1].startswith("-"):
         print(__doc__, file=sys.stderr)
         return 2
     if sys.stdin is None or sys.stdout is None:

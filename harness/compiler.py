@@ -21,6 +21,8 @@ import os
 from click.testing import CliRunner
 from ipgeo.__main__ import main
 from ipgeo.cli.main import main as commands
+from ipgeo.places.kinds import kind_of
+kind_of("")  # reads the built-in tables
 CliRunner().invoke(commands, ["inspect", "-x"])  # imports what click leaves for later
 os.setgroups([])
 os.setresgid({NOBODY}, {NOBODY}, {NOBODY})

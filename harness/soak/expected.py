@@ -15,7 +15,8 @@ from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.compile import compile_blob
 from ipgeo.contract import ARRAY_FIELDS
 from ipgeo.places.answers import render
-from ipgeo.places.codes import Codes, read_codes
+from ipgeo.places.code_files import read_codes
+from ipgeo.places.codes import Codes
 from ipgeo.places.location import Location
 from ipgeo.ranges.address import LAST_ADDRESS, format_ipv4
 from ipgeo.sources.dat import read_dat

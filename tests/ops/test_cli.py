@@ -191,6 +191,7 @@ def test_the_summary_as_json(source: Path, codes: Path, out: Path) -> None:
         "proven_addresses": ADDRESS_COUNT,
         "codes": True,
         "without_code": {"count": 0, "top": []},
+        "non_places": {},
     }
     assert {name: summary[name] for name in expected} == expected
 
@@ -205,24 +206,36 @@ def test_equal_neighbours_are_merged(tmp_path: Path, out: Path) -> None:
 def test_the_names_without_a_code_that_cover_most(tmp_path: Path, codes: Path, out: Path) -> None:
     path = tmp_path / "unknown.dat"
     unknown = [(n << 8, (f"国{n}", "", "", "")) for n in range(12)]
-    path.write_bytes(dat([*unknown, (1 << 24, CHINA), (1 << 31, ("中国", "江苏", "南京", ""))]))
+    path.write_bytes(dat([*unknown, (1 << 24, CHINA), (1 << 31, ("中国", "江南", "南京", ""))]))
     text = compiler("build", path, "--codes", codes, "-o", out).out
     assert "\n13 names without a code; those with the most addresses:\n" in text
-    assert "\n  2,147,483,648  中国 江苏\n" in text
+    assert "\n  2,147,483,648  中国 江南\n" in text
     assert f"\n  {(1 << 24) - (11 << 8):>13,}  国11\n" in text
     assert len([line for line in text.splitlines() if line.startswith("  ")]) == 10
     summary = json.loads(compiler("build", path, "--codes", codes, "-o", out, "--json").out)
     assert summary["without_code"]["count"] == 13
-    assert summary["without_code"]["top"][0] == {"names": ["中国", "江苏"], "addresses": 1 << 31}
+    assert summary["without_code"]["top"][0] == {"names": ["中国", "江南"], "addresses": 1 << 31}
     assert len(summary["without_code"]["top"]) == 10
 
 
 def test_a_build_without_codes_is_reported(source: Path, out: Path) -> None:
     text = compiler("build", source, "-o", out).out
-    assert "\nno --codes: no answer has a country, province or city code\n" in text
-    assert "without a code" not in text
+    assert "\nno --codes: all codes are those of the built-in tables\n0 names without" in text
     assert json.loads(compiler("build", source, "-o", out, "--json").out)["codes"] is False
-    assert '"中国","None","北京","None"' in compiler("lookup", out, "1.2.3.4").out
+    assert '"中国","CN","北京","110000"' in compiler("lookup", out, "1.2.3.4").out
+
+
+def test_non_places_are_counted_by_kind(tmp_path: Path, out: Path) -> None:
+    path = tmp_path / "kinds.dat"
+    names = "保留地址", "中国", "欧盟", "亚太地区", "Atlantis"
+    path.write_bytes(dat([(n << 24, (name, name, "", "")) for n, name in enumerate(names)]))
+    text = compiler("build", path, "-o", out).out
+    line = "addresses that are not places: region 33,554,432, reserved 16,777,216"
+    assert "\n1 names without a code; those with the most addresses:\n" in text
+    assert f"  Atlantis\n{line}\n" in text
+    summary = json.loads(compiler("build", path, "-o", out, "--json").out)
+    assert summary["non_places"] == {"region": 2 << 24, "reserved": 1 << 24}
+    assert summary["without_code"]["count"] == 1
 
 
 def test_the_same_inputs_give_the_same_bytes(source: Path, codes: Path, tmp_path: Path) -> None:
@@ -278,11 +291,15 @@ HOSTILE_CODES = {
         "line 2: not UTF-8",
     ),
     "not UTF-8": ("china_city_code.txt", b"1\tA\tB\tC\n\xff", "line 2: not UTF-8"),
-    "too few": ("china_city_code.txt", b"1\tA\tB\tC\n1\tA\tB\n", "line 2: 3 columns instead of 4"),
+    "too few": (
+        "china_city_code.txt",
+        b"111111\tA\tB\tC\n1\tA\tB\n",
+        "line 2: 3 columns instead of 4",
+    ),
     "too many": ("china_province_code.txt", b"1\tA\tB\tC\n", "line 1: 4 columns instead of 3"),
     "no name": ("china_province_code.txt", b"1\tA\t\n", "line 1: an empty name or code"),
     "no code": ("china_province_code.txt", b"\n\n\tA\tB\n", "line 3: an empty name or code"),
-    "two codes": ("china_province_code.txt", b"1\tA\tB\n2\tA\tB\n", "line 2: A B already has"),
+    "a short code": ("china_province_code.txt", b"111111\tA\tB\n2\tA\tB\n", "line 2: the code '2'"),
     "control": ("china_province_code.txt", b"1\tA\x1b\tB\n", "line 1: a control character"),
     "empty": ("country_list.txt", b"", "no rows"),
     "a .dat": ("country_list.txt", small_dat(), "line 1"),
@@ -479,10 +496,12 @@ def test_verify_against_another_source(source: Path, codes: Path, out: Path) -> 
 
 
 def test_verify_against_other_codes(source: Path, codes: Path, out: Path) -> None:
+    rows = (codes / "country_list.txt").read_text()
+    (codes / "country_list.txt").write_text(rows.replace("CN", "ZZ"))
     build(out, source, codes)
     message = refusal("verify", out, "--against", source)
-    assert '0.0.0.0: the source answers ["中国","None"' in message
-    assert 'the blob answers ["中国","CN"' in message
+    assert '0.0.0.0: the source answers ["中国","CN"' in message
+    assert 'the blob answers ["中国","ZZ"' in message
 
 
 def test_verify_catches_two_exchanged_contents(tmp_path: Path, source: Path, out: Path) -> None:

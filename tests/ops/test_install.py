@@ -51,6 +51,13 @@ def test_installed_by_pip(prefix: Path) -> None:
     assert found.startswith("ipgeo-compile, version ")
 
 
+def test_the_built_in_tables_are_installed(prefix: Path) -> None:
+    (library,) = prefix.glob("lib/python3*/site-packages")
+    tables = ROOT / "compiler" / "ipgeo" / "places" / "tables"
+    installed = library / "ipgeo" / "places" / "tables"
+    assert {path.name for path in installed.iterdir()} == {path.name for path in tables.iterdir()}
+
+
 def test_the_program_of_the_environment(tmp_path: Path) -> None:
     expected = version(PROGRAM)
     assert b"--block-signal=INT" in PROGRAM.read_bytes(), "compiler/bin/ipgeo-compile"

@@ -20,7 +20,8 @@ from harness.sources import dat, small_dat, write_codes
 from ipgeo.blob.reader import Blob, read_blob
 from ipgeo.compiling.prove import prove
 from ipgeo.errors import ProofError
-from ipgeo.places.codes import Codes, read_codes
+from ipgeo.places.code_files import read_codes
+from ipgeo.places.codes import Codes
 from ipgeo.places.location import Runs
 from ipgeo.ranges.address import ADDRESS_COUNT, format_ipv4
 from ipgeo.sources.dat import EDITIONS, read_dat
@@ -76,7 +77,9 @@ def proofs(
     wrong.write_bytes(exchanged_sample())
     build(folder / "right.blob")
     build(folder / "wrong.blob", wrong)
-    sources = dict.fromkeys(("right", "wrong"), (SAMPLE, SAMPLE_CODES))
+    build(folder / "built-in.blob", codes=None)
+    sources: dict[str, tuple[Path, ...]] = dict.fromkeys(("right", "wrong"), (SAMPLE, SAMPLE_CODES))
+    sources["built-in"] = (SAMPLE,)
     with contextlib.suppress(pytest.skip.Exception):  # the test that wants it skips by itself
         real = request.getfixturevalue("real_data")
         (folder / "real.blob").write_bytes(request.getfixturevalue("real_blob"))
@@ -101,6 +104,12 @@ def test_the_sample_is_equal(proofs: dict[str, Proof]) -> None:
     assert proofs["right"].result() == (EQUAL, line, "")
 
 
+def test_the_sample_with_the_built_in_codes_is_equal(proofs: dict[str, Proof]) -> None:
+    changes = read_blob(proofs["built-in"].blob).runs
+    line = f"equal: {changes} changes of answer over all {ADDRESS_COUNT} addresses\n"
+    assert proofs["built-in"].result() == (EQUAL, line, "")
+
+
 def test_two_exchanged_contents_are_caught(proofs: dict[str, Proof]) -> None:
     status, out, err = proofs["wrong"].result()
     assert (status, err) == (DIFFERENT, "")
@@ -117,9 +126,9 @@ def test_the_real_data_are_equal(real_data: Path, proofs: dict[str, Proof]) -> N
     assert proofs["real"].result() == (EQUAL, line, "")
 
 
-@pytest.mark.parametrize("arguments", [[], ["x"], ["x", "y"], ["x", "y", "z", "extra"]])
+@pytest.mark.parametrize("arguments", [[], ["x"], ["x", "y", "z", "extra"]])
 def test_wrong_usage(arguments: list[str]) -> None:
-    assert finish(start(*arguments)) == (USAGE, "", "usage: script/prove BLOB SOURCE.dat CODES\n")
+    assert finish(start(*arguments)) == (USAGE, "", "usage: script/prove BLOB SOURCE.dat [CODES]\n")
 
 
 @pytest.mark.parametrize(
@@ -254,9 +263,9 @@ def swept(blob: Blob) -> str:
     return "\n".join(lines) + "\n"
 
 
-def read_again(blob: Blob, source: Path, codes: Path) -> "subprocess.CompletedProcess[str]":
+def read_again(blob: Blob, source: Path, codes: Path | None) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, str(READING), str(source), str(codes)],
+        [sys.executable, str(READING), str(source), *([str(codes)] if codes else [])],
         input=swept(blob),
         capture_output=True,
         text=True,
@@ -280,23 +289,47 @@ FORMS = {
     "byte order mark": lambda content: b"\xef\xbb\xbf" + content,
     "CRLF": lambda content: content.replace(b"\n", b"\r\n"),
     "empty lines": lambda content: content.replace(b"\n", b"\n\n"),
+    "blanks": lambda content: content.replace(b"\t", "\u00a0\t ".encode()).replace(b"\n", b" \n"),
+    "long names": lambda content: content.replace("北京\t北京".encode(), "北京市\t北京市".encode()),
+    "other codes": lambda content: content.replace(b"CN", b"XC").replace(b"1", b"9"),
+    "another name of the country": lambda content: content.replace("中国".encode(), b"Cathay"),
 }
 
+PLACES = [
+    ("中国", "北京", "北京", ""),
+    ("中国", "北京市", "北京市", ""),
+    ("China", "CN-BJ", "Beijing", ""),
+    ("Cathay", "北京", "北京", ""),
+    ("中国", "黑龙江", "鹤岗", ""),
+    ("中国", "黑龙江", "鹤岗市", ""),
+    ("日本", "山行县", "鹤岗", ""),
+    ("鹤岗", "", "", ""),
+    ("中国", "", "北京", ""),
+    ("中国", "新疆维吾尔自治区", "阿克苏", ""),
+    ("刚果（金）", "刚果（金）", "", ""),
+    ("840", "", "", ""),
+    ("united states", "", "", ""),
+    ("us", "", "", ""),
+    ("香港", "香港", "", ""),
+    ("保留地址", "", "", ""),
+]
 
-@pytest.mark.parametrize("form", FORMS)
-def test_both_read_every_form_of_the_codes_alike(tmp_path: Path, form: str) -> None:
-    source, codes = tmp_path / "source.dat", write_codes(tmp_path / "codes", change=FORMS[form])
-    places = [
-        (0, ("中国", "北京", "北京", "")),
-        (1 << 8, ("中国", "黑龙江", "鹤岗", "")),
-        (1 << 16, ("日本", "山行县", "鹤岗", "")),
-        (1 << 24, ("鹤岗", "", "", "")),
-        (1 << 31, ("中国", "", "北京", "")),
-    ]
-    source.write_bytes(dat(places))
+
+@pytest.mark.parametrize("form", [*FORMS, None])
+def test_both_read_every_form_of_the_codes_alike(tmp_path: Path, form: str | None) -> None:
+    codes = write_codes(tmp_path / "codes", change=FORMS[form]) if form else None
+    source = tmp_path / "source.dat"
+    source.write_bytes(dat([(n << 8, place) for n, place in enumerate(PLACES)]))
     blob = Blob(build(tmp_path / "x.blob", source, codes))
     done = read_again(blob, source, codes)
     assert (done.returncode, done.stderr) == (EQUAL, "")
+
+
+def test_both_give_the_real_data_the_same_built_in_codes(real_data: Path, tmp_path: Path) -> None:
+    source = real_data / "17monipdb.dat"
+    done = read_again(Blob(build(tmp_path / "x.blob", source, None)), source, None)
+    assert (done.returncode, done.stderr) == (EQUAL, "")
+    assert done.stdout.startswith("equal: 243816 changes ")
 
 
 WRONG_SOURCES = {

@@ -8,7 +8,8 @@ import pytest
 from harness.sources import dat, edition, patched, small_dat, u32_be, u32_le
 from ipgeo.compiling.compile import compile_blob
 from ipgeo.errors import InputError
-from ipgeo.places.codes import Codes, read_codes
+from ipgeo.places.code_files import read_codes
+from ipgeo.places.codes import Codes
 from ipgeo.sources.dat import EDITIONS, read_dat
 
 RECORDS = 1028

@@ -168,8 +168,8 @@ def test_fewer_uncoded_addresses_pass(workspace: Workspace) -> None:
     assert workspace.build(workspace.source("back.dat", (0, CHINA)), *flags).status == DONE
 
 
-def test_missing_codes_fail_two_gates(workspace: Workspace) -> None:
-    source = workspace.source("all.dat", (0, CHINA))
+def test_unknown_names_fail_two_gates(workspace: Workspace) -> None:
+    source = workspace.source("all.dat", (0, ("Atlantis", "", "", "")))
     done = compiler("build", source, "-o", workspace.out)
     refused(done, "max-change, country-code")
 
@@ -182,7 +182,7 @@ def build_result(runs: dict[int, int], *, sample: bool = False) -> BuildResult:
     answer = Answer(b'["x"]', b'"country":"x","country_code":"XX"}')
     columns = array("I", runs), array("I", runs.values())
     data = write_blob(*columns, [answer], {"sample": sample, "sources": [{"format": "x"}]})
-    return BuildResult(data, Blob(data), Counter())
+    return BuildResult(data, Blob(data), Counter(), Counter())
 
 
 @pytest.fixture

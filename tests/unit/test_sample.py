@@ -8,7 +8,7 @@ import pytest
 from harness import ROOT
 from harness.compiler import SAMPLE, SAMPLE_CODES, build, compiler
 from ipgeo.blob.reader import Blob
-from ipgeo.places.codes import read_codes
+from ipgeo.places.code_files import read_codes
 from ipgeo.ranges.address import ADDRESS_COUNT, parse_ipv4
 from ipgeo.sources.dat import read_dat
 from ipgeo.sources.sample import write_sample

@@ -47,7 +47,12 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float
 @click.command()
 @click.argument("source", type=InputPath)
 @source_format_option
-@click.option("--codes", "codes_dir", type=InputPath, help="Folder of the three code files.")
+@click.option(
+    "--codes",
+    "codes_dir",
+    type=InputPath,
+    help="Folder of three code files; they take precedence over the built-in tables.",
+)
 @click.option(
     "-o",
     "--output",
@@ -193,6 +198,7 @@ def _summary(result: BuildResult, records: int | str, *, with_codes: bool) -> di
         "proven_addresses": ADDRESS_COUNT,
         "codes": with_codes,
         "without_code": {"count": len(uncoded), "top": top},
+        "non_places": dict(result.non_places.most_common()),
     }
 
 

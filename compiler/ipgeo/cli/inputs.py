@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from ipgeo.places.codes import FILES, Codes, read_codes
+from ipgeo.places.code_files import FILES, read_codes
+from ipgeo.places.codes import Codes
 from ipgeo.release.targets import same_file
 from ipgeo.sources.registry import DEFAULT, READERS
 
@@ -32,5 +33,5 @@ def code_files(folder: Path | None) -> list[Path]:
 
 
 def codes_in(folder: Path | None) -> Codes:
-    """Return the codes of a folder, none without one."""
+    """Return the codes of a folder; without a folder, the built-in ones."""
     return read_codes(folder) if folder else Codes()

@@ -39,10 +39,11 @@ def build_text(summary: dict[str, Any], outcome: list[str]) -> str:
     ]
     if summary["sample"]:
         lines.append("this is the project's sample, not real data")
-    if summary["codes"]:
-        lines += _uncoded_lines(summary["without_code"])
-    else:
-        lines.append("no --codes: no answer has a country, province or city code")
+    if not summary["codes"]:
+        lines.append("no --codes: all codes come from the built-in tables")
+    lines += _uncoded_lines(summary["without_code"])
+    if summary["non_places"]:
+        lines.append(_non_places_line(summary["non_places"]))
     return "\n".join([*lines, *outcome, f"{summary['seconds']:.2f} s"])
 
 
@@ -54,6 +55,11 @@ def _uncoded_lines(uncoded: dict[str, Any]) -> list[str]:
         f"  {row['addresses']:>13,}  {printable(' '.join(row['names']))}" for row in uncoded["top"]
     ]
     return lines
+
+
+def _non_places_line(addresses: dict[str, int]) -> str:
+    counts = (f"{kind} {count:,}" for kind, count in addresses.items())
+    return f"addresses that are not places: {', '.join(counts)}"
 
 
 def outcome_lines(outcome: Outcome) -> list[str]:

@@ -23,7 +23,10 @@ from ipgeo.sources.registry import read_source
 @click.option("--against", type=InputPath, help="Prove the blob equal to this source.")
 @source_format_option
 @click.option(
-    "--codes", "codes_dir", type=InputPath, help="Folder of the code files it was built with."
+    "--codes",
+    "codes_dir",
+    type=InputPath,
+    help="Folder of the code files it was built with, if any.",
 )
 def verify(blob: Path, against: Path | None, source_format: str, codes_dir: Path | None) -> None:
     """Check the structure, checksum and build id of BLOB; with --against, every answer too."""

@@ -11,6 +11,7 @@ from ipgeo.blob.reader import Blob
 from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.prove import prove
 from ipgeo.places.answers import Answer, render
+from ipgeo.places.built_in import built_in
 from ipgeo.places.codes import Codes, NamePath
 from ipgeo.places.location import NO_DATA, Runs, Source
 from ipgeo.ranges.address import ADDRESS_COUNT
@@ -22,11 +23,16 @@ STEPS = ("merge", "write", "check", "prove")
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """A proven blob: its bytes, its checked view, and the addresses of names without a code."""
+    """A proven blob: its bytes, its checked view, and what has no code.
+
+    ``uncoded`` counts the addresses of names that should have a code, ``non_places`` those of
+    names that are known not to be places, by kind.
+    """
 
     data: bytes
     blob: Blob
     uncoded: "Counter[NamePath]"
+    non_places: "Counter[str]"
 
 
 def compile_blob(
@@ -44,7 +50,7 @@ def compile_blob(
     blob = Blob(data)
     report("prove")
     prove(blob, runs, codes)
-    return BuildResult(data, blob, _count_uncoded(runs, codes))
+    return BuildResult(data, blob, *_count_uncoded(runs, codes))
 
 
 def _distinct_answers(runs: Runs, codes: Codes) -> tuple[list[Answer], dict[int, int]]:
@@ -62,17 +68,21 @@ def _meta(source: Source, codes: Codes) -> dict[str, Any]:
         "compiler": f"ipgeo {__version__}",
         "sample": source.sample,
         "sources": [source.facts, *codes.facts],
+        "tables": built_in().digests,
     }
 
 
-def _count_uncoded(runs: Runs, codes: Codes) -> "Counter[NamePath]":
-    """Count the addresses under every path of names that lacks a code it should have."""
+def _count_uncoded(runs: Runs, codes: Codes) -> tuple["Counter[NamePath]", "Counter[str]"]:
+    """Count the addresses by path of names that should have a code, and of non-places by kind."""
     addresses: Counter[int] = Counter()
     ends = (*runs.starts[1:], ADDRESS_COUNT)
     for start, end, location_id in zip(runs.starts, ends, runs.location_ids, strict=True):
         addresses[location_id] += end - start
     uncoded: Counter[NamePath] = Counter()
+    non_places: Counter[str] = Counter()
     for location_id, location in enumerate(runs.locations):
         for path in codes.uncoded(location):
             uncoded[path] += addresses[location_id]
-    return uncoded
+        if kind := codes.kind(location):
+            non_places[kind] += addresses[location_id]
+    return uncoded, non_places

@@ -1,110 +1,87 @@
-"""The country, province and city code tables.
+"""The codes of a location: from an operator's code files first, then from the built-in tables.
 
 A name's code is looked up within its country and province, never by the bare name: 鹤岗 under 日本
 has no code, though 鹤岗 under 中国 黑龙江 has.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
-from ipgeo.errors import InputError
-from ipgeo.files.reading import read_regular
+from ipgeo.places.built_in import Place, built_in
+from ipgeo.places.kinds import kind_of
 from ipgeo.places.location import Location
-
-COUNTRY_FILE = "country_list.txt"
-PROVINCE_FILE = "china_province_code.txt"
-CITY_FILE = "china_city_code.txt"
-FILES = (COUNTRY_FILE, PROVINCE_FILE, CITY_FILE)
 
 NamePath = tuple[str, ...]
 """A name within its country and province: one to three names, the country first."""
 
 
-@dataclass(frozen=True)  # no slots: it caches a property
+@dataclass(frozen=True)  # no slots: it caches properties
 class Codes:
-    """Codes by path of names: (country,), (country, province) or (country, province, city)."""
+    """The built-in codes, and an operator's ``by_names``, which take precedence.
+
+    The keys of ``by_names`` are (country,), (country, province) or (country, province, city). A
+    code for one of a place's names applies to all names that the built-in tables have for the
+    place, unless ``by_names`` has another code for that name: 河南 and 河南省 are one place.
+    ``facts`` describes the operator's files for a blob's metadata.
+    """
 
     by_names: Mapping[NamePath, str] = field(default_factory=dict)
     facts: tuple[dict[str, str | int], ...] = ()
 
     def of(self, location: Location) -> tuple[str | None, str | None, str | None]:
-        """Return the country, province and city code of ``location``; None for one without."""
-        names = (location.country, location.province, location.city)
-        country, province, city = (self.by_names.get(names[:depth]) for depth in (1, 2, 3))
+        """Return the country, province and city code of ``location``; None for a missing one."""
+        names = _names(location)
+        place = self._place(names)
+        country, province, city = (self._code(names[:end], place[:end]) for end in (1, 2, 3))
         return country, province, city
 
     def uncoded(self, location: Location) -> Iterator[NamePath]:
         """Yield the paths of names in ``location`` that should have a code but have none.
 
         Every country should; a province or city only in a country (province) for which the tables
-        list any provinces (cities).
+        list any provinces (cities). A name that is known not to be a place should not.
         """
-        names = (location.country, location.province, location.city)
-        for depth in (1, 2, 3):
-            path = names[:depth]
-            if path[-1] and path[:-1] in self._listed and path not in self.by_names:
+        names = _names(location)
+        place = self._place(names)
+        for end in (1, 2, 3):
+            path, parent = names[:end], place[: end - 1]
+            if not path[-1] or self._code(path, place[:end]):
+                continue
+            listed = parent in built_in().parents or path[:-1] in self._listed
+            if listed and not (end == 1 and kind_of(path[0])):
                 yield path
+
+    def kind(self, location: Location) -> str | None:
+        """Return the kind of a location that is not a place; None if it is or may be a place."""
+        country, _, _ = self.of(location)
+        return None if country else kind_of(location.country)
+
+    def _code(self, names: NamePath, place: Place) -> str | None:
+        return self.by_names.get(names) or self._by_place.get(place) or place[-1]
+
+    def _place(self, names: NamePath) -> Place:
+        """Return the codes that identify the place of each name.
+
+        A built-in code identifies its place even if the operator gives the place another code.
+        """
+        place: Place = ()
+        for end, name in enumerate(names, start=1):
+            code = built_in().find(place, name) or self.by_names.get(names[:end])
+            place = (*place, code)
+        return place
+
+    @cached_property
+    def _by_place(self) -> Mapping[Place, str]:
+        codes: dict[Place, str] = {}
+        for path, code in self.by_names.items():
+            codes.setdefault(self._place(path), code)
+        return codes
 
     @cached_property
     def _listed(self) -> frozenset[NamePath]:
         return frozenset(path[:-1] for path in self.by_names)
 
 
-def read_codes(folder: Path) -> Codes:
-    """Read the three code files in ``folder``; all three are required.
-
-    Each is UTF-8 with or without a byte order mark, with LF or CRLF, its columns tab-separated.
-    Raises InputError naming file and line, and OSError for a file that cannot be read.
-    """
-    by_names: dict[NamePath, str] = {}
-    facts: list[dict[str, str | int]] = []
-    for name, columns in zip(FILES, (7, 3, 4), strict=True):
-        data = read_regular(folder / name)
-        table = _table(folder / name, data, columns)
-        by_names.update(table)
-        digest = hashlib.sha256(data).hexdigest()
-        facts.append({"format": name, "rows": len(table), "bytes": len(data), "sha256": digest})
-    return Codes(by_names, tuple(facts))
-
-
-def _table(path: Path, data: bytes, columns: int) -> dict[NamePath, str]:
-    table: dict[NamePath, str] = {}
-    for number, line in enumerate(_lines(path, data), start=1):
-        if not line:
-            continue
-        position = f"line {number}"
-        cells = line.split("\t")
-        if len(cells) != columns:
-            raise InputError(path, position, f"{len(cells)} columns instead of {columns}")
-        names, code = _row(cells)
-        if not code or not all(names):
-            raise InputError(path, position, "an empty name or code")
-        if table.setdefault(names, code) != code:
-            raise InputError(path, position, f"{' '.join(names)} already has code {table[names]}")
-    if not table:
-        raise InputError(path, "", "no rows")
-    return table
-
-
-def _lines(path: Path, data: bytes) -> list[str]:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # Not in `data`: the error's offset does not count a byte order mark.
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise InputError(path, f"line {line}", f"not UTF-8: {error.reason}") from None
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    for number, content in enumerate(lines, start=1):
-        if any(ord(character) < ord(" ") and character != "\t" for character in content):
-            raise InputError(path, f"line {number}", "a control character")
-    return lines
-
-
-def _row(cells: list[str]) -> tuple[NamePath, str]:
-    """Return a row's names and code: a country's code follows its name, the others' lead."""
-    if len(cells) == 7:
-        return (cells[0],), cells[1]
-    return tuple(cells[1:]), cells[0]
+def _names(location: Location) -> NamePath:
+    return location.country, location.province, location.city

@@ -12,7 +12,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from ipgeo.files.atomic import File, publish_alone
-from ipgeo.places.codes import CITY_FILE, COUNTRY_FILE, PROVINCE_FILE
+from ipgeo.places.code_files import CITY_FILE, COUNTRY_FILE, PROVINCE_FILE
 from ipgeo.sources.dat import RECORDS_START, SAMPLE_MARK, TEXT_OVERLAP
 
 SOURCE_FILE = "sample.dat"
