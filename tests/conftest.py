@@ -33,6 +33,10 @@ def pytest_configure(config: pytest.Config) -> None:
         " because of this test; any other one fails it",
     )
     config.addinivalue_line("markers", "docker: a test that builds images and starts containers")
+    config.addinivalue_line(
+        "markers",
+        "slow: a test that computes for seconds, which would be minutes while coverage measures",
+    )
     for room, what in ROOMS.items():
         config.addinivalue_line("markers", f"{room}: {what}")
 

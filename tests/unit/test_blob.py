@@ -31,6 +31,7 @@ def _columns(draw: st.DrawFn) -> tuple[list[int], list[int]]:
     return starts, draw(st.lists(location_ids, min_size=len(starts), max_size=len(starts)))
 
 
+@pytest.mark.slow
 @given(_columns(), st.lists(st.integers(0, LAST_ADDRESS), max_size=20))
 def test_every_run_is_found_again(columns: tuple[list[int], list[int]], more: list[int]) -> None:
     starts, location_ids = columns
@@ -43,6 +44,7 @@ def test_every_run_is_found_again(columns: tuple[list[int], list[int]], more: li
     assert [span[0] for span in blob.spans()] == starts
 
 
+@pytest.mark.slow
 def test_more_locations_than_16_bits_hold() -> None:
     count = 70_000
     starts = array("I", range(0, count * 1000, 1000))
@@ -78,6 +80,7 @@ def test_damage_is_refused(offset: int, new: bytes, problem: str) -> None:
         Blob(patched(blobs.fictional(), offset, new))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_flipped_bits_are_refused(seed: int) -> None:
     data = blobs.fictional(gap=True)
@@ -86,6 +89,7 @@ def test_flipped_bits_are_refused(seed: int) -> None:
             Blob(mutant)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_flipped_bits_under_a_valid_seal_are_refused_or_harmless(seed: int) -> None:
     data = blobs.fictional(gap=True)
@@ -148,6 +152,7 @@ def mutants(data: bytes, count: int, seed: int) -> list[bytes]:
     return flipped
 
 
+@pytest.mark.slow
 def test_truncations_are_refused(tmp_path: Path) -> None:
     data = blobs.fictional()
     edges = {edge for s in Blob(data).sections for edge in (s.offset, s.offset + s.length)}

@@ -96,6 +96,7 @@ def _mutants(data: bytes, count: int, seed: int) -> list[bytes]:
     return mutants
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [4, 9])
 def test_a_mutant_is_refused_or_compiled_and_proven(path: Path, count: int) -> None:
     compiled = 0
@@ -110,6 +111,7 @@ def test_a_mutant_is_refused_or_compiled_and_proven(path: Path, count: int) -> N
     assert 0 < compiled < 600
 
 
+@pytest.mark.slow
 def test_the_real_file(real_data: Path) -> None:
     source = read_dat(real_data / "17monipdb.dat")
     compiled = compile_blob(source, read_codes(real_data))

@@ -62,6 +62,7 @@ def runs_of(draw: st.DrawFn) -> Runs:
     return merged({first: draw(NAMES) for first in firsts})
 
 
+@pytest.mark.slow
 @given(runs_of(), runs_of())
 def test_diff_equals_a_comparison_piece_by_piece(old: Runs, new: Runs) -> None:
     edges = sorted({*old, *new, ADDRESS_COUNT})

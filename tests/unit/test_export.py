@@ -128,6 +128,7 @@ def test_a_moved_start_of_a_run_is_noticed(start: str, by: int) -> None:
     assert differences(blob, export_mmdb(Blob(blobs.of_runs(wrong)), BUILT)) != []
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.integers(0, LAST_ADDRESS), st.sampled_from([ATLANTIS, UTOPIA, NO_DATA]), max_size=40
@@ -143,6 +144,7 @@ def test_mmdb_of_any_runs(starts: dict[int, int], lowest: int) -> None:
     assert differences(blob, export_mmdb(blob, BUILT)) == []
 
 
+@pytest.mark.slow
 def test_mmdb_of_the_real_data(real_blob: bytes) -> None:
     blob = Blob(real_blob)
     assert differences(blob, export_mmdb(blob, BUILT)) == []
@@ -171,6 +173,7 @@ def test_csv_has_a_row_for_each_run() -> None:
     assert rows[0]["country_code"] == rows[0]["latitude"] == ""
 
 
+@pytest.mark.slow
 def test_csv_of_the_real_data(real_blob: bytes) -> None:
     blob = Blob(real_blob)
     rows = read_csv(export_csv(blob).decode())
