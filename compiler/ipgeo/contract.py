@@ -57,6 +57,33 @@ CODE_BY_STATUS = {
 }
 """What a server's own errors are answered with."""
 
+FIELDS = (
+    "country",
+    "country_code",
+    "province",
+    "province_code",
+    "city",
+    "city_code",
+    "organization",
+    "isp",
+    "latitude",
+    "longitude",
+    "time_zone",
+    "utc_offset",
+    "china_admin_code",
+    "phone_prefix",
+    "source_country_code",
+    "continent_code",
+    "idc",
+    "base_station",
+    "country_code3",
+    "european_union",
+    "currency_code",
+    "currency_name",
+    "anycast",
+)
+"""The members of the object form, in their order."""
+
 ARRAY_FIELDS = (
     "country",
     "country_code",

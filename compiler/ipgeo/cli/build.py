@@ -169,7 +169,7 @@ def _facts(source: Path, read: Source, result: BuildResult) -> dict[str, Any]:
             "bytes": blob.size,
             "records": read.facts["records"],
             "runs": blob.runs,
-            "locations": blob.locations,
+            "locations": blob.rows,
             "names_without_code": len(result.uncoded),
         },
         "proof": {"result": "equal to the source", "addresses": ADDRESS_COUNT},
@@ -185,7 +185,7 @@ def _summary(result: BuildResult, records: int | str, *, with_codes: bool) -> di
     return {
         "records": records,
         "runs": blob.runs,
-        "locations": blob.locations,
+        "locations": blob.rows,
         "bytes": blob.size,
         "build_id": blob.build_id,
         "sample": blob.meta["sample"],

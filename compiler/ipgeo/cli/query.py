@@ -33,7 +33,7 @@ def verify(blob: Path, against: Path | None, source_format: str, codes_dir: Path
     checked = read_blob(blob)
     click.echo(f"{blob}: sound, build id {checked.build_id}, {checked.runs} runs")
     if against:
-        prove(checked, read_source(against, source_format).runs, codes)
+        prove(checked, read_source(against, source_format), codes)
         click.echo(f"equal to {against} at all {ADDRESS_COUNT} addresses")
 
 
@@ -94,7 +94,7 @@ def inspect(blob: Path, as_json: bool) -> None:
         "build_id": checked.build_id,
         "bytes": checked.size,
         "runs": checked.runs,
-        "locations": checked.locations,
+        "rows": checked.rows,
         "meta": checked.meta,
         "sections": [asdict(section) for section in checked.sections],
     }
