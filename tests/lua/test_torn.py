@@ -13,7 +13,7 @@ from ipgeo.places.answers import Answer
 LOOKUPS = 20_000_000
 
 HTTP = """
-    lua_shared_dict ipgeo_blob_1 {{ settings.IPGEO_DICT_SIZE }};
+    lua_shared_dict ipgeo_blob_2 {{ settings.IPGEO_DICT_SIZE }};
     lua_shared_dict torn 64k;
     init_by_lua_block {
         require("ipgeo").setup{ blob = "{{ settings.IPGEO_BLOB }}" }
