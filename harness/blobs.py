@@ -84,10 +84,19 @@ def of_answers(
 ) -> bytes:
     """Return a blob of IPv4 whose run ``i`` has ``starts[i]`` and ``answers[rows[i]]``, whole.
 
-    Its fields are those of the first answer; a row may be ``NO_DATA``.
+    Its fields are those of the first answer, if that is JSON; a row may be ``NO_DATA``.
     """
-    fields = list(json.loads(answers[0].object_without_ip)) if answers else []
+    fields = _names(answers[0]) if answers else []
     return write_blob(Runs4(starts, rows), whole_answers(answers, fields), meta or {})
+
+
+def _names(answer: Answer) -> list[str]:
+    try:
+        names = list(json.loads(answer.object_without_ip))
+        "".join(names).encode()
+    except ValueError:
+        return []
+    return names
 
 
 def _address(text: str) -> int:

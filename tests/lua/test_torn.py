@@ -5,9 +5,8 @@ import shutil
 from array import array
 from pathlib import Path
 
-from harness import ROOT, wait
+from harness import ROOT, blobs, wait
 from harness.edge import Edge, application
-from ipgeo.blob.writer import write_blob
 from ipgeo.places.answers import Answer
 
 LOOKUPS = 20_000_000
@@ -35,7 +34,7 @@ def _blob(tag: str, runs: int, seed: int) -> bytes:
         for n in range(runs // 10)
     ]
     number = array("I", (chance.randrange(len(answers)) for _ in first))
-    return write_blob(first, number, answers, {})
+    return blobs.of_answers(first, number, answers, {})
 
 
 def _run(folder: Path, program: str, workers: int) -> list[str]:

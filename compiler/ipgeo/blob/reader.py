@@ -22,7 +22,7 @@ from ipgeo.blob.texts import check_texts
 from ipgeo.errors import BlobError
 from ipgeo.files.reading import open_regular, read_exactly, size_of
 from ipgeo.places.answers import Answer
-from ipgeo.ranges.address import IPV4, Family
+from ipgeo.ranges.address import IPV4, IPV6, Address, Family
 from ipgeo.ranges.columns import Runs4, Runs6
 
 _LOW = (1 << 64) - 1
@@ -80,7 +80,13 @@ class Blob:
     @property
     def runs(self) -> int:
         """The number of runs of both families."""
-        return len(self.v4) + (len(self.v6) if self.v6 else 0)
+        return sum(self.families.values())
+
+    @property
+    def families(self) -> dict[str, int]:
+        """The number of runs by family, of those that the blob has."""
+        found = {IPV4.name: len(self.v4)}
+        return found | {IPV6.name: len(self.v6)} if self.v6 else found
 
     def find(self, address: int, family: Family = IPV4) -> int | None:
         """Return the row number of ``address``, or None where there is no data."""
@@ -95,6 +101,12 @@ class Blob:
     def answer(self, row: int) -> Answer:
         """Return both forms of the answer of a row."""
         return Answer(self._parts.answer(ARRAY_FORM, row), self._parts.answer(OBJECT_FORM, row))
+
+    def answer_to(self, address: Address) -> Answer | None:
+        """Return both forms of the answer to an address, or None where there is no data."""
+        answering = address.answering
+        row = self.find(answering.number, answering.family)
+        return None if row is None else self.answer(row)
 
     def member(self, field: str) -> list[Value]:
         """Return a member of the object answers by row: texts, numbers, or None for null.

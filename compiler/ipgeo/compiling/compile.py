@@ -1,6 +1,5 @@
 """From a source and its codes to a proven blob, with what an operator wants to know about it."""
 
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

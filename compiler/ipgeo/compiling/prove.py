@@ -4,9 +4,7 @@ Source and blob are step functions. They are equal everywhere if both change at 
 to the same answers.
 """
 
-import hashlib
 import itertools
-from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,7 +15,7 @@ from ipgeo.places.codes import Codes
 from ipgeo.places.location import NO_DATA, Source
 from ipgeo.ranges.address import IPV4, IPV6, Family, format_address
 from ipgeo.ranges.columns import Runs4, Runs6
-from ipgeo.ranges.renumber import renumbered
+from ipgeo.ranges.renumber import renumbered, uniform6
 
 _NOTHING = 0
 """The number of no data, among those of the answers."""
@@ -51,7 +49,7 @@ class _Side:
     def changes(self, runs: Runs4 | Runs6 | None) -> Runs4 | Runs6:
         """Return where the answer changes, with its numbers for ids."""
         if runs is None:
-            return _NO_RUNS6
+            return uniform6(_NOTHING)
         return renumbered(runs, self.number_of).coalesced()
 
     def describe(self, number: int) -> str:
@@ -62,25 +60,17 @@ class _Side:
         return f"answers {self.answer(its_id).array.decode()}"
 
 
-_NO_RUNS6 = Runs6(array("Q", [0]), array("Q", [0]), array("I", [_NOTHING]))
-
-
 def _side(
     answer: Callable[[int], Answer], count: int, no_data: int, numbers: dict[bytes, int]
 ) -> _Side:
     """Number the answers of the ids below ``count``, in ``numbers`` by their digests.
 
-    Not by the answers, which may be half a gigabyte: a digest has 128 bits.
+    Not by the answers, which may be half a gigabyte.
     """
     number_of = {
-        an_id: numbers.setdefault(_digest(answer(an_id)), len(numbers) + 1)
-        for an_id in range(count)
+        an_id: numbers.setdefault(answer(an_id).digest, len(numbers) + 1) for an_id in range(count)
     }
     return _Side(answer, number_of | {no_data: _NOTHING})
-
-
-def _digest(answer: Answer) -> bytes:
-    return hashlib.blake2b(b"\n".join(answer), digest_size=16).digest()
 
 
 def _compare(

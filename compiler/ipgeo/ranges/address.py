@@ -77,13 +77,6 @@ def _parse(kind: socket.AddressFamily, text: str, limit: int) -> int | None:
         return None
 
 
-def parse_address(text: str) -> tuple[Family, int] | None:
-    """Return the family and the number of ``text``, or None if it is no address."""
-    family, parse = (IPV6, parse_ipv6) if ":" in text else (IPV4, parse_ipv4)
-    number = parse(text)
-    return None if number is None else (family, number)
-
-
 def format_ipv4(address: int) -> str:
     """Return the dotted decimal form of ``address`` (0..2^32-1)."""
     return socket.inet_ntop(socket.AF_INET, address.to_bytes(4, "big"))
@@ -101,12 +94,29 @@ def format_address(family: Family, address: int) -> str:
     return format_ipv4(address) if family == IPV4 else format_ipv6(address)
 
 
-def answering_address(family: Family, address: int) -> tuple[Family, int]:
-    """Return the address that answers for ``address``.
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address of either family."""
 
-    For an IPv6 address in ::ffff:0:0/96 or 64:ff9b::/96 that is the IPv4 address in its low 32
-    bits, for any other one itself.
-    """
-    if family == IPV6 and address & ~LAST_ADDRESS in _EMBEDDING:
-        return IPV4, address & LAST_ADDRESS
-    return family, address
+    family: Family
+    number: int
+
+    def __str__(self) -> str:
+        return format_address(self.family, self.number)
+
+    @property
+    def answering(self) -> "Address":
+        """The address that answers for this one.
+
+        Of ::ffff:0:0/96 and 64:ff9b::/96 that is the IPv4 address in the low 32 bits.
+        """
+        if self.family == IPV6 and self.number & ~LAST_ADDRESS in _EMBEDDING:
+            return Address(IPV4, self.number & LAST_ADDRESS)
+        return self
+
+
+def parse_address(text: str) -> Address | None:
+    """Return the address that ``text`` is, or None if it is none."""
+    family, parse = (IPV6, parse_ipv6) if ":" in text else (IPV4, parse_ipv4)
+    number = parse(text)
+    return None if number is None else Address(family, number)

@@ -13,3 +13,8 @@ AnyRuns = TypeVar("AnyRuns", bound=Runs4 | Runs6)
 def renumbered(runs: AnyRuns, number_of: Mapping[int, int]) -> AnyRuns:
     """Return the same runs with ``number_of`` their ids for ids; neighbours may be equal."""
     return replace(runs, ids=array("I", map(number_of.__getitem__, runs.ids)))
+
+
+def uniform6(an_id: int) -> Runs6:
+    """Return all IPv6 addresses as one run."""
+    return Runs6(array("Q", [0]), array("Q", [0]), array("I", [an_id]))
