@@ -9,8 +9,9 @@ local functions, locate_text = pieces.functions, pieces.locate
 
 local bytes_t = ffi.typeof("const uint8_t *")
 local scratch = ffi.new("uint8_t[?]", pieces.ROOM)
--- The only cell of a row without bytes: its number.
-local row_number = ffi.new("int32_t[1]")
+-- The only cell of a row without bytes: its number. Of variable length, for LuaJIT 2.1.0-beta3
+-- takes a fixed array of up to 16 bytes for a constant, and then loses it in `address + offset`.
+local row_number = ffi.new("int32_t[?]", 1)
 
 
 -- MAX is the longest answer in bytes, ROOM how many bytes `put` needs.
