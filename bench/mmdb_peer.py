@@ -18,7 +18,7 @@ from mmdb_writer import MMDBWriter
 from netaddr import IPAddress, IPRange, IPSet  # type: ignore[import-untyped]
 
 from ipgeo.blob.reader import read_blob
-from ipgeo.exports.members import location_members
+from ipgeo.exports.members import row_values
 
 Span = tuple[int, int, int | None]
 
@@ -40,8 +40,8 @@ def main(blob_file: str, path: str) -> None:
     blob = read_blob(Path(blob_file))
     spans = list(blob.spans())
     records = [
-        {name: value for name, value in members.items() if value is not None}
-        for members in location_members(blob)
+        {name: v for name, v in zip(blob.fields, values, strict=True) if v is not None}
+        for values in row_values(blob)
     ]
     started = time.monotonic()
     write(spans, records, path)

@@ -186,7 +186,7 @@ def data(blob: Blob) -> str:
     """Return which data were served."""
     kind = "generated" if blob.meta.get("sample") else "real"
     return (
-        f"{kind}, {blob.size:,} bytes, {blob.runs:,} runs, {blob.locations:,} locations,"
+        f"{kind}, {blob.size:,} bytes, {blob.runs:,} runs, {blob.rows:,} locations,"
         f" build id {blob.build_id}"
     )
 

@@ -14,10 +14,13 @@ from pathlib import Path
 
 from ipgeo.blob.layout import BUCKETS
 from ipgeo.blob.writer import write_blob
-from ipgeo.places.answers import render
+from ipgeo.compiling.plan import plan_body
+from ipgeo.contract import ARRAY_FIELDS
+from ipgeo.places.answers import row_of
 from ipgeo.places.codes import Codes, NamePath
 from ipgeo.places.location import Location
 from ipgeo.ranges.address import ADDRESS_COUNT, LAST_ADDRESS
+from ipgeo.ranges.columns import Runs4
 from ipgeo.sources.dat import RECORDS_START, TEXT_OVERLAP
 
 SEED = 20261121
@@ -81,8 +84,9 @@ def blob(runs: int) -> bytes:
             by_names[country, province] = f"{number:06}"
             by_names[country, province, city] = f"{number:06}"
     codes = Codes(by_names)
-    answers = [render(location, codes) for location in locations]
-    return write_blob(starts(runs), location_ids(runs), answers, {"sample": True})
+    rows = [row_of(location, codes, ARRAY_FIELDS) for location in locations]
+    v4 = Runs4(starts(runs), location_ids(runs))
+    return write_blob(v4, plan_body(rows, ARRAY_FIELDS), {"sample": True})
 
 
 def dat(records: int) -> bytes:

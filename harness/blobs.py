@@ -1,21 +1,24 @@
 """Blobs for tests: a fictional one whose answers are written down here, and the real data's."""
 
+import json
 import os
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness import ROOT
+from ipgeo.blob.body import whole_answers
 from ipgeo.blob.reader import Blob
 from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.compile import compile_blob
-from ipgeo.places.answers import Answer, render
-from ipgeo.places.code_files import read_codes
-from ipgeo.places.codes import Codes
+from ipgeo.places.answers import Answer, fields_of, render
+from ipgeo.places.codes import Codes, read_codes
 from ipgeo.places.location import NO_DATA, Location
 from ipgeo.ranges.address import parse_ipv4
+from ipgeo.ranges.columns import Runs4
 from ipgeo.sources.dat import read_dat
 
 ATLANTIS_IP = "1.2.3.4"
@@ -56,6 +59,8 @@ _CODES = Codes(
         ("Atlantis", "海底", 'Deep "Blue"'): "421000",
     }
 )
+_FIELDS = fields_of((_ATLANTIS, _UTOPIA))
+_ANSWERS = [render(location, _CODES, _FIELDS) for location in (_ATLANTIS, _UTOPIA)]
 _FICTION = {"0.0.0.0": 1, "1.2.3.0": 0, "1.2.4.0": 1}  # noqa: S104 - no bind address
 _GAP = {"5.0.0.0": NO_DATA, "6.0.0.0": 1}
 
@@ -68,8 +73,30 @@ def fictional(*, gap: bool = False) -> bytes:
 def of_runs(runs: Mapping[str, int]) -> bytes:
     """Return a blob from first addresses, ascending, to 0 (Atlantis), 1 (Utopia) or NO_DATA."""
     starts = array("I", (_address(text) for text in runs))
-    answers = [render(location, _CODES) for location in (_ATLANTIS, _UTOPIA)]
-    return write_blob(starts, array("I", runs.values()), answers, {"sample": True})
+    return of_answers(starts, array("I", runs.values()), _ANSWERS, {"sample": True})
+
+
+def of_answers(
+    starts: "array[int]",
+    rows: "array[int]",
+    answers: Sequence[Answer],
+    meta: Mapping[str, Any] | None = None,
+) -> bytes:
+    """Return a blob of IPv4 whose run ``i`` has ``starts[i]`` and ``answers[rows[i]]``, whole.
+
+    Its fields are those of the first answer, if that is JSON; a row may be ``NO_DATA``.
+    """
+    fields = _names(answers[0]) if answers else []
+    return write_blob(Runs4(starts, rows), whole_answers(answers, fields), meta or {})
+
+
+def _names(answer: Answer) -> list[str]:
+    try:
+        names = list(json.loads(answer.object_without_ip))
+        "".join(names).encode()
+    except ValueError:
+        return []
+    return names
 
 
 def _address(text: str) -> int:
@@ -81,8 +108,8 @@ def _address(text: str) -> int:
 
 def expected(blob: Blob, address: int) -> bytes | None:
     """Return the expected array answer of both servers for ``address``; None for no data."""
-    location = blob.find(address)
-    return None if location is None else blob.answer(location).array
+    row = blob.find(address)
+    return None if row is None else blob.answer(row).array
 
 
 def real_data() -> Path:
@@ -108,4 +135,4 @@ def numbered(count: int) -> bytes:
     """Return a blob of ``count`` runs, 10,000 addresses each, with a location each."""
     answers = [Answer(b"[%d]" % n, b'"country":"%d"}' % n) for n in range(count)]
     starts = array("I", range(0, count * 10_000, 10_000))
-    return write_blob(starts, array("I", range(count)), answers, {"sample": True})
+    return of_answers(starts, array("I", range(count)), answers, {"sample": True})

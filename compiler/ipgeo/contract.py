@@ -11,7 +11,7 @@ BODY_BYTES_PER_ADDRESS = 20
 BODY_BYTES_OVERHEAD = 1024
 MIN_BODY_LIMIT = 65536
 MAX_RELAY_HOPS = 3
-MEMORY_LAYOUT = 1
+MEMORY_LAYOUT = 2
 CLIENT_TIMEOUT = 10
 MAX_SOCKET_PATH = 107
 
@@ -56,6 +56,33 @@ CODE_BY_STATUS = {
     505: "http_version_not_supported",
 }
 """What a server's own errors are answered with."""
+
+FIELDS = (
+    "country",
+    "country_code",
+    "province",
+    "province_code",
+    "city",
+    "city_code",
+    "organization",
+    "isp",
+    "latitude",
+    "longitude",
+    "time_zone",
+    "utc_offset",
+    "china_admin_code",
+    "phone_prefix",
+    "source_country_code",
+    "continent_code",
+    "idc",
+    "base_station",
+    "country_code3",
+    "european_union",
+    "currency_code",
+    "currency_name",
+    "anycast",
+)
+"""The members of the object form, in their order."""
 
 ARRAY_FIELDS = (
     "country",

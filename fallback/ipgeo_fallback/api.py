@@ -150,10 +150,10 @@ def _batch_answers(loaded: LoadedBlob, query: Batch) -> Iterator[bytes]:
 
 
 def _answer_of(loaded: LoadedBlob, address: int, form: str) -> bytes | None:
-    location = loaded.blob.find(address)
-    if location is None:
+    row = loaded.blob.find(address)
+    if row is None:
         return None
-    answer = loaded.blob.answer(location)
+    answer = loaded.blob.answer(row)
     if form == ARRAY:
         return answer.array
     return answer.object_form(format_ipv4(address))

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import ROOT
+from harness.blobs import of_answers
 from ipgeo.blob.reader import Blob
-from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.compile import compile_blob
 from ipgeo.contract import ARRAY_FIELDS
 from ipgeo.places.answers import render
@@ -43,10 +43,10 @@ class ExpectedBlob:
             Location(f"{name}-{n}", city=name * chance.randrange(_MAX_PADDING))
             for n in range(locations)
         ]
-        answers = [render(location, Codes({})) for location in made]
+        answers = [render(location, Codes({}), ARRAY_FIELDS) for location in made]
         self._arrays = [answer.array for answer in answers]
         self._tails = [answer.object_tail for answer in answers]
-        self.data = write_blob(self.starts, self._location_ids, answers, {"name": name})
+        self.data = of_answers(self.starts, self._location_ids, answers, {"name": name})
         self.build_id = Blob(self.data).build_id
 
     def location(self, address: int) -> int:

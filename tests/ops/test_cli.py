@@ -22,7 +22,6 @@ from harness.tempdirs import short_tempdir
 from ipgeo import __version__
 from ipgeo.blob.layout import MAGIC
 from ipgeo.blob.reader import Blob
-from ipgeo.blob.writer import write_blob
 from ipgeo.places.answers import Answer
 from ipgeo.ranges.address import ADDRESS_COUNT
 
@@ -189,6 +188,7 @@ def test_the_summary_as_json(source: Path, codes: Path, out: Path) -> None:
         "build_id": Blob(out.read_bytes()).build_id,
         "sample": False,
         "proven_addresses": ADDRESS_COUNT,
+        "families": ["IPv4"],
         "codes": True,
         "without_code": {"count": 0, "top": []},
         "non_places": {},
@@ -554,17 +554,17 @@ def test_lookup_of_lines(fiction: Path, end: str) -> None:
 
 @pytest.mark.parametrize("as_lines", [True, False])
 def test_lookup_reports_invalid_addresses_and_continues(fiction: Path, as_lines: bool) -> None:
-    asked = ["010.0.0.1", blobs.ATLANTIS_IP, "x", "", "1.2.3.4.5", "::1", blobs.UTOPIA_IP]
+    asked = ["010.0.0.1", blobs.ATLANTIS_IP, "x", "", "1.2.3.4.5", "::1%lo", blobs.UTOPIA_IP]
     given = {"stdin": "\n".join(asked)} if as_lines else {}
     done = compiler("lookup", fiction, *([] if as_lines else asked), **given)
     assert done.status == REFUSED
     assert done.out == ATLANTIS + UTOPIA
     assert done.err.splitlines() == [
-        "input 1: '010.0.0.1' is not an IPv4 address",
-        "input 3: 'x' is not an IPv4 address",
-        *([] if as_lines else ["input 4: '' is not an IPv4 address"]),
-        "input 5: '1.2.3.4.5' is not an IPv4 address",
-        "input 6: '::1' is not an IPv4 address",
+        "input 1: '010.0.0.1' is not an IP address",
+        "input 3: 'x' is not an IP address",
+        *([] if as_lines else ["input 4: '' is not an IP address"]),
+        "input 5: '1.2.3.4.5' is not an IP address",
+        "input 6: '::1%lo' is not an IP address",
     ]
 
 
@@ -578,9 +578,9 @@ def test_lookup_of_lines_that_are_not_utf8(fiction: Path) -> None:
     assert done.returncode == REFUSED
     assert done.stdout.decode() == ATLANTIS + UTOPIA
     assert done.stderr.decode().splitlines() == [
-        r"input 1: '\\xff\\xfe' is not an IPv4 address",
-        r"input 3: '1.2.3.4\x00' is not an IPv4 address",
-        "input 4: '中' is not an IPv4 address",
+        r"input 1: '\\xff\\xfe' is not an IP address",
+        r"input 3: '1.2.3.4\x00' is not an IP address",
+        "input 4: '中' is not an IP address",
     ]
 
 
@@ -616,7 +616,7 @@ def test_lookup_skips_blank_lines(fiction: Path) -> None:
     asked = f"\n{blobs.ATLANTIS_IP}\n \t\r\nx\n\n"
     done = compiler("lookup", fiction, stdin=asked)
     assert (done.status, done.out) == (REFUSED, ATLANTIS)
-    assert done.err == "input 4: 'x' is not an IPv4 address\n"
+    assert done.err == "input 4: 'x' is not an IP address\n"
 
 
 def test_names_of_files_that_are_not_utf8(tmp_path: Path) -> None:
@@ -639,7 +639,7 @@ def test_inspect(source: Path, codes: Path, out: Path) -> None:
     blob = Blob(build(out, source, codes))
     facts = json.loads(compiler("inspect", out, "--json").out)
     assert facts["build_id"] == blob.build_id
-    assert (facts["bytes"], facts["runs"], facts["locations"]) == (out.stat().st_size, 3, 2)
+    assert (facts["bytes"], facts["runs"], facts["rows"]) == (out.stat().st_size, 3, 2)
     assert facts["meta"] == blob.meta
     assert facts["meta"]["sample"] is False
     files = [
@@ -648,7 +648,7 @@ def test_inspect(source: Path, codes: Path, out: Path) -> None:
     ]
     assert [fact["bytes"] for fact in facts["meta"]["sources"]] == [f.stat().st_size for f in files]
     assert [row["tag"] for row in facts["sections"]] == [
-        "meta", "v4index", "v4low", "v4record", "offset", "heap",
+        "meta", "v4index", "v4low", "v4record", "shape", "offset", "heap",
     ]  # fmt: skip
     end = 0
     for row in facts["sections"]:
@@ -665,19 +665,25 @@ def test_inspect_as_text(source: Path, codes: Path, out: Path) -> None:
     rows = [line.split() for line in done.out.splitlines()]
     assert ["build_id", blob.build_id] in rows
     assert ["bytes", str(blob.size)] in rows
-    assert ["runs", "3"] in rows
-    assert ["locations", "2"] in rows
+    assert ["runs", "IPv4", "3"] in rows
+    assert ["rows", "2"] in rows
     assert ["sample", "false"] in rows
-    assert [section.tag for section in blob.sections] == [row[0] for row in rows[-6:]]
-    for section, row in zip(blob.sections, rows[-6:], strict=True):
-        assert row[1:] == [str(section.offset), str(section.length)]
+    for section in blob.sections:
+        assert [section.tag, str(section.offset), str(section.length)] in rows
+    assert done.out.endswith(
+        "column 0   the number of the row, 2 entries\n"
+        "table 0    column 0, texts from 0 on\n"
+        "table 1    column 0, texts from 2 on\n"
+        "form 0     table 0\n"
+        "form 1     table 1\n"
+    )
     assert f"records {3}" in done.out
 
 
 def test_inspect_escapes_control_characters(out: Path) -> None:
     evil = "\x1b]0;x\x07\x7f\x9b1m\n"
     meta = {"sources": [{evil: evil, "list": [evil]}], evil: {evil: evil}}
-    data = write_blob(array("I", [0]), array("I", [0]), [SOUND], meta)
+    data = blobs.of_answers(array("I", [0]), array("I", [0]), [SOUND], meta)
     out.write_bytes(data)
     for flags in ([], ["--json"]):
         done = compiler("inspect", out, *flags)
@@ -726,7 +732,7 @@ ODD: dict[str, tuple[Answer, dict[str, Any]]] = {
 @pytest.mark.parametrize("name", ODD)
 def test_an_odd_blob_with_a_valid_seal_raises_no_exception(out: Path, name: str) -> None:
     answer, meta = ODD[name]
-    out.write_bytes(write_blob(array("I", [0]), array("I", [0]), [answer], meta))
+    out.write_bytes(blobs.of_answers(array("I", [0]), array("I", [0]), [answer], meta))
     for command in (["inspect", out], ["inspect", out, "--json"], ["lookup", out, "1.2.3.4"]):
         done = compiler(*command)
         if done.status == REFUSED:

@@ -22,8 +22,8 @@ from ipgeo.compiling.prove import prove
 from ipgeo.errors import ProofError
 from ipgeo.places.code_files import read_codes
 from ipgeo.places.codes import Codes
-from ipgeo.places.location import Runs
 from ipgeo.ranges.address import ADDRESS_COUNT, format_ipv4
+from ipgeo.ranges.columns import Runs4
 from ipgeo.sources.dat import EDITIONS, read_dat
 
 SCRIPT = ROOT / "script" / "prove"
@@ -51,7 +51,7 @@ def finish(proof: "subprocess.Popen[str]") -> tuple[int, str, str]:
 
 
 def exchanged_sample() -> bytes:
-    runs = read_dat(SAMPLE).runs
+    runs = read_dat(SAMPLE).v4
     record = list(runs.starts).index(0x08080800)
     return exchanged(SAMPLE.read_bytes(), record, record + 1)
 
@@ -257,7 +257,7 @@ def swept(blob: Blob) -> str:
     lines = [
         f"change {first} {-1 if number is None else number}" for first, _, number in blob.spans()
     ]
-    for number in range(blob.locations):
+    for number in range(blob.rows):
         array, members = blob.answer(number)
         lines.append(f"answer {number} {array.decode()}\t{members.decode()}")
     return "\n".join(lines) + "\n"
@@ -355,9 +355,9 @@ def test_both_see_a_difference(tmp_path: Path, name: str) -> None:
     data, address = WRONG_SOURCES[name]
     wrong.write_bytes(data)
     codes = read_codes(SAMPLE_CODES)
-    prove(blob, read_dat(right).runs, codes)
+    prove(blob, read_dat(right), codes)
     with pytest.raises(ProofError, match=rf"^{address.replace('.', '[.]')}: "):
-        prove(blob, read_dat(wrong).runs, codes)
+        prove(blob, read_dat(wrong), codes)
     done = read_again(blob, wrong, SAMPLE_CODES)
     assert (done.returncode, done.stderr) == (DIFFERENT, "")
     assert f"  from {address} on the " in done.stdout
@@ -468,18 +468,18 @@ def test_two_exchanged_contents_fail_the_proof(tmp_path: Path) -> None:
     wrong.write_bytes(exchanged_sample())
     blob = Blob(build(tmp_path / "x.blob", wrong))
     codes = read_codes(SAMPLE_CODES)
-    prove(blob, read_dat(wrong).runs, codes)
+    prove(blob, read_dat(wrong), codes)
     with pytest.raises(ProofError, match=rf"^{GOOGLE}: the source answers .*Google.*, the blob"):
-        prove(blob, read_dat(SAMPLE).runs, codes)
+        prove(blob, read_dat(SAMPLE), codes)
 
 
 def test_a_gap_fails_the_proof(tmp_path: Path) -> None:
     """A blob without data where its source has some is not equal, nor is the other way round."""
     source = tmp_path / "source.dat"
     source.write_bytes(dat([(0, ("Utopia", "", "", ""))]))
-    runs = read_dat(source).runs
+    right = read_dat(source)
     with pytest.raises(ProofError, match=r"^0[.]0[.]0[.]0: "):
-        prove(Blob(blobs.fictional(gap=True)), runs, Codes())
+        prove(Blob(blobs.fictional(gap=True)), right, Codes())
 
 
 def test_exchanged_real_contents_fail_the_proof(
@@ -487,18 +487,19 @@ def test_exchanged_real_contents_fail_the_proof(
 ) -> None:
     source = real_data / "17monipdb.dat"
     wrong = tmp_path / "exchanged.dat"
-    runs = read_dat(source).runs
+    right = read_dat(source)
+    runs = right.v4
     # The first two neighbours after 120.0.0.0 that differ.
     record = next(
         i for i in range(bisect_left(runs.starts, 120 << 24), len(runs)) if differ(runs, i)
     )
     wrong.write_bytes(exchanged(source.read_bytes(), record, record + 1))
     codes = read_codes(real_data)
-    prove(Blob(real_blob), runs, codes)
+    prove(Blob(real_blob), right, codes)
     with pytest.raises(ProofError, match=rf"^{format_ipv4(runs.starts[record])}: the source "):
-        prove(Blob(real_blob), read_dat(wrong).runs, codes)
+        prove(Blob(real_blob), read_dat(wrong), codes)
 
 
-def differ(runs: Runs, record: int) -> bool:
+def differ(runs: Runs4, record: int) -> bool:
     """Whether three records in a row have three locations."""
-    return len(set(runs.location_ids[record - 1 : record + 2])) == 3
+    return len(set(runs.ids[record - 1 : record + 2])) == 3

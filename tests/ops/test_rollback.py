@@ -133,7 +133,11 @@ def test_content_of_the_manifest(after_two: Workspace) -> None:
         "locations": 2,
         "names_without_code": 0,
     }
-    assert manifest["proof"] == {"result": "equal to the source", "addresses": ADDRESS_COUNT}
+    assert manifest["proof"] == {
+        "result": "equal to the source",
+        "addresses": ADDRESS_COUNT,
+        "families": ["IPv4"],
+    }
     assert {row["gate"]: row["state"] for row in manifest["gates"]} == {
         "expect": "skipped",
         "max-change": "passed",

@@ -12,7 +12,6 @@ from harness import blobs
 from harness.sources import patched
 from ipgeo.blob.layout import seal
 from ipgeo.blob.reader import Blob, read_blob
-from ipgeo.blob.writer import write_blob
 from ipgeo.errors import BlobError
 from ipgeo.places.answers import Answer
 from ipgeo.places.location import NO_DATA
@@ -35,7 +34,7 @@ def _columns(draw: st.DrawFn) -> tuple[list[int], list[int]]:
 @given(_columns(), st.lists(st.integers(0, LAST_ADDRESS), max_size=20))
 def test_every_run_is_found_again(columns: tuple[list[int], list[int]], more: list[int]) -> None:
     starts, location_ids = columns
-    blob = Blob(write_blob(array("I", starts), array("I", location_ids), _answers(5), {}))
+    blob = Blob(blobs.of_answers(array("I", starts), array("I", location_ids), _answers(5)))
     edges = {edge for start in starts for edge in (start, max(start - 1, 0))}
     for address in (*edges, LAST_ADDRESS, *more):
         run = max(i for i, start in enumerate(starts) if start <= address)
@@ -48,7 +47,7 @@ def test_every_run_is_found_again(columns: tuple[list[int], list[int]], more: li
 def test_more_locations_than_16_bits_hold() -> None:
     count = 70_000
     starts = array("I", range(0, count * 1000, 1000))
-    blob = Blob(write_blob(starts, array("I", range(count)), _answers(count), {}))
+    blob = Blob(blobs.of_answers(starts, array("I", range(count)), _answers(count)))
     assert blob.find(69_999_500) == 69_999
     assert blob.answer(69_999) == _answers(count)[-1]
 
@@ -69,7 +68,8 @@ MAGIC, LAYOUT, COUNT, SIZE, BUILD_ID, TABLE = 0, 8, 12, 16, 32, 64
     ("offset", "new", "problem"),
     [
         (MAGIC, b"X", "wrong magic"),
-        (LAYOUT, b"\2", "blob layout 2, this reader reads 1"),
+        (LAYOUT, b"\1", "blob layout 1, this reader reads 2: build it again$"),
+        (LAYOUT, b"\3", "blob layout 3, this reader reads 2$"),
         (SIZE, b"\1", "the header says"),
         (BUILD_ID, b"\xff\xff\xff", "checksum"),
         (TABLE + 3 * 24 + 100, b"\xff\xff\xff", "checksum"),
@@ -113,30 +113,30 @@ def test_flipped_bits_under_a_valid_seal_are_refused_or_harmless(seed: int) -> N
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
-        (Answer(b'["\\ud800"]', b'"x":1}'), "the answer of location 0 is not JSON"),
-        (Answer(b"[]", b'"x":"\\udc00\\ud800"}'), "the answer of location 0 is not JSON"),
-        (Answer(b"[]", b'"\\udc00":1}'), "the answer of location 0 is not JSON"),
-        (Answer(b"[\n]", b'"x":1}'), "the answer of location 0 has a control character"),
-        (Answer(b"[]", b'"x":\t1}'), "the answer of location 0 has a control character"),
-        (Answer(b'["\0"]', b'"x":1}'), "the answer of location 0 has a control character"),
+        (Answer(b'["\\ud800"]', b'"x":1}'), "text 0 has half a character"),
+        (Answer(b"[]", b'"x":"\\udc00\\ud800"}'), "text 1 has half a character"),
+        (Answer(b"[]", b'"\\udc00":1}'), "text 1 has half a character"),
+        (Answer(b"[\n]", b'"x":1}'), "byte 1 of the heap is a control character"),
+        (Answer(b"[]", b'"x":\t1}'), "byte 6 of the heap is a control character"),
+        (Answer(b'["\0"]', b'"x":1}'), "byte 2 of the heap is a control character"),
     ],
 )
 def test_an_answer_that_is_not_a_line_of_utf8_is_refused(answer: Answer, problem: str) -> None:
     with pytest.raises(BlobError, match=f"^{problem}$"):
-        Blob(write_blob(array("I", [0]), array("I", [0]), [answer], {}))
+        Blob(blobs.of_answers(array("I", [0]), array("I", [0]), [answer]))
 
 
 def test_metadata_that_is_not_utf8_is_refused() -> None:
     data = blobs.fictional()
     meta = Blob(data).sections[0]
-    half = b'{"x":"\\ud800"}'.ljust(meta.length)
+    half = b'{"fields":[],"x":"\\ud800"}'.ljust(meta.length)
     with pytest.raises(BlobError, match="the metadata"):
         Blob(seal(patched(data, meta.offset, half)))
 
 
 def test_escapes_that_stand_for_utf8_are_accepted() -> None:
     answer = Answer(b'["\\ud83d\\ude00 \\\\ud800 \\u000a"]', b'"x":"\\u001b"}')
-    assert Blob(write_blob(array("I", [0]), array("I", [0]), [answer], {})).answer(0) == answer
+    assert Blob(blobs.of_answers(array("I", [0]), array("I", [0]), [answer])).answer(0) == answer
 
 
 def mutants(data: bytes, count: int, seed: int) -> list[bytes]:

@@ -25,10 +25,10 @@ def path(tmp_path: Path) -> Path:
 def test_every_edition_is_read(path: Path, count: int) -> None:
     path.write_bytes(small_dat(count))
     source = read_dat(path)
-    location = source.runs.locations[0]
+    location = source.locations[0]
     assert source.facts["fields"] == count
-    assert list(source.runs.starts) == [0, 0x01020304, 0xFF000000]
-    assert list(source.runs.location_ids) == [0, 1, 0]
+    assert list(source.v4.starts) == [0, 0x01020304, 0xFF000000]
+    assert list(source.v4.ids) == [0, 1, 0]
     names = (location.country, location.province, location.city)
     all_names = (*names, location.organization, location.isp)
     assert all_names[:count] == edition(count)[:5]
@@ -37,12 +37,12 @@ def test_every_edition_is_read(path: Path, count: int) -> None:
 
 def test_bytes_after_the_text_are_tolerated(path: Path) -> None:
     path.write_bytes(small_dat() + bytes(range(20)))
-    assert len(read_dat(path).runs) == 3
+    assert len(read_dat(path).v4) == 3
 
 
 def test_an_empty_field_is_kept_empty(path: Path) -> None:
     path.write_bytes(dat([(0, ("中国", "", "", ""))]))
-    assert read_dat(path).runs.locations[0].province == ""
+    assert read_dat(path).locations[0].province == ""
 
 
 BROKEN = {
@@ -117,7 +117,7 @@ def test_the_real_file(real_data: Path) -> None:
     compiled = compile_blob(source, read_codes(real_data))
     assert source.facts["records"] == 466088
     assert compiled.blob.runs == 243816
-    assert compiled.blob.locations == 1120
+    assert compiled.blob.rows == 1120
     assert compiled.blob.size <= 1_500_000
     assert not source.sample
     assert compile_blob(source, read_codes(real_data)).data == compiled.data

@@ -33,9 +33,7 @@ Members = dict[str, Any]
 
 def expected_members(blob: Blob) -> list[Members | None]:
     """Return the members of each location by its id; the id after the last one is no data."""
-    members = [
-        json.loads(blob.answer(number).object_without_ip) for number in range(blob.locations)
-    ]
+    members = [json.loads(blob.answer(number).object_without_ip) for number in range(blob.rows)]
     return [*members, None]
 
 
@@ -48,7 +46,7 @@ def without_null(members: Members | None) -> Members | None:
 def edges(blob: Blob) -> Iterator[tuple[int, int]]:
     """Yield the first and the last address of every run, each with the run's location id."""
     for first, last, location in blob.spans():
-        number = blob.locations if location is None else location
+        number = blob.rows if location is None else location
         yield first, number
         yield last, number
 

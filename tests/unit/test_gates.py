@@ -9,11 +9,11 @@ from typing import Any, BinaryIO
 
 import pytest
 
+from harness import blobs
 from harness.compiler import SAMPLE, SAMPLE_CODES, build, compiler
 from harness.process import Done
 from harness.sources import dat, patched, write_codes
 from ipgeo.blob.reader import Blob
-from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.compile import BuildResult
 from ipgeo.files.reading import open_regular
 from ipgeo.places.answers import Answer
@@ -181,7 +181,7 @@ def build_result(runs: dict[int, int], *, sample: bool = False) -> BuildResult:
     """First addresses to 0 (China) or NO_DATA."""
     answer = Answer(b'["x"]', b'"country":"x","country_code":"XX"}')
     columns = array("I", runs), array("I", runs.values())
-    data = write_blob(*columns, [answer], {"sample": sample, "sources": [{"format": "x"}]})
+    data = blobs.of_answers(*columns, [answer], {"sample": sample, "sources": [{"format": "x"}]})
     return BuildResult(data, Blob(data), Counter(), Counter())
 
 
@@ -311,7 +311,7 @@ def test_expect_applies_to_the_blob_that_is_served_already(
         ("", "no addresses"),
         ("\n \n", "no addresses"),
         ("1.2.3.4 []\n", "line 1: no tab"),
-        ("1.2.3.4\t[]\n\n1.2.3\t[]\n", "line 3: '1.2.3' is not an IPv4 address"),
+        ("1.2.3.4\t[]\n\n1.2.3\t[]\n", "line 3: '1.2.3' is not an IP address"),
         ("1.2.3.04\t[]\n", "line 1: '1.2.3.04' is not"),
         (" 1.2.3.4\t[]\n", "line 1: ' 1.2.3.4' is not"),
         ("1.2.3.4\t\n", "line 1: the answer is not JSON"),
@@ -380,7 +380,7 @@ def test_the_sample_replaces_nothing(workspace: Workspace) -> None:
     [
         (lambda _: b"", "is not sound: 0 bytes, shorter than a blob's header"),
         (lambda data: data[:-8], "is not sound: the header says"),
-        (lambda data: patched(data, 8, b"\2"), "is not sound: blob layout 2, this reader reads 1"),
+        (lambda data: patched(data, 8, b"\1"), "is not sound: blob layout 1, this reader reads 2"),
         (lambda data: patched(data, 100_000, b"\xaa"), "is not sound: the checksum does not match"),
     ],
 )

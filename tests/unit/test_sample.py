@@ -56,12 +56,12 @@ def test_every_address_has_an_answer_with_a_country(blob: Blob) -> None:
     assert spans[0][0] == 0
     assert sum(last - first + 1 for first, last, _ in spans) == ADDRESS_COUNT
     assert all(number is not None for _, _, number in spans)
-    assert all(location.country for location in read_dat(SAMPLE).runs.locations)
+    assert all(location.country for location in read_dat(SAMPLE).locations)
 
 
 def test_every_code_is_used(blob: Blob) -> None:
     codes = read_codes(SAMPLE_CODES)
-    used = {code for location in read_dat(SAMPLE).runs.locations for code in codes.of(location)}
+    used = {code for location in read_dat(SAMPLE).locations for code in codes.of(location)}
     assert used - {None} == set(codes.by_names.values())
 
 

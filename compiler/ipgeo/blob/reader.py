@@ -1,29 +1,31 @@
 """The reader of a blob, which checks it whole."""
 
-import itertools
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ipgeo.blob.check import (
-    check_answers,
     check_header,
-    check_index,
     check_meta,
-    check_offsets,
     check_present,
     check_seal,
     check_sections,
     read_column,
-    read_location_ids,
-    read_starts,
 )
-from ipgeo.blob.layout import HEADER
+from ipgeo.blob.layout import HEADER, HEAP, META, OFFSET, ROW, SHAPE
+from ipgeo.blob.members import Members, Value
+from ipgeo.blob.parts import read_parts
+from ipgeo.blob.runs import read_v4, read_v6
+from ipgeo.blob.shape import ARRAY_FORM, OBJECT_FORM, decode_shape
+from ipgeo.blob.texts import check_texts
 from ipgeo.errors import BlobError
 from ipgeo.files.reading import open_regular, read_exactly, size_of
 from ipgeo.places.answers import Answer
-from ipgeo.ranges.address import LAST_ADDRESS
+from ipgeo.ranges.address import IPV4, IPV6, Address, Family
+from ipgeo.ranges.columns import Runs4, Runs6
+
+_LOW = (1 << 64) - 1
 
 
 def read_blob(path: Path) -> "Blob":
@@ -51,8 +53,9 @@ def read_content(file: BinaryIO) -> bytes:
 class Blob:
     """A blob in memory, checked: every lookup stays inside it and every answer is JSON.
 
-    Run ``i`` begins at the address ``starts[i]`` and has the location ``location_ids[i]``, which is
-    ``locations`` where there is no data. ``countries`` has the country of each location.
+    ``v4`` and ``v6`` are its runs, ``v6`` None of a blob without; their ids are row numbers, and
+    ``rows`` where there is no data. ``fields`` are the names of the object answers' members. An
+    answer is put together when it is asked for.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -61,37 +64,66 @@ class Blob:
         check_seal(data)
         self.size = len(data)
         self.sections = check_sections(data)
-        content = {s.tag: data[s.offset : s.offset + s.length] for s in self.sections}
+        view = memoryview(data)
+        content = {s.tag: view[s.offset : s.offset + s.length] for s in self.sections}
         check_present(content)
-        self.meta: dict[str, Any] = check_meta(content["meta"])
-        self._heap = content["heap"]
-        self._offset = check_offsets(read_column("offset", "I", content["offset"]), len(self._heap))
-        self.locations = len(self._offset) // 2
-        low = read_column("v4low", "H", content["v4low"])
-        index = check_index(read_column("v4index", "I", content["v4index"]), low)
-        self.starts = read_starts(index, low)
-        self.location_ids = read_location_ids(content["v4record"], len(low), self.locations)
-        self.countries = check_answers(map(self.answer, range(self.locations)))
+        self.meta: dict[str, Any] = check_meta(bytes(content[META]))
+        self.fields: list[str] = self.meta["fields"]
+        texts = check_texts(content[HEAP], read_column(OFFSET, "I", content[OFFSET]))
+        self.shape = decode_shape(read_column(SHAPE, "I", content[SHAPE]), len(texts))
+        self.rows = self.shape.rows
+        self._parts = read_parts(self.shape, content.get(ROW, view[:0]), texts)
+        self._members = Members(self._parts, self.fields)
+        self.v4: Runs4 = read_v4(content, self.rows)
+        self.v6: Runs6 | None = read_v6(content, self.rows)
 
     @property
     def runs(self) -> int:
-        """The number of runs."""
-        return len(self.starts)
+        """The number of runs of both families."""
+        return sum(self.families.values())
 
-    def find(self, address: int) -> int | None:
-        """Return the location id of ``address`` (0..2^32-1), or None where there is no data."""
-        location = self.location_ids[bisect_right(self.starts, address) - 1]
-        return None if location == self.locations else location
+    @property
+    def families(self) -> dict[str, int]:
+        """The number of runs by family, of those that the blob has."""
+        found = {IPV4.name: len(self.v4)}
+        return found | {IPV6.name: len(self.v6)} if self.v6 else found
 
-    def answer(self, location: int) -> Answer:
-        """Return both forms of the answer of a location id."""
-        return Answer(self._text(location), self._text(self.locations + location))
+    def find(self, address: int, family: Family = IPV4) -> int | None:
+        """Return the row number of ``address``, or None where there is no data."""
+        if family == IPV4:
+            row = self.v4.ids[bisect_right(self.v4.starts, address) - 1]
+        elif self.v6:
+            row = self.v6.ids[_run6(self.v6, address)]
+        else:
+            return None
+        return None if row == self.rows else row
 
-    def spans(self) -> Iterator[tuple[int, int, int | None]]:
-        """Yield (first address, last address inclusive, location id or None) of every run."""
-        lasts = itertools.chain((start - 1 for start in self.starts[1:]), (LAST_ADDRESS,))
-        for first, last, location in zip(self.starts, lasts, self.location_ids, strict=True):
-            yield first, last, None if location == self.locations else location
+    def answer(self, row: int) -> Answer:
+        """Return both forms of the answer of a row."""
+        return Answer(self._parts.answer(ARRAY_FORM, row), self._parts.answer(OBJECT_FORM, row))
 
-    def _text(self, entry: int) -> bytes:
-        return self._heap[self._offset[entry] : self._offset[entry + 1]]
+    def answer_to(self, address: Address) -> Answer | None:
+        """Return both forms of the answer to an address, or None where there is no data."""
+        answering = address.answering
+        row = self.find(answering.number, answering.family)
+        return None if row is None else self.answer(row)
+
+    def member(self, field: str) -> list[Value]:
+        """Return a member of the object answers by row: texts, numbers, or None for null.
+
+        A member that the blob does not have is None in every row.
+        """
+        return self._members.of(field)
+
+    def spans(self, family: Family = IPV4) -> Iterator[tuple[int, int, int | None]]:
+        """Yield (first address, last address inclusive, row number or None) of every run."""
+        for first, last, row in (self.v4 if family == IPV4 else self.v6) or ():
+            yield first, last, None if row == self.rows else row
+
+
+def _run6(runs: Runs6, address: int) -> int:
+    """Return the run of an IPv6 address: the last that starts at or before it."""
+    high, low = address >> 64, address & _LOW
+    begin = bisect_left(runs.highs, high)
+    end = bisect_right(runs.highs, high, begin)
+    return bisect_right(runs.lows, low, begin, end) - 1

@@ -8,56 +8,99 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ipgeo.blob.body import Body
 from ipgeo.blob.layout import (
     ALIGN,
     BUCKETS,
     BUILD_ID_SIZE,
     HEADER,
     HEAP,
-    INDEX,
     LAYOUT,
-    LOW,
     MAGIC,
+    MAX_SIZE,
     META,
     OFFSET,
-    RECORD,
+    ROW,
     SECTION,
+    SHAPE,
+    V4_INDEX,
+    V4_LOW,
+    V4_RECORD,
+    V6_HIGH,
+    V6_INDEX,
+    V6_LOW,
+    V6_RECORD,
     seal,
 )
-from ipgeo.places.answers import Answer
+from ipgeo.blob.shape import Shape, encode_shape
+from ipgeo.errors import BlobError
 from ipgeo.places.location import NO_DATA
+from ipgeo.ranges.columns import Runs4, Runs6
 
 
-def write_blob(
-    starts: "array[int]",
-    location_ids: "array[int]",
-    answers: Sequence[Answer],
-    meta: Mapping[str, Any],
-) -> bytes:
-    """Return the blob in which run ``i`` has ``starts[i]`` and ``answers[location_ids[i]]``.
+def write_blob(v4: Runs4, body: Body, meta: Mapping[str, Any], v6: Runs6 | None = None) -> bytes:
+    """Return the blob in which the ids of the runs are row numbers of ``body``, or ``NO_DATA``.
 
-    The runs cover all addresses and are coalesced; ``location_ids`` may be ``NO_DATA``. The same
-    arguments give the same bytes.
+    The runs are coalesced. The same arguments give the same bytes. Raises BlobError if that is more
+    than a blob may have.
     """
-    halves = array("H", starts.tobytes())  # low and high 16 bits of each start, in host order
+    heap_size = sum(map(len, body.texts))
+    if heap_size > MAX_SIZE:
+        raise BlobError(f"{heap_size} bytes of answers, a blob has at most {MAX_SIZE}")
+    rows = body.shape.rows
+    sections = {META: _meta(meta, body.fields), **_v4(v4, rows)}
+    if v6:
+        sections |= _v6(v6, rows)
+    sections[SHAPE] = _little(array("I", encode_shape(body.shape)))
+    if body.shape.row_size:
+        sections[ROW] = _row_bytes(body.shape, body.cells)
+    sections[OFFSET] = _little(array("I", itertools.accumulate(map(len, body.texts), initial=0)))
+    sections[HEAP] = b"".join(body.texts)
+    return _assemble(sections)
+
+
+def _meta(meta: Mapping[str, Any], fields: Sequence[str]) -> bytes:
+    whole = {**meta, "fields": list(fields)}
+    return json.dumps(whole, ensure_ascii=False, sort_keys=True).encode()
+
+
+def _v4(runs: Runs4, rows: int) -> dict[str, bytes]:
+    halves = array("H", runs.starts.tobytes())  # low and high 16 bits of each, in host order
     low = halves[0::2] if sys.byteorder == "little" else halves[1::2]
-    index = array("I", (bisect_left(starts, bucket << 16) for bucket in range(BUCKETS)))
+    index = _index(runs.starts, 16)
+    return {V4_INDEX: index, V4_LOW: _little(low), V4_RECORD: _records(runs.ids, rows)}
+
+
+def _v6(runs: Runs6, rows: int) -> dict[str, bytes]:
+    return {
+        V6_INDEX: _index(runs.highs, 48),
+        V6_HIGH: _little(runs.highs),
+        V6_LOW: _little(runs.lows),
+        V6_RECORD: _records(runs.ids, rows),
+    }
+
+
+def _index(starts: "array[int]", low_bits: int) -> bytes:
+    """Return for each bucket how many runs start before it, and the number of runs."""
+    index = array("I", (bisect_left(starts, bucket << low_bits) for bucket in range(BUCKETS)))
     index.append(len(starts))
-    none = len(answers)
-    record = array("H" if none < BUCKETS else "I")
-    record.extend(none if location == NO_DATA else location for location in location_ids)
-    heap = [answer.array for answer in answers] + [answer.object_tail for answer in answers]
-    offset = array("I", itertools.accumulate(map(len, heap), initial=0))
-    return _assemble(
-        {
-            META: json.dumps(meta, ensure_ascii=False, sort_keys=True).encode(),
-            INDEX: _little(index),
-            LOW: _little(low),
-            RECORD: _little(record),
-            OFFSET: _little(offset),
-            HEAP: b"".join(heap),
-        }
-    )
+    return _little(index)
+
+
+def _records(ids: "array[int]", rows: int) -> bytes:
+    """Return the row number of each run, ``rows`` where there is no data."""
+    typecode = "H" if rows < BUCKETS else "I"
+    return _little(array(typecode, (rows if row == NO_DATA else row for row in ids)))
+
+
+def _row_bytes(shape: Shape, cells: Sequence["array[int]"]) -> bytes:
+    """Return the rows: byte by byte of a cell, all rows at once."""
+    row_bytes = bytearray(shape.rows * shape.row_size)
+    for column, its_cells in zip(shape.columns, cells, strict=True):
+        content = _little(its_cells)
+        for byte in range(column.width):
+            row_bytes[column.at + byte :: shape.row_size] = content[byte :: column.width]
+    return bytes(row_bytes)
 
 
 def _little(column: "array[int]") -> bytes:
@@ -67,13 +110,16 @@ def _little(column: "array[int]") -> bytes:
     return column.tobytes()
 
 
-def _assemble(sections: Mapping[bytes, bytes]) -> bytes:
-    table = bytearray()
-    body = bytearray()
-    start = HEADER.size + SECTION.size * len(sections)
-    for tag, content in sections.items():
-        table += SECTION.pack(tag, start + len(body), len(content))
-        body += content + bytes(-len(content) % ALIGN)
-    size = start + len(body)
+def _assemble(sections: Mapping[str, bytes]) -> bytes:
+    table_end = HEADER.size + SECTION.size * len(sections)
+    size = table_end + sum(len(content) + -len(content) % ALIGN for content in sections.values())
+    if size > MAX_SIZE:
+        raise BlobError(f"{size} bytes, a blob has at most {MAX_SIZE}")
     header = HEADER.pack(MAGIC, LAYOUT, len(sections), size, 0, bytes(BUILD_ID_SIZE))
-    return seal(header + bytes(table) + bytes(body))
+    table = bytearray()
+    offset = table_end
+    for tag, content in sections.items():
+        table += SECTION.pack(tag.encode(), offset, len(content))
+        offset += len(content) + -len(content) % ALIGN
+    padded = (part for c in sections.values() for part in (c, bytes(-len(c) % ALIGN)))
+    return seal(b"".join((header, table, *padded)))

@@ -25,8 +25,9 @@ from ipgeo.cli.readers import readers
 from ipgeo.compiling.compile import STEPS, BuildResult, compile_blob
 from ipgeo.places.location import Source
 from ipgeo.ranges.address import ADDRESS_COUNT
-from ipgeo.release.diff import as_dict
-from ipgeo.release.gates import MAX_CHANGE_PERCENT, MAX_UNCODED_RISE, Limits, read_expected
+from ipgeo.release.diff_report import as_dict
+from ipgeo.release.expected import read_expected
+from ipgeo.release.gates import MAX_CHANGE_PERCENT, MAX_UNCODED_RISE, Limits
 from ipgeo.release.publish import NO_CURRENT, Outcome, publish_build
 from ipgeo.release.targets import refuse_foreign, rehearse_build, resolve_target
 from ipgeo.sources.registry import read_source
@@ -175,10 +176,14 @@ def _facts(source: Path, read: Source, result: BuildResult) -> dict[str, Any]:
             "bytes": blob.size,
             "records": read.facts["records"],
             "runs": blob.runs,
-            "locations": blob.locations,
+            "locations": blob.rows,
             "names_without_code": len(result.uncoded),
         },
-        "proof": {"result": "equal to the source", "addresses": ADDRESS_COUNT},
+        "proof": {
+            "result": "equal to the source",
+            "addresses": ADDRESS_COUNT,
+            "families": list(blob.families),
+        },
     }
 
 
@@ -191,11 +196,12 @@ def _summary(result: BuildResult, records: int | str, *, with_codes: bool) -> di
     return {
         "records": records,
         "runs": blob.runs,
-        "locations": blob.locations,
+        "locations": blob.rows,
         "bytes": blob.size,
         "build_id": blob.build_id,
         "sample": blob.meta["sample"],
         "proven_addresses": ADDRESS_COUNT,
+        "families": list(blob.families),
         "codes": with_codes,
         "without_code": {"count": len(uncoded), "top": top},
         "non_places": dict(result.non_places.most_common()),

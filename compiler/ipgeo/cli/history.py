@@ -9,7 +9,8 @@ from ipgeo.cli.errors import reporting
 from ipgeo.cli.paths import BlobPath, InputPath
 from ipgeo.cli.present import need_stdout, print_json, warn
 from ipgeo.cli.readers import readers
-from ipgeo.release.diff import as_dict, as_lines, diff
+from ipgeo.release.diff import diff
+from ipgeo.release.diff_report import as_dict, as_lines
 from ipgeo.release.publish import rollback
 
 

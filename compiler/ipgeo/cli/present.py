@@ -2,12 +2,14 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ipgeo.release.diff import largest_lines
+from ipgeo.ranges.address import ADDRESS_COUNT, IPV6
+from ipgeo.release.diff_report import largest_lines
 from ipgeo.release.gates import State, verdict_lines
 from ipgeo.release.publish import Outcome, Status
 from ipgeo.text import printable
@@ -35,7 +37,7 @@ def build_text(summary: dict[str, Any], outcome: list[str]) -> str:
     lines = [
         f"{summary['output']}: {summary['bytes']} bytes, build id {summary['build_id']}",
         f"{summary['records']} records, {summary['runs']} runs, {summary['locations']} locations",
-        f"proven equal to the source at all {summary['proven_addresses']} addresses",
+        f"proven equal to the source at all {proven_text(summary['families'])}",
     ]
     if summary["sample"]:
         lines.append("this is the project's sample, not real data")
@@ -45,6 +47,12 @@ def build_text(summary: dict[str, Any], outcome: list[str]) -> str:
     if summary["non_places"]:
         lines.append(_non_places_line(summary["non_places"]))
     return "\n".join([*lines, *outcome, f"{summary['seconds']:.2f} s"])
+
+
+def proven_text(families: Iterable[str]) -> str:
+    """Return which addresses a proof covers, by the families that the blob has."""
+    text = f"{ADDRESS_COUNT} addresses"
+    return f"{text} of IPv4, and all of IPv6" if IPV6.name in families else text
 
 
 def _uncoded_lines(uncoded: dict[str, Any]) -> list[str]:
@@ -86,21 +94,3 @@ def refusal_text(out: Path, outcome: Outcome) -> str:
 
 def _failed_gates(outcome: Outcome) -> str:
     return ", ".join(verdict.gate for verdict in outcome.failed)
-
-
-def inspect_text(facts: dict[str, Any]) -> str:
-    """Return the metadata, sections and sizes of a blob."""
-    lines = [f"{key:<10} {facts[key]}" for key in ("build_id", "bytes", "runs", "locations")]
-    meta = dict(facts["meta"])
-    for source in meta.pop("sources", []):
-        described = ", ".join(f"{key} {_plain(value)}" for key, value in source.items())
-        lines.append(f"{'source':<10} {described}")
-    lines += [f"{key:<10} {json.dumps(value)}" for key, value in meta.items()]
-    lines.append(f"{'section':<10} {'offset':>10} {'length':>10}")
-    lines += [f"{s['tag']:<10} {s['offset']:>10} {s['length']:>10}" for s in facts["sections"]]
-    return "\n".join(map(printable, lines))
-
-
-def _plain(value: object) -> str:
-    """Return a string unchanged, and any other value as JSON."""
-    return value if isinstance(value, str) else json.dumps(value)

@@ -3,7 +3,6 @@
 import io
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -11,10 +10,11 @@ import click
 from ipgeo.blob.reader import Blob, read_blob
 from ipgeo.cli import streams
 from ipgeo.cli.inputs import codes_in, source_format_option
+from ipgeo.cli.inspection import blob_facts, blob_text
 from ipgeo.cli.paths import InputPath
-from ipgeo.cli.present import inspect_text, need_stdout, print_json
+from ipgeo.cli.present import need_stdout, print_json, proven_text
 from ipgeo.compiling.prove import prove
-from ipgeo.ranges.address import ADDRESS_COUNT, parse_ipv4
+from ipgeo.ranges.address import Address, parse_address
 from ipgeo.sources.registry import read_source
 
 
@@ -23,10 +23,7 @@ from ipgeo.sources.registry import read_source
 @click.option("--against", type=InputPath, help="Prove the blob equal to this source.")
 @source_format_option
 @click.option(
-    "--codes",
-    "codes_dir",
-    type=InputPath,
-    help="Folder of the code files it was built with, if any.",
+    "--codes", "codes_dir", type=InputPath, help="Folder of the code files it was built with."
 )
 def verify(blob: Path, against: Path | None, source_format: str, codes_dir: Path | None) -> None:
     """Check the structure, checksum and build id of BLOB; with --against, every answer too."""
@@ -36,8 +33,8 @@ def verify(blob: Path, against: Path | None, source_format: str, codes_dir: Path
     checked = read_blob(blob)
     click.echo(f"{blob}: sound, build id {checked.build_id}, {checked.runs} runs")
     if against:
-        prove(checked, read_source(against, source_format).runs, codes)
-        click.echo(f"equal to {against} at all {ADDRESS_COUNT} addresses")
+        prove(checked, read_source(against, source_format), codes)
+        click.echo(f"equal to {against} at all {proven_text(checked.families)}")
 
 
 @click.command()
@@ -45,21 +42,22 @@ def verify(blob: Path, against: Path | None, source_format: str, codes_dir: Path
 @click.argument("ip", nargs=-1)
 @click.option("--format", "form", type=click.Choice(["array", "object"]), default="array")
 def lookup(blob: Path, ip: tuple[str, ...], form: str) -> None:
-    """Print each IP (or each non-blank line of standard input), a tab and its answer as JSON.
+    """Print each IP (or each line of standard input but blank ones), a tab and its answer as JSON.
 
-    The answer is null where there is no data. Input that is not an address is reported on standard
-    error; the other addresses are still answered, and the exit status is 1.
+    IPv6 has no zone, and is printed as RFC 5952 has it. In ::ffff:0:0/96 and 64:ff9b::/96 the IPv4
+    address inside answers. An address without data answers null. One that is not an address is
+    reported on standard error, the others are still answered, and the exit status is 1.
     """
     need_stdout()
     checked = read_blob(blob)
     refused = 0
     for number, text in enumerate(ip, start=1) if ip else _input_lines():
-        address = parse_ipv4(text)
+        address = parse_address(text)
         if address is None:
             refused += 1
-            click.echo(f"input {number}: {text!r} is not an IPv4 address", err=True)
+            click.echo(f"input {number}: {text!r} is not an IP address", err=True)
         else:
-            click.echo(f"{text}\t{_answer(checked, text, address, form)}")
+            click.echo(f"{address}\t{_answer(checked, address, form)}")
         if streams.reader_has_left():
             break
     if refused:
@@ -70,38 +68,29 @@ def _input_lines() -> Iterator[tuple[int, str]]:
     """Yield the lines of standard input that are not blank, with their numbers."""
     if sys.stdin is None:
         raise click.UsageError("standard input is closed and no IP is given")
-    if isinstance(sys.stdin, io.TextIOWrapper):  # report bad UTF-8, do not raise
+    if isinstance(sys.stdin, io.TextIOWrapper):  # what is not UTF-8 is to be reported, not to raise
         sys.stdin.reconfigure(encoding="utf-8", errors="backslashreplace")
     lines = enumerate(map(str.strip, sys.stdin), start=1)
     return ((number, line) for number, line in lines if line)
 
 
-def _answer(blob: Blob, text: str, address: int, form: str) -> str:
-    location = blob.find(address)
-    if location is None:
+def _answer(blob: Blob, address: Address, form: str) -> str:
+    answer = blob.answer_to(address)
+    if answer is None:
         return "null"
-    answer = blob.answer(location)
     if form == "array":
         return answer.array.decode()
-    return answer.object_form(text).decode()
+    return answer.object_form(str(address)).decode()
 
 
 @click.command()
 @click.argument("blob", type=InputPath)
-@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def inspect(blob: Path, as_json: bool) -> None:
-    """Print the metadata, sections and sizes of BLOB."""
+    """Print what BLOB says of itself: metadata, sections, and how its answers are made."""
     need_stdout()
     checked = read_blob(blob)
-    facts = {
-        "build_id": checked.build_id,
-        "bytes": checked.size,
-        "runs": checked.runs,
-        "locations": checked.locations,
-        "meta": checked.meta,
-        "sections": [asdict(section) for section in checked.sections],
-    }
     if as_json:
-        print_json(facts)
+        print_json(blob_facts(checked))
     else:
-        click.echo(inspect_text(facts))
+        click.echo(blob_text(checked))

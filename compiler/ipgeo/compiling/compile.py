@@ -1,21 +1,20 @@
 """From a source and its codes to a proven blob, with the facts that an operator needs."""
 
-from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ipgeo import __version__
 from ipgeo.blob.reader import Blob
 from ipgeo.blob.writer import write_blob
+from ipgeo.compiling.plan import plan_body
 from ipgeo.compiling.prove import prove
-from ipgeo.places.answers import Answer, render
+from ipgeo.places.answers import Row, fields_of, row_of
 from ipgeo.places.built_in import built_in
 from ipgeo.places.codes import Codes, NamePath
-from ipgeo.places.location import NO_DATA, Runs, Source
-from ipgeo.ranges.address import ADDRESS_COUNT
-from ipgeo.ranges.runs import coalesce
+from ipgeo.places.location import NO_DATA, Location, Source
+from ipgeo.ranges.renumber import renumbered
 
 STEPS = ("merge", "write", "check", "prove")
 """What ``compile_blob`` reports before each of its steps."""
@@ -39,27 +38,30 @@ def compile_blob(
     source: Source, codes: Codes, report: Callable[[str], object] = lambda _step: None
 ) -> BuildResult:
     """Compile and prove; raise ProofError if the blob does not answer what the source says."""
-    runs = source.runs
     report("merge")
-    answers, answer_ids = _distinct_answers(runs, codes)
-    by_run = array("I", map(answer_ids.__getitem__, runs.location_ids))
-    starts, location_ids = coalesce(runs.starts, by_run)
+    fields = fields_of(source.locations)
+    rows, row_ids = _distinct_rows(source.locations, codes, fields)
+    v4 = renumbered(source.v4, row_ids).coalesced()
+    v6 = renumbered(source.v6, row_ids).coalesced() if source.v6 else None
     report("write")
-    data = write_blob(starts, location_ids, answers, _meta(source, codes))
+    data = write_blob(v4, plan_body(rows, fields), _meta(source, codes), v6)
     report("check")
     blob = Blob(data)
     report("prove")
-    prove(blob, runs, codes)
-    return BuildResult(data, blob, *_count_uncoded(runs, codes))
+    prove(blob, source, codes)
+    return BuildResult(data, blob, *_count_uncoded(source, codes))
 
 
-def _distinct_answers(runs: Runs, codes: Codes) -> tuple[list[Answer], dict[int, int]]:
-    """Return the answers, and for each location id the index of its answer among them."""
-    index: dict[Answer, int] = {}
-    answer_ids = {NO_DATA: NO_DATA}
-    for location_id, location in enumerate(runs.locations):
-        answer_ids[location_id] = index.setdefault(render(location, codes), len(index))
-    return list(index), answer_ids
+def _distinct_rows(
+    locations: Iterable[Location], codes: Codes, fields: Sequence[str]
+) -> tuple[list[Row], dict[int, int]]:
+    """Return the rows, and for each location id the number of its row."""
+    numbers: dict[Row, int] = {}
+    row_ids = {NO_DATA: NO_DATA}
+    for location_id, location in enumerate(locations):
+        row = row_of(location, codes, fields)
+        row_ids[location_id] = numbers.setdefault(row, len(numbers))
+    return list(numbers), row_ids
 
 
 def _meta(source: Source, codes: Codes) -> dict[str, Any]:
@@ -72,15 +74,14 @@ def _meta(source: Source, codes: Codes) -> dict[str, Any]:
     }
 
 
-def _count_uncoded(runs: Runs, codes: Codes) -> tuple["Counter[NamePath]", "Counter[str]"]:
-    """Count the addresses by path of names that should have a code, and of non-places by kind."""
+def _count_uncoded(source: Source, codes: Codes) -> tuple["Counter[NamePath]", "Counter[str]"]:
+    """Count IPv4 addresses by path of names that should have a code, and of non-places by kind."""
     addresses: Counter[int] = Counter()
-    ends = (*runs.starts[1:], ADDRESS_COUNT)
-    for start, end, location_id in zip(runs.starts, ends, runs.location_ids, strict=True):
-        addresses[location_id] += end - start
+    for first, last, location_id in source.v4:
+        addresses[location_id] += last - first + 1
     uncoded: Counter[NamePath] = Counter()
     non_places: Counter[str] = Counter()
-    for location_id, location in enumerate(runs.locations):
+    for location_id, location in enumerate(source.locations):
         for path in codes.uncoded(location):
             uncoded[path] += addresses[location_id]
         if kind := codes.kind(location):

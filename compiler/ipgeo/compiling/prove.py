@@ -1,61 +1,93 @@
-"""Proof that a blob answers what its source says, for every address there is."""
+"""Proof that a blob answers what its source says, for every address there is.
+
+Source and blob are step functions. They are equal everywhere if both change at the same addresses
+to the same answers.
+"""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from ipgeo.blob.reader import Blob
 from ipgeo.errors import ProofError
-from ipgeo.places.answers import Answer, render
+from ipgeo.places.answers import Answer, fields_of, render
 from ipgeo.places.codes import Codes
-from ipgeo.places.location import NO_DATA, Runs
-from ipgeo.ranges.address import format_ipv4
+from ipgeo.places.location import NO_DATA, Source
+from ipgeo.ranges.address import IPV4, IPV6, Family, format_address
+from ipgeo.ranges.columns import Runs4, Runs6
+from ipgeo.ranges.renumber import renumbered, uniform6
 
-Change = tuple[int, Answer | None]
-"""The first address of a new answer, and that answer; None is no data."""
+_NOTHING = 0
+"""The number of no data, among those of the answers."""
 
 
-def prove(blob: Blob, runs: Runs, codes: Codes) -> None:
+def prove(blob: Blob, source: Source, codes: Codes) -> None:
     """Compare every change of answer in the blob with every one in the source.
 
-    Equal changes mean equal answers at all 2^32 addresses. Raises ProofError naming the first
-    address at which the two differ.
+    Equal changes mean equal answers at all addresses of both families. Raises ProofError naming the
+    first address at which the two differ.
     """
-    pairs = itertools.zip_longest(_source_changes(runs, codes), _blob_changes(blob))
-    for expected, found in pairs:
-        if expected != found:
-            raise ProofError(_difference(expected, found))
+    fields = fields_of(source.locations)
+    numbers: dict[bytes, int] = {}
+
+    def source_answer(location_id: int) -> Answer:
+        return render(source.locations[location_id], codes, fields)
+
+    right = _side(source_answer, len(source.locations), NO_DATA, numbers)
+    own = _side(blob.answer, blob.rows, blob.rows, numbers)
+    _compare(IPV4, right.changes(source.v4), right, own.changes(blob.v4), own)
+    _compare(IPV6, right.changes(source.v6), right, own.changes(blob.v6), own)
 
 
-def _source_changes(runs: Runs, codes: Codes) -> Iterator[Change]:
-    answers = [render(location, codes) for location in runs.locations]
-    before: Answer | str | None = "nothing yet"
-    for start, location_id in zip(runs.starts, runs.location_ids, strict=True):
-        answer = None if location_id == NO_DATA else answers[location_id]
-        if answer != before:
-            yield start, answer
-            before = answer
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """Source or blob: its answers by id, and by id the number that equal answers of both share."""
+
+    answer: Callable[[int], Answer]
+    number_of: dict[int, int]
+
+    def changes(self, runs: Runs4 | Runs6 | None) -> Runs4 | Runs6:
+        """Return where the answer changes, with its numbers for ids."""
+        if runs is None:
+            return uniform6(_NOTHING)
+        return renumbered(runs, self.number_of).coalesced()
+
+    def describe(self, number: int) -> str:
+        """Return an answer in words."""
+        if number == _NOTHING:
+            return "answers no data"
+        its_id = next(an_id for an_id, known in self.number_of.items() if known == number)
+        return f"answers {self.answer(its_id).array.decode()}"
 
 
-def _blob_changes(blob: Blob) -> Iterator[Change]:
-    answers: list[Answer | None] = [blob.answer(location) for location in range(blob.locations)]
-    answers.append(None)  # the id after the last location's is no data
-    before: Answer | str | None = "nothing yet"
-    for start, location_id in zip(blob.starts, blob.location_ids, strict=True):
-        answer = answers[location_id]
-        if answer != before:
-            yield start, answer
-            before = answer
+def _side(
+    answer: Callable[[int], Answer], count: int, no_data: int, numbers: dict[bytes, int]
+) -> _Side:
+    """Number the answers of the ids below ``count``, in ``numbers`` by their digests.
+
+    Not by the answers, which may be half a gigabyte.
+    """
+    number_of = {
+        an_id: numbers.setdefault(answer(an_id).digest, len(numbers) + 1) for an_id in range(count)
+    }
+    return _Side(answer, number_of | {no_data: _NOTHING})
 
 
-def _difference(expected: Change | None, found: Change | None) -> str:
-    first = min(change[0] for change in (expected, found) if change)
-    source, blob = (
-        _describe(change) if change and change[0] == first else "goes on as before"
-        for change in (expected, found)
-    )
-    return f"{format_ipv4(first)}: the source {source}, the blob {blob}"
+def _compare(
+    family: Family, expected: Runs4 | Runs6, right: _Side, found: Runs4 | Runs6, own: _Side
+) -> None:
+    if expected == found:
+        return
+    for change, other in itertools.zip_longest(_starts(expected), _starts(found)):
+        if change != other:
+            first = min(start for start, _ in filter(None, (change, other)))
+            source, blob = (
+                side.describe(it[1]) if it and it[0] == first else "goes on as before"
+                for side, it in ((right, change), (own, other))
+            )
+            text = format_address(family, first)
+            raise ProofError(f"{text}: the source {source}, the blob {blob}")
 
 
-def _describe(change: Change) -> str:
-    answer = change[1]
-    return f"answers {answer.array.decode() if answer else 'no data'}"
+def _starts(runs: Runs4 | Runs6) -> Iterator[tuple[int, int]]:
+    return ((first, number) for first, _, number in runs)

@@ -4,21 +4,23 @@ import csv
 import io
 
 from ipgeo.blob.reader import Blob
-from ipgeo.exports.members import location_members
-from ipgeo.ranges.address import format_ipv4
+from ipgeo.exports.members import row_values
+from ipgeo.ranges.address import FAMILIES, format_address
 
 
 def export_csv(blob: Blob, _built: int = 0) -> bytes:
-    """Return the blob as CSV (RFC 4180, UTF-8, LF): a row for each run, addresses inclusive."""
-    records = location_members(blob)
-    names = dict.fromkeys(name for members in records for name in members)
-    cells = [[members.get(name) for name in names] for members in records]
+    """Return the blob as CSV (RFC 4180, UTF-8, LF): a row for each run, addresses inclusive.
+
+    The runs of IPv4 come first, then those of IPv6.
+    """
+    cells = list(row_values(blob))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["first", "last", *names])
-    writer.writerows(
-        [format_ipv4(first), format_ipv4(last), *cells[location]]
-        for first, last, location in blob.spans()
-        if location is not None
-    )
+    writer.writerow(["first", "last", *blob.fields])
+    for family in FAMILIES:
+        writer.writerows(
+            [format_address(family, first), format_address(family, last), *cells[row]]
+            for first, last, row in blob.spans(family)
+            if row is not None
+        )
     return text.getvalue().encode()

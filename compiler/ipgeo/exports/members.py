@@ -1,17 +1,15 @@
-"""The records of an export: a location's members by name.
+"""The records of an export: a row's members by name.
 
-A record is the object answer without its ``ip``. MMDB leaves out a name without a code, as it does
-not know null; CSV has an empty cell. Addresses without data are in neither.
+A record is the object answer without its ``ip``. MMDB leaves out a member that is null, which it
+does not know; CSV has an empty cell. Addresses without data are in neither.
 """
 
-import json
+from collections.abc import Iterator
 
+from ipgeo.blob.members import Value
 from ipgeo.blob.reader import Blob
 
-Members = dict[str, str | float | None]
-"""A location's members by name; latitude and longitude are floats, a missing code is None."""
 
-
-def location_members(blob: Blob) -> list[Members]:
-    """Return the members of every location, by its id."""
-    return [json.loads(blob.answer(n).object_without_ip) for n in range(blob.locations)]
+def row_values(blob: Blob) -> Iterator[tuple[Value, ...]]:
+    """Yield the values of every row, in the order of the blob's fields."""
+    return zip(*map(blob.member, blob.fields), strict=True)

@@ -1,10 +1,12 @@
 """A location as the JSON bytes that go out: the array and the object form."""
 
+import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import NamedTuple
 
-from ipgeo.contract import ARRAY_FIELDS, NUMERIC_FIELDS
+from ipgeo.contract import ARRAY_FIELDS, FIELDS, NUMERIC_FIELDS
 from ipgeo.places.codes import Codes
 from ipgeo.places.location import CODE_FIELDS, NAME_FIELDS, Location
 
@@ -27,35 +29,65 @@ class Answer(NamedTuple):
         return b'{"ip":"' + ip.encode() + b'",' + self.object_tail
 
     @property
+    def digest(self) -> bytes:
+        """128 bits that equal answers share, and no others: to compare many in little memory."""
+        return hashlib.blake2b(b"\n".join(self), digest_size=16).digest()
+
+    @property
     def object_without_ip(self) -> bytes:
         """The object form of the location itself, whatever the address."""
         return b"{" + self.object_tail
 
 
-@dataclass(frozen=True, slots=True)
-class Country:
-    """A country as answers name it; ``code`` is None without one."""
+Row = tuple[str, ...]
+"""The value of each field of a blob, as JSON."""
 
-    name: str
-    code: str | None
-
-
-def render(location: Location, codes: Codes) -> Answer:
-    """Render ``location`` with its codes."""
-    values: dict[str, str | None] = dict(zip(CODE_FIELDS, codes.of(location), strict=True))
-    values |= {name: getattr(location, name) for name in NAME_FIELDS}
-    members = {name: values[name] for name in ARRAY_FIELDS}
-    # A source's names have no None among them, so only codes become NO_CODE.
-    array = [NO_CODE if value is None else value for value in members.values()]
-    extra = {name: _value(name, text) for name, text in location.extra}
-    return Answer(_json(array), _json(members | extra)[1:])
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+_NULL = "null"
+_ABSENT = dict.fromkeys((*CODE_FIELDS, *NUMERIC_FIELDS), _NULL)
+"""What a location has that lacks such a field; it lacks a text with an empty one."""
 
 
-def _value(name: str, text: str) -> str | float | None:
+def fields_of(locations: Iterable[Location]) -> tuple[str, ...]:
+    """Return the fields of all locations: first those of the array form, then the contract's."""
+    editions = {tuple(name for name, _ in location.extra) for location in locations}
+    extra = {name for edition in editions for name in edition}
+    known = [name for name in FIELDS if name in extra]
+    return (*ARRAY_FIELDS, *known, *sorted(extra.difference(known)))
+
+
+def row_of(location: Location, codes: Codes, fields: Sequence[str]) -> Row:
+    """Return the row of ``location`` with its codes."""
+    values = {name: getattr(location, name) for name in NAME_FIELDS} | dict(location.extra)
+    texts = {name: _json(name, value) for name, value in values.items()}
+    codes_of_it = zip(CODE_FIELDS, codes.of(location), strict=True)
+    texts |= {name: _encode(code) for name, code in codes_of_it if code is not None}
+    return tuple(texts.get(name) or _ABSENT.get(name, '""') for name in fields)
+
+
+def _json(name: str, text: str) -> str:
     if name not in NUMERIC_FIELDS:
-        return text
-    return float(text) if text else None
+        return _encode(text)
+    return repr(float(text)) if text else _NULL
 
 
-def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+def in_array(text: str) -> str:
+    """Return what the array form has for a value: a source's names have no None among them."""
+    return _encode(NO_CODE) if text == _NULL else text
+
+
+def answer_of(row: Row, fields: Sequence[str]) -> Answer:
+    """Return both forms of a row."""
+    array = ",".join(map(in_array, row[: len(ARRAY_FIELDS)]))
+    return Answer(f"[{array}]".encode(), (_object_pattern(tuple(fields)) % row).encode())
+
+
+@cache
+def _object_pattern(fields: tuple[str, ...]) -> str:
+    names = (_encode(name).replace("%", "%%") for name in fields)
+    return ",".join(f"{name}:%s" for name in names) + "}"
+
+
+def render(location: Location, codes: Codes, fields: Sequence[str]) -> Answer:
+    """Render ``location`` with its codes."""
+    return answer_of(row_of(location, codes, fields), fields)

@@ -1,10 +1,10 @@
 """The content of a source: locations, and the runs of addresses that have them."""
 
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ipgeo.contract import ARRAY_FIELDS
+from ipgeo.ranges.columns import Runs4, Runs6
 
 NO_DATA = 0xFFFFFFFF
 """The location id of a run for which the source has nothing."""
@@ -33,30 +33,16 @@ class Location:
 
 
 @dataclass(frozen=True, slots=True)
-class Runs:
-    """All 2^32 addresses as consecutive runs, in columns.
-
-    Run ``i`` begins at ``starts[i]`` (u32, strictly ascending, ``starts[0] == 0``) and ends
-    before ``starts[i + 1]``; the last one ends at 255.255.255.255. ``location_ids[i]`` is an index
-    into ``locations``, or ``NO_DATA``.
-    """
-
-    starts: "array[int]"
-    location_ids: "array[int]"
-    locations: Sequence[Location]
-
-    def __len__(self) -> int:
-        """Return the number of runs."""
-        return len(self.starts)
-
-
-@dataclass(frozen=True, slots=True)
 class Source:
     """A source that has been read whole and found valid.
 
-    ``facts`` describes it for the blob's metadata: format, edition, records, bytes, sha256.
+    The ids of its runs are indexes into ``locations``, or ``NO_DATA``. ``v6`` is None of a source
+    that knows no IPv6. ``facts`` describes it for the blob's metadata: format, edition, records,
+    bytes, sha256.
     """
 
-    runs: Runs
+    v4: Runs4
+    locations: Sequence[Location]
     facts: dict[str, str | int]
     sample: bool = False
+    v6: Runs6 | None = None

@@ -1,29 +1,28 @@
 """What changes between two blobs: which addresses, and how many."""
 
 import heapq
-import json
-from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ipgeo.blob.reader import Blob
 from ipgeo.places.answers import Answer
-from ipgeo.ranges.address import ADDRESS_COUNT, format_ipv4
-from ipgeo.ranges.runs import coalesce
-from ipgeo.text import printable
+from ipgeo.ranges.address import IPV4, IPV6, Family
+from ipgeo.ranges.columns import Runs4, Runs6
+from ipgeo.ranges.renumber import renumbered, uniform6
 
 MAX_RANGES_SHOWN = 10
-MAX_COUNTRIES_SHOWN = 20
 
 _NO_DATA = 0
 """The id of "no data" among the answers of both blobs."""
 
+_Piece = tuple[int, int, int, int]
+"""First address, last address (inclusive), id of the answer before, and after."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChangedRange:
-    """A range (both ends inclusive) that had one answer before and has one other answer now."""
+    """A range (both ends inclusive) that had one answer all over and has another one now."""
 
     first: int
     last: int
@@ -32,165 +31,130 @@ class ChangedRange:
 
 
 @dataclass(frozen=True, slots=True)
-class Diff:
-    """The difference of two blobs; None stands for no data.
+class FamilyDiff:
+    """The difference of two blobs in one family; None stands for no data.
 
-    ``addresses`` changed, in ``ranges`` ranges; ``largest`` are the largest of these, the
-    lower address first among equals. ``countries`` counts addresses by country before and after.
+    ``changed`` units of the family changed, in ``ranges`` ranges; ``largest`` are the largest of
+    these, the lower address first among equals. ``countries`` counts units by country before and
+    after. ``total`` units are all there are in IPv4, those with data before or after in IPv6.
     """
 
-    addresses: int
+    family: Family
+    changed: int
+    total: int
     ranges: int
-    largest: list[ChangedRange]
+    largest: Sequence[ChangedRange]
     countries: "Counter[tuple[str | None, str | None]]"
+
+    @property
+    def percent(self) -> float:
+        """The share of the total that changed."""
+        return 100 * self.changed / max(self.total, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class _AnswerRuns:
-    """A blob's runs: start addresses, ascending from 0, and answer ids; neighbours differ."""
+class Diff:
+    """The difference of two blobs; ``v6`` is None if neither has IPv6."""
 
-    starts: "array[int]"
-    answer_ids: "array[int]"
+    v4: FamilyDiff
+    v6: FamilyDiff | None
+
+    @property
+    def families(self) -> list[FamilyDiff]:
+        """The differences that there are."""
+        return [self.v4, self.v6] if self.v6 else [self.v4]
 
 
-class _AnswerIds:
-    """Gives equal answers of two blobs the same id; ``answers`` and ``countries`` are by id."""
+class _Answers:
+    """Gives equal answers of two blobs the same id."""
 
     def __init__(self) -> None:
-        self.answers: list[Answer | None] = [None]
         self.countries: list[str | None] = [None]
-        self._ids: dict[Answer, int] = {}
+        self._rows: list[tuple[Blob, int] | None] = [None]
+        self._ids: dict[bytes, int] = {}
 
-    def runs_of(self, blob: Blob) -> _AnswerRuns:
-        """Return the runs of ``blob`` by answer, having learned its answers."""
-        ids = [self._id_of(blob, location) for location in range(blob.locations)]
-        ids.append(_NO_DATA)  # the id after the last location's is no data
-        by_run = array("I", map(ids.__getitem__, blob.location_ids))
-        return _AnswerRuns(*coalesce(blob.starts, by_run))
+    def learn(self, blob: Blob) -> dict[int, int]:
+        """Return the id of the answer of each row, and of the number for no data."""
+        ids = {blob.rows: _NO_DATA}
+        for row, country in enumerate(blob.member("country")):
+            ids[row] = self._ids.setdefault(blob.answer(row).digest, len(self._rows))
+            if ids[row] == len(self._rows):
+                self._rows.append((blob, row))
+                self.countries.append("" if country is None else str(country))
+        return ids
 
-    def _id_of(self, blob: Blob, location: int) -> int:
-        answer = blob.answer(location)
-        known = self._ids.setdefault(answer, len(self.answers))
-        if known == len(self.answers):
-            self.answers.append(answer)
-            self.countries.append(blob.countries[location].name)
-        return known
+    def __getitem__(self, answer_id: int) -> Answer | None:
+        """Return an answer by its id, None for no data."""
+        known = self._rows[answer_id]
+        return known[0].answer(known[1]) if known else None
 
 
 def diff(old: Blob, new: Blob) -> Diff:
     """Compare both forms of the answer of every address, in one pass over the runs of both."""
-    ids = _AnswerIds()
-    before, after = ids.runs_of(old), ids.runs_of(new)
-    weight: Counter[tuple[int, int]] = Counter()
-    changed: list[tuple[int, int, int, int]] = []
-    for first, end, was, now in _pieces(before, after):
-        if was != now:
-            weight[was, now] += end - first
-            changed.append((first - end, first, was, now))
-    largest = [
-        ChangedRange(first, first - size - 1, ids.answers[was], ids.answers[now])
-        for size, first, was, now in heapq.nsmallest(MAX_RANGES_SHOWN, changed)
-    ]
-    return Diff(weight.total(), len(changed), largest, _by_country(weight, ids.countries))
+    answers = _Answers()
+    before, after = answers.learn(old), answers.learn(new)
+    v4 = _family_diff(IPV4, renumbered(old.v4, before), renumbered(new.v4, after), answers)
+    if not old.v6 and not new.v6:
+        return Diff(v4, None)
+    old_v6, new_v6 = old.v6 or uniform6(old.rows), new.v6 or uniform6(new.rows)
+    v6 = _family_diff(IPV6, renumbered(old_v6, before), renumbered(new_v6, after), answers)
+    return Diff(v4, v6)
 
 
-def as_dict(found: Diff) -> dict[str, Any]:
-    """Return what ``--json`` prints of a difference; ``share`` is in percent of all addresses."""
-    return {
-        "addresses": found.addresses,
-        "share": percent(found.addresses),
-        "countries": [
-            {"old": old, "new": new, "addresses": addresses}
-            for (old, new), addresses in found.countries.most_common(MAX_COUNTRIES_SHOWN)
+def _family_diff(
+    family: Family, before: Runs4 | Runs6, after: Runs4 | Runs6, answers: _Answers
+) -> FamilyDiff:
+    tally = _Tally(family, answers)
+    pieces = _pieces(before.coalesced(), after.coalesced())
+    largest = heapq.nsmallest(MAX_RANGES_SHOWN, tally.changes(pieces))
+    return FamilyDiff(
+        family,
+        changed=tally.countries.total(),
+        total=family.unit_count if family == IPV4 else tally.with_data,
+        ranges=tally.ranges,
+        largest=[
+            ChangedRange(first, first - size, answers[was], answers[now])
+            for size, first, was, now in largest
         ],
-        "ranges": found.ranges,
-        "largest": [_change_dict(change) for change in found.largest],
-    }
+        countries=tally.countries,
+    )
 
 
-def as_lines(found: Diff) -> list[str]:
-    """Return the same as text."""
-    if not found.addresses:
-        return ["no address changed"]
-    share = show_percent(percent(found.addresses))
-    top = found.countries.most_common(MAX_COUNTRIES_SHOWN)
-    return [
-        f"{found.addresses:,} addresses changed, {share} of all, in {found.ranges} ranges",
-        _heading("by country", len(top), len(found.countries)),
-        *(f"  {count:>13,}  {_country(old)} → {_country(new)}" for (old, new), count in top),
-        *largest_lines(found),
-    ]
+class _Tally:
+    """Counts what changes, piece by piece."""
+
+    def __init__(self, family: Family, answers: _Answers) -> None:
+        self._family = family
+        self._answers = answers
+        self.ranges = self.with_data = 0
+        self.countries: Counter[tuple[str | None, str | None]] = Counter()
+
+    def changes(self, pieces: Iterable[_Piece]) -> Iterator[_Piece]:
+        """Yield each piece that changes, with minus its size less 1 in the place of its end.
+
+        So the smallest are the largest ranges, the lower first address first among equals.
+        """
+        countries = self._answers.countries
+        for first, last, was, now in pieces:
+            weight = self._family.weigh(first, last)
+            if was or now:
+                self.with_data += weight
+            if was != now:
+                self.ranges += 1
+                self.countries[countries[was], countries[now]] += weight
+                yield first - last, first, was, now
 
 
-def largest_lines(found: Diff) -> list[str]:
-    """Return the largest changed ranges as text."""
-    return [
-        _heading("the largest changed ranges", len(found.largest), found.ranges),
-        *map(_change_line, found.largest),
-    ]
-
-
-def percent(addresses: int) -> float:
-    """Return the share of all addresses there are, in percent."""
-    return 100 * addresses / ADDRESS_COUNT
-
-
-def show_percent(value: float) -> str:
-    """Return ``value`` with as many of six decimals as it has: one address is 0.00000002 %."""
-    return f"{value:.6f}".rstrip("0").rstrip(".") + " %"
-
-
-def _pieces(before: _AnswerRuns, after: _AnswerRuns) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (first address, the one after the last, id before, id after), ascending."""
-    old_starts, new_starts = ([*runs.starts, ADDRESS_COUNT] for runs in (before, after))
-    old_ids, new_ids = before.answer_ids, after.answer_ids
-    first = old_run = new_run = 0
-    while first < ADDRESS_COUNT:
-        old_end, new_end = old_starts[old_run + 1], new_starts[new_run + 1]
-        end = min(old_end, new_end)
-        yield first, end, old_ids[old_run], new_ids[new_run]
-        old_run += old_end == end
-        new_run += new_end == end
-        first = end
-
-
-def _by_country(
-    weight: "Counter[tuple[int, int]]", countries: Sequence[str | None]
-) -> "Counter[tuple[str | None, str | None]]":
-    by_country: Counter[tuple[str | None, str | None]] = Counter()
-    for (was, now), addresses in weight.items():
-        by_country[countries[was], countries[now]] += addresses
-    return by_country
-
-
-def _heading(what: str, shown: int, all_of_them: int) -> str:
-    return f"{what}:" if shown == all_of_them else f"{what}, {shown} of {all_of_them}:"
-
-
-def _country(name: str | None) -> str:
-    return "no data" if name is None else printable(name) or '""'
-
-
-def _change_line(change: ChangedRange) -> str:
-    span = f"{format_ipv4(change.first)} - {format_ipv4(change.last)}"
-    old, new = (printable(answer.decode()) for answer in _forms(change))
-    return f"  {change.last - change.first + 1:>13,}  {span}  {old} → {new}"
-
-
-def _change_dict(change: ChangedRange) -> dict[str, Any]:
-    old, new = (json.loads(answer) for answer in _forms(change))
-    return {
-        "first": format_ipv4(change.first),
-        "last": format_ipv4(change.last),
-        "addresses": change.last - change.first + 1,
-        "old": old,
-        "new": new,
-    }
-
-
-def _forms(change: ChangedRange) -> tuple[bytes, bytes]:
-    """Return both answers as JSON: the arrays, or the objects where only these differ."""
-    old, new = change.old, change.new
-    if old and new and old.array == new.array:
-        return old.object_without_ip, new.object_without_ip
-    return old.array if old else b"null", new.array if new else b"null"
+def _pieces(before: Runs4 | Runs6, after: Runs4 | Runs6) -> Iterator[_Piece]:
+    """Yield the ranges in which neither answer changes, ascending."""
+    old, new = iter(before), iter(after)
+    old_run, new_run = next(old, None), next(new, None)
+    first = 0
+    while old_run and new_run:
+        last = min(old_run[1], new_run[1])
+        yield first, last, old_run[2], new_run[2]
+        first = last + 1
+        if old_run[1] == last:
+            old_run = next(old, None)
+        if new_run[1] == last:
+            new_run = next(new, None)

@@ -9,14 +9,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from ipgeo.blob.reader import Blob
-from ipgeo.errors import InputError
-from ipgeo.files.reading import read_regular
-from ipgeo.ranges.address import ADDRESS_COUNT, parse_ipv4
-from ipgeo.release.diff import Diff, percent, show_percent
+from ipgeo.ranges.address import IPV4, IPV6, Family
+from ipgeo.release.diff import Diff
+from ipgeo.release.diff_report import show_percent
+from ipgeo.release.expected import Expected
 from ipgeo.text import printable
 
 EXPECT, MAX_CHANGE, COVERAGE = "expect", "max-change", "coverage"
@@ -29,9 +28,6 @@ _WIDTH = max(map(len, (EXPECT, ROLLED_BACK, *COMPARED)))
 
 MAX_CHANGE_PERCENT = 20.0
 MAX_UNCODED_RISE = 1.0
-MAX_EXPECTED = 256 << 20
-"""The largest file of golden addresses in bytes: some two million lines."""
-
 _MAX_SHOWN = 10
 
 
@@ -63,15 +59,6 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """An address, as text and as number, and the answer it must have: list, dict or None."""
-
-    ip: str
-    address: int
-    answer: list[Any] | dict[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
     """What the gates allow; ``max_change`` in percent, ``max_uncoded_rise`` in percentage points.
 
@@ -84,48 +71,12 @@ class Limits:
     max_uncoded_rise: float = MAX_UNCODED_RISE
 
 
-def read_expected(path: Path) -> list[Expected]:
-    """Read golden addresses: lines of address, tab, JSON, as ``lookup`` prints them.
-
-    An array is compared with the array answer, an object with the object answer, null with no
-    data. Empty lines are skipped. Raises InputError naming the file and the line, OSError.
-    """
-    lines = read_regular(path, MAX_EXPECTED).removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    expected = [
-        _expected(path, f"line {number}", line)
-        for number, line in enumerate(lines, start=1)
-        if line.strip()
-    ]
-    if not expected:
-        raise InputError(path, "", "no addresses")
-    return expected
-
-
-def _expected(path: Path, position: str, line: bytes) -> Expected:
-    try:
-        ip, tab, answer = line.decode().partition("\t")
-    except UnicodeDecodeError as error:
-        raise InputError(path, position, f"not UTF-8: {error.reason}") from None
-    if not tab:
-        raise InputError(path, position, "no tab between address and answer")
-    address = parse_ipv4(ip)
-    if address is None:
-        raise InputError(path, position, f"{ip!r} is not an IPv4 address")
-    try:
-        parsed = json.loads(answer)
-    except (ValueError, RecursionError):
-        raise InputError(path, position, "the answer is not JSON") from None
-    if not isinstance(parsed, list | dict | None):
-        raise InputError(path, position, "the answer is not an array, an object or null")
-    return Expected(ip, address, parsed)
-
-
 def judge_expected(blob: Blob, limits: Limits) -> Verdict:
     """Golden addresses must have their expected answers."""
     if limits.expected is None:
         return Verdict(EXPECT, State.SKIPPED, "no --expect", {})
     wrong = [
-        {"ip": row.ip, "expected": row.answer, "found": found}
+        {"ip": str(row.address), "expected": row.answer, "found": found}
         for row in limits.expected
         if (found := _answer(blob, row)) != row.answer
     ]
@@ -143,12 +94,11 @@ def judge_expected(blob: Blob, limits: Limits) -> Verdict:
 
 def _answer(blob: Blob, row: Expected) -> object:
     """Return the blob's answer in the form in which ``row`` expects one."""
-    location = blob.find(row.address)
-    if location is None:
+    answer = blob.answer_to(row.address)
+    if answer is None:
         return None
-    answer = blob.answer(location)
     if isinstance(row.answer, dict):
-        return json.loads(answer.object_form(row.ip))
+        return json.loads(answer.object_form(str(row.address)))
     return json.loads(answer.array)
 
 
@@ -170,57 +120,90 @@ def skip_comparison(why: str) -> list[Verdict]:
 
 
 def compare(old: Blob, new: Blob, found: Diff, limits: Limits) -> list[Verdict]:
-    """Return the verdicts of the gates that compare with the blob that is served."""
-    before, after = _weigh(old), _weigh(new)
+    """Return the verdicts of the gates that compare with the blob that is served.
+
+    IPv6 is compared where the served blob has it.
+    """
+    families = (IPV4, IPV6) if old.v6 else (IPV4,)
+    weights = [(_weigh(old, family), _weigh(new, family)) for family in families]
     return [
-        _judge_change(found, limits.max_change),
-        _judge_coverage(before, after, allowed=limits.less_coverage),
-        _judge_uncoded(before, after, limits.max_uncoded_rise),
+        _judge_change(found, limits.max_change, with_v6=old.v6 is not None),
+        _judge_coverage(weights, allowed=limits.less_coverage),
+        _judge_uncoded(weights, limits.max_uncoded_rise),
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class _Weight:
-    """Addresses of a blob: those that have data, and those of them without a country code."""
+    """Units of a family in a blob: those that have data, and those of them without a country code.
 
+    ``total`` units are all there are in IPv4, those with data in IPv6.
+    """
+
+    family: Family
     data: int
     uncoded: int
+    total: int
+
+    @property
+    def percent(self) -> float:
+        """The share of units without a country code."""
+        return 100 * self.uncoded / max(self.total, 1)
 
 
-def _weigh(blob: Blob) -> _Weight:
-    weight: Counter[int] = Counter()
-    ends = (*blob.starts[1:], ADDRESS_COUNT)
-    for start, end, location in zip(blob.starts, ends, blob.location_ids, strict=True):
-        weight[location] += end - start
-    with_data = ADDRESS_COUNT - weight[blob.locations]
-    uncoded = sum(weight[n] for n, country in enumerate(blob.countries) if not country.code)
-    return _Weight(with_data, uncoded)
+_BeforeAfter = tuple[_Weight, _Weight]
 
 
-def _judge_change(found: Diff, limit: float) -> Verdict:
-    share = percent(found.addresses)
-    message = f"{show_percent(share)} of all addresses changed (limit {limit:g} %)"
-    figures = {"addresses": found.addresses, "percent": share, "limit": limit}
-    return Verdict(MAX_CHANGE, _state(passed=share <= limit), message, figures)
+def _weigh(blob: Blob, family: Family) -> _Weight:
+    weight: Counter[int | None] = Counter()
+    for first, last, row in blob.spans(family):
+        weight[row] += family.weigh(first, last)
+    data = weight.total() - weight[None]
+    codes = enumerate(blob.member("country_code"))
+    uncoded = sum(weight[row] for row, code in codes if not code)
+    return _Weight(family, data, uncoded, family.unit_count if family == IPV4 else data)
 
 
-def _judge_coverage(before: _Weight, after: _Weight, *, allowed: bool) -> Verdict:
-    passed = after.data >= before.data
-    message = f"{after.data:,} addresses have data, before {before.data:,}"
-    figures = {"addresses": after.data, "before": before.data}
+def _judge_change(found: Diff, limit: float, *, with_v6: bool) -> Verdict:
+    v4, v6 = found.v4, found.v6 if with_v6 else None
+    shares = f"{show_percent(v4.percent)} of all {v4.family.units}"
+    figures: dict[str, Any] = {"addresses": v4.changed, "percent": v4.percent, "limit": limit}
+    if v6:
+        shares += f" and {show_percent(v6.percent)} of the {v6.family.units} with data"
+        figures["ipv6"] = {"networks48": v6.changed, "percent": v6.percent}
+    passed = all(family.percent <= limit for family in (v4, v6) if family)
+    message = f"{shares} changed (limit {limit:g} %)"
+    return Verdict(MAX_CHANGE, _state(passed=passed), message, figures)
+
+
+def _judge_coverage(weights: Sequence[_BeforeAfter], *, allowed: bool) -> Verdict:
+    passed = all(after.data >= before.data for before, after in weights)
+    was, now = ([pair[side] for pair in weights] for side in (0, 1))
+    have = " and ".join(f"{weight.data:,} {weight.family.units}" for weight in now)
+    before = " and ".join(f"{weight.data:,}" for weight in was)
+    message = f"{have} have data, before {before}"
+    figures: dict[str, Any] = {"addresses": now[0].data, "before": was[0].data}
+    if len(weights) > 1:
+        figures["ipv6"] = {"networks48": now[1].data, "before": was[1].data}
     if allowed and not passed:
         return Verdict(COVERAGE, State.SKIPPED, f"--allow-less-coverage: {message}", figures)
     return Verdict(COVERAGE, _state(passed=passed), message, figures)
 
 
-def _judge_uncoded(before: _Weight, after: _Weight, limit: float) -> Verdict:
-    was, now = percent(before.uncoded), percent(after.uncoded)
+def _judge_uncoded(weights: Sequence[_BeforeAfter], limit: float) -> Verdict:
+    passed = all(after.percent - before.percent <= limit for before, after in weights)
+    (was, now), *v6 = weights
     message = (
-        f"{show_percent(now)} of all addresses have data without a country code,"
-        f" before {show_percent(was)} (limit: a rise of {limit:g} points)"
+        f"{show_percent(now.percent)} of all addresses have data without a country code,"
+        f" before {show_percent(was.percent)}"
     )
-    figures = {"percent": now, "before": was, "limit": limit}
-    return Verdict(COUNTRY_CODE, _state(passed=now - was <= limit), message, figures)
+    figures: dict[str, Any] = {"percent": now.percent, "before": was.percent, "limit": limit}
+    for before, after in v6:
+        share, earlier = show_percent(after.percent), show_percent(before.percent)
+        message += f"; of the {after.family.units} with data {share}, before {earlier}"
+        figures["ipv6"] = {"percent": after.percent, "before": before.percent}
+    message += f" (limit: a rise of {limit:g} points)"
+    return Verdict(COUNTRY_CODE, _state(passed=passed), message, figures)
 
 
 def _state(*, passed: bool) -> State:

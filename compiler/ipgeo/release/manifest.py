@@ -30,7 +30,7 @@ def of_blob(blob: Blob) -> Manifest:
         "tool": meta.get("compiler"),
         "sample": meta.get("sample") is True,
         "inputs": meta.get("sources"),
-        "counts": {"bytes": blob.size, "runs": blob.runs, "locations": blob.locations},
+        "counts": {"bytes": blob.size, "runs": blob.runs, "locations": blob.rows},
         "gates": [],
         "proof": None,
     }

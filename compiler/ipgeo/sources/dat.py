@@ -25,8 +25,9 @@ from pathlib import Path
 from ipgeo.contract import NUMERIC_FIELDS
 from ipgeo.errors import InputError
 from ipgeo.files.reading import open_regular, read_exactly, size_of
-from ipgeo.places.location import NAME_FIELDS, Location, Runs, Source
+from ipgeo.places.location import NAME_FIELDS, Location, Source
 from ipgeo.ranges.address import LAST_ADDRESS, format_ipv4
+from ipgeo.ranges.columns import Runs4
 
 FORMAT = "17mon-dat"
 """The format's name in a blob's metadata."""
@@ -76,7 +77,7 @@ def read_dat(path: Path) -> Source:
         "sha256": hashlib.sha256(data).hexdigest(),
     }
     sample = locations[location_ids[-1]].country == SAMPLE_MARK
-    return Source(Runs(starts, location_ids, locations), facts, sample)
+    return Source(Runs4(starts, location_ids), locations, facts, sample)
 
 
 def _read(path: Path) -> tuple[bytes, int]:

@@ -1,0 +1,71 @@
+"""The answers of a blob, put together from the parts of a row."""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ipgeo.blob.check import read_column, require
+from ipgeo.blob.layout import ROW
+from ipgeo.blob.numbers import MAX_NUMBER_BYTES, number_text
+from ipgeo.blob.shape import Column, ColumnKind, Piece, PieceKind, Shape
+from ipgeo.blob.texts import Texts
+
+MAX_ANSWER = 0xFFFF
+"""The longest answer in bytes that a reader has room for."""
+
+_ENTRY_CODES = {1: "B", 2: "H", 4: "I"}
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What answers are made of: the shape, the cells of each column by row, and the texts."""
+
+    shape: Shape
+    cells: Sequence[Sequence[int]]
+    texts: Texts
+
+    def answer(self, form: int, row: int) -> bytes:
+        """Return a form's answer for a row."""
+        return b"".join([self._text(piece, row) for piece in self.shape.forms[form]])
+
+    def _text(self, piece: Piece, row: int) -> bytes:
+        if piece.kind == PieceKind.CONSTANT:
+            return self.texts[piece.arg]
+        if piece.kind == PieceKind.TABLE:
+            table = self.shape.tables[piece.arg]
+            return self.texts[table.first + self.cells[table.column][row]]
+        return number_text(self.cells[piece.arg][row], self.shape.columns[piece.arg].limit)
+
+
+def read_parts(shape: Shape, rows: memoryview, texts: Texts) -> Parts:
+    """Return the parts of a blob with these ``rows``; refuse a cell that leads outside of them."""
+    size = shape.rows * shape.row_size
+    require(len(rows) == size, f"section {ROW} has {len(rows)} bytes, the rows have {size}")
+    for form in shape.forms:
+        longest = sum(_longest(piece, shape, texts) for piece in form)
+        require(longest <= MAX_ANSWER, f"answers of {longest} bytes (limit {MAX_ANSWER})")
+    if not shape.row_size:
+        return Parts(shape, [range(shape.rows)], texts)
+    cells = [_cells(column, rows, shape.row_size) for column in shape.columns]
+    for number, (column, its_cells) in enumerate(zip(shape.columns, cells, strict=True)):
+        if column.kind == ColumnKind.ENTRY:
+            there = max(its_cells, default=-1) < column.limit
+            require(there, f"column {number} names an entry that is not there")
+    return Parts(shape, cells, texts)
+
+
+def _longest(piece: Piece, shape: Shape, texts: Texts) -> int:
+    if piece.kind == PieceKind.CONSTANT:
+        return len(texts[piece.arg])
+    if piece.kind == PieceKind.TABLE:
+        return texts.longest(shape.entries(piece.arg))
+    return MAX_NUMBER_BYTES
+
+
+def _cells(column: Column, rows: memoryview, row_size: int) -> "array[int]":
+    """Return the cells of a column: byte by byte, all rows at once."""
+    content = bytearray(len(rows) // row_size * column.width)
+    for byte in range(column.width):
+        content[byte :: column.width] = rows[column.at + byte :: row_size]
+    code = "i" if column.kind == ColumnKind.NUMBER else _ENTRY_CODES[column.width]
+    return read_column(ROW, code, memoryview(content))

@@ -1,0 +1,80 @@
+"""How a blob keeps its answers: whole, or in parts where that would be much.
+
+docs/blob-format.md has the forms and their pieces. The same rows give the same body.
+"""
+
+import json
+from array import array
+from collections.abc import Sequence
+from itertools import accumulate
+
+from ipgeo.blob.body import Body, whole_answers
+from ipgeo.blob.shape import Column, ColumnKind, Shape
+from ipgeo.compiling.columns import AnyColumn, NumberColumn, plan_columns
+from ipgeo.compiling.forms import Forms
+from ipgeo.contract import ARRAY_FIELDS
+from ipgeo.places.answers import Answer, Row, answer_of, in_array
+
+MAX_WHOLE_BYTES = 1 << 20
+"""Up to so many bytes of answers, a blob has them whole: those are the fastest to read."""
+
+_NUMBER_WIDTH = 4
+
+
+def plan_body(rows: Sequence[Row], fields: Sequence[str], max_whole: int = MAX_WHOLE_BYTES) -> Body:
+    """Return the body of a blob that has these rows: whole answers up to so many bytes."""
+    answers = _whole(rows, fields, max_whole)
+    return _in_parts(rows, fields) if answers is None else whole_answers(answers, fields)
+
+
+def _whole(rows: Sequence[Row], fields: Sequence[str], max_whole: int) -> list[Answer] | None:
+    """Return all answers, or None if they are too many bytes."""
+    answers = []
+    size = 0
+    for row in rows:
+        answers.append(answer_of(row, fields))
+        size += sum(map(len, answers[-1]))
+        if size > max_whole:
+            return None
+    return answers
+
+
+def _in_parts(rows: Sequence[Row], fields: Sequence[str]) -> Body:
+    planned = plan_columns(rows, fields)
+    # Wide cells first: so each lies at a multiple of its width.
+    by_width: list[AnyColumn] = [*planned.numbers, *planned.entries]
+    by_width.sort(key=_width, reverse=True)
+    forms = Forms(planned.constants, by_width)
+    names = [json.dumps(name, ensure_ascii=False) + ":" for name in fields]
+    marks = ["[", *"," * (len(ARRAY_FIELDS) - 1)]
+    pieces = [
+        forms.pieces(marks, "]", in_array),
+        forms.pieces([names[0], *("," + name for name in names[1:])], "}", str),
+    ]
+    row_size = sum(map(_width, by_width))
+    shape = Shape(len(rows), row_size, _laid_out(by_width), forms.tables, pieces)
+    return Body(shape, [_narrowed(column) for column in by_width], forms.texts, fields)
+
+
+def _width(column: AnyColumn) -> int:
+    if isinstance(column, NumberColumn):
+        return _NUMBER_WIDTH
+    return next(width for width in (1, 2, 4) if len(column.entries) <= 1 << 8 * width)
+
+
+def _laid_out(columns: Sequence[AnyColumn]) -> list[Column]:
+    """Return the columns side by side."""
+    starts = accumulate(map(_width, columns), initial=0)
+    return [
+        Column(ColumnKind.NUMBER, at, _NUMBER_WIDTH, column.decimals)
+        if isinstance(column, NumberColumn)
+        else Column(ColumnKind.ENTRY, at, _width(column), len(column.entries))
+        for at, column in zip(starts, columns, strict=False)
+    ]
+
+
+def _narrowed(column: AnyColumn) -> "array[int]":
+    """Return the cells in as many bytes as the column has."""
+    if isinstance(column, NumberColumn):
+        return column.cells
+    return array({1: "B", 2: "H", 4: "I"}[_width(column)], column.cells)
