@@ -478,7 +478,7 @@ def test_verify_refuses_damage(out: Path) -> None:
         (data[:-1], "the header says"),
         (data + b"\0", "the header says"),
         (patched(data, len(data) // 2, b"\xaa\x55"), "the checksum does not match"),
-        (patched(data, 8, b"\2"), "blob layout 2, this reader reads 1"),
+        (patched(data, 8, b"\1"), "blob layout 1, this reader reads 2: build it again"),
         (SAMPLE.read_bytes(), "not an ipgeo blob"),
     ):
         out.write_bytes(damaged)
@@ -690,7 +690,7 @@ def test_inspect_escapes_control_characters(out: Path) -> None:
         assert (done.status, done.err) == (DONE, "")
         assert not [c for c in done.out if (c < " " and c != "\n") or "\x7f" <= c <= "\x9f"]
         assert done.out.count("\\u001b") >= 5
-    assert json.loads(done.out)["meta"] == meta
+    assert json.loads(done.out)["meta"] == meta | {"fields": ["country"]}
 
 
 def test_uncoded_names_are_printed_without_control_characters(

@@ -1,7 +1,8 @@
 """The answers of a blob, put together from the parts of a row."""
 
+import itertools
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ipgeo.blob.check import read_column, require
@@ -27,6 +28,20 @@ class Parts:
     def answer(self, form: int, row: int) -> bytes:
         """Return a form's answer for a row."""
         return b"".join([self._text(piece, row) for piece in self.shape.forms[form]])
+
+    def answers(self, form: int) -> Iterator[bytes]:
+        """Yield a form's answers for all rows, far faster than one by one."""
+        return map(b"".join, zip(*map(self._column, self.shape.forms[form]), strict=True))
+
+    def _column(self, piece: Piece) -> Iterable[bytes]:
+        """Return the text of a piece for every row."""
+        if piece.kind == PieceKind.CONSTANT:
+            return itertools.repeat(self.texts[piece.arg], self.shape.rows)
+        if piece.kind == PieceKind.TABLE:
+            texts = list(map(self.texts.__getitem__, self.shape.entries(piece.arg)))
+            return map(texts.__getitem__, self.cells[self.shape.tables[piece.arg].column])
+        decimals = itertools.repeat(self.shape.columns[piece.arg].limit)
+        return map(number_text, self.cells[piece.arg], decimals)
 
     def _text(self, piece: Piece, row: int) -> bytes:
         if piece.kind == PieceKind.CONSTANT:

@@ -1,5 +1,6 @@
 """The reader of a blob, which checks it whole."""
 
+import itertools
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,6 +102,11 @@ class Blob:
     def answer(self, row: int) -> Answer:
         """Return both forms of the answer of a row."""
         return Answer(self._parts.answer(ARRAY_FORM, row), self._parts.answer(OBJECT_FORM, row))
+
+    def answers(self) -> Iterator[Answer]:
+        """Yield the answers of all rows."""
+        forms = (self._parts.answers(form) for form in (ARRAY_FORM, OBJECT_FORM))
+        return itertools.starmap(Answer, zip(*forms, strict=True))
 
     def answer_to(self, address: Address) -> Answer | None:
         """Return both forms of the answer to an address, or None where there is no data."""

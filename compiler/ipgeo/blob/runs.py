@@ -4,7 +4,7 @@ import itertools
 import operator
 import sys
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ipgeo.blob.check import read_column, require
 from ipgeo.blob.layout import (
@@ -26,7 +26,7 @@ def read_v4(content: Mapping[str, memoryview], rows: int) -> Runs4:
     index = _read_index(V4_INDEX, content, len(low))
     require(index[1] > 0 and low[0] == 0, "the first run does not start at 0.0.0.0")
     starts = _starts(index, low)
-    _check_ascent(map(operator.lt, starts[:-1], starts[1:]))
+    _check_ascent(map(operator.ge, starts[:-1], starts[1:]))
     return Runs4(starts, _read_records(V4_RECORD, content, len(low), rows))
 
 
@@ -39,8 +39,8 @@ def read_v6(content: Mapping[str, memoryview], rows: int) -> Runs6 | None:
     require(len(highs) == len(lows), f"{V6_HIGH} and {V6_LOW} have different lengths")
     index = _read_index(V6_INDEX, content, len(highs))
     require(index[1] > 0 and highs[0] == lows[0] == 0, "the first run does not start at ::")
-    ascents = map(operator.lt, zip(highs, lows, strict=True), zip(highs[1:], lows[1:], strict=True))
-    _check_ascent(ascents)
+    these, next_ones = zip(highs, lows, strict=True), zip(highs[1:], lows[1:], strict=True)
+    _check_ascent(map(operator.ge, these, next_ones))
     _check_buckets(index, highs)
     return Runs6(highs, lows, _read_records(V6_RECORD, content, len(highs), rows))
 
@@ -69,9 +69,10 @@ def _starts(index: "array[int]", low: "array[int]") -> "array[int]":
     return array("I", halves.tobytes())
 
 
-def _check_ascent(ascents: Iterator[bool]) -> None:
-    for run, ascends in enumerate(ascents, start=1):
-        require(ascends, f"run {run} does not start after run {run - 1}")
+def _check_ascent(falls: Iterable[bool]) -> None:
+    """Refuse runs of which one starts after the next one, or where that does."""
+    for run in itertools.compress(itertools.count(1), falls):
+        require(False, f"run {run} does not start after run {run - 1}")  # noqa: FBT003
 
 
 def _check_buckets(index: "array[int]", highs: "array[int]") -> None:

@@ -5,7 +5,7 @@ The same rows give the same columns.
 """
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ipgeo.blob.numbers import NULL, number_text
@@ -55,7 +55,7 @@ class Columns:
 
 def plan_columns(rows: Sequence[Row], fields: Sequence[str]) -> Columns:
     """Return the columns of ``rows``, which are not empty."""
-    singles = [_column(rows, (number,)) for number in range(len(fields))]
+    singles = [_single(rows, number) for number in range(len(fields))]
     constants = {n: c.entries[0][0] for n, c in enumerate(singles) if len(c.entries) == 1}
     rest = [number for number in range(len(fields)) if number not in constants]
     numbers = [
@@ -66,32 +66,46 @@ def plan_columns(rows: Sequence[Row], fields: Sequence[str]) -> Columns:
     numeric = {number for column in numbers for number in column.fields}
     rest = [number for number in rest if number not in numeric]
     groups = _groups(rest, fields, singles)
-    entries = [singles[g[0]] if len(g) == 1 else _column(rows, g) for g in groups]
+    entries = [_combined([singles[number] for number in group]) for group in groups]
     return Columns(constants, entries, numbers)
 
 
-def _column(rows: Sequence[Row], numbers: Sequence[int]) -> EntryColumn:
-    """Return the column of these fields; its entries are in the order of the rows."""
-    known: dict[Row, int] = {}
-    texts = (tuple([row[number] for number in numbers]) for row in rows)
-    cells = array("I", (known.setdefault(text, len(known)) for text in texts))
-    return EntryColumn(numbers, list(known), cells)
+def _single(rows: Sequence[Row], number: int) -> EntryColumn:
+    """Return the column of one field; its entries are in the order of the rows."""
+    texts = [row[number] for row in rows]
+    known = {text: entry for entry, text in enumerate(dict.fromkeys(texts))}
+    cells = array("I", map(known.__getitem__, texts))
+    return EntryColumn((number,), [(text,) for text in known], cells)
+
+
+def _combined(columns: Sequence[EntryColumn]) -> EntryColumn:
+    """Return columns as one, whose entries are the combinations of theirs that there are."""
+    if len(columns) == 1:
+        return columns[0]
+    combinations = list(zip(*(column.cells for column in columns), strict=True))
+    known = {its_cells: entry for entry, its_cells in enumerate(dict.fromkeys(combinations))}
+    fields = [number for column in columns for number in column.fields]
+    entries = [
+        tuple(
+            text for column, cell in zip(columns, c, strict=True) for text in column.entries[cell]
+        )
+        for c in known
+    ]
+    return EntryColumn(fields, entries, array("I", map(known.__getitem__, combinations)))
 
 
 def _groups(
-    numbers: Iterable[int], fields: Sequence[str], singles: Sequence[EntryColumn]
+    numbers: Sequence[int], fields: Sequence[str], singles: Sequence[EntryColumn]
 ) -> list[list[int]]:
     """Return the fields that share a column; the fields of each are in the order of the blob."""
-    numbers = list(numbers)
-    levels = [[n for n in numbers if fields[n] in level] for level in _LEVELS]
-    levels = [level for level in levels if level]
-    keys = [_combined([singles[number].cells for number in level]) for level in levels]
-    groups = [list(level) for level in levels]
+    groups = [[n for n in numbers if fields[n] in level] for level in _LEVELS]
+    groups = [group for group in groups if group]
+    levels = [_combined([singles[number] for number in group]) for group in groups]
     for number in numbers:
-        if any(number in level for level in levels):
+        if any(number in level.fields for level in levels):
             continue
-        for group, (key, count) in zip(groups, keys, strict=False):
-            if len(set(zip(key, singles[number].cells, strict=True))) == count:
+        for group, level in zip(groups, levels, strict=False):
+            if _follows(singles[number], level):
                 group.append(number)
                 break
         else:
@@ -99,11 +113,9 @@ def _groups(
     return groups
 
 
-def _combined(columns: Sequence["array[int]"]) -> tuple["array[int]", int]:
-    """Return the number of each row's combination of cells, and how many there are."""
-    known: dict[tuple[int, ...], int] = {}
-    combinations = zip(*columns, strict=True)
-    return array("I", (known.setdefault(c, len(known)) for c in combinations)), len(known)
+def _follows(column: EntryColumn, level: EntryColumn) -> bool:
+    """Whether each entry of ``level`` goes with one entry of ``column``."""
+    return len(set(zip(level.cells, column.cells, strict=True))) == len(level.entries)
 
 
 def _number_column(number: int, column: EntryColumn) -> NumberColumn | None:

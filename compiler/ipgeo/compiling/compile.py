@@ -1,5 +1,6 @@
 """From a source and its codes to a proven blob, with the facts that an operator needs."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from ipgeo.places.answers import Row, fields_of, row_of
 from ipgeo.places.built_in import built_in
 from ipgeo.places.codes import Codes, NamePath
 from ipgeo.places.location import NO_DATA, Location, Source
+from ipgeo.ranges.address import ADDRESS_COUNT
 from ipgeo.ranges.renumber import renumbered
 
 STEPS = ("merge", "write", "check", "prove")
@@ -38,18 +40,22 @@ def compile_blob(
     source: Source, codes: Codes, report: Callable[[str], object] = lambda _step: None
 ) -> BuildResult:
     """Compile and prove; raise ProofError if the blob does not answer what the source says."""
+    data = _write(source, codes, report)
+    report("check")
+    blob = Blob(data)
+    report("prove")
+    prove(blob, source, codes)
+    return BuildResult(data, blob, *_count_uncoded(source, codes))
+
+
+def _write(source: Source, codes: Codes, report: Callable[[str], object]) -> bytes:
     report("merge")
     fields = fields_of(source.locations)
     rows, row_ids = _distinct_rows(source.locations, codes, fields)
     v4 = renumbered(source.v4, row_ids).coalesced()
     v6 = renumbered(source.v6, row_ids).coalesced() if source.v6 else None
     report("write")
-    data = write_blob(v4, plan_body(rows, fields), _meta(source, codes), v6)
-    report("check")
-    blob = Blob(data)
-    report("prove")
-    prove(blob, source, codes)
-    return BuildResult(data, blob, *_count_uncoded(source, codes))
+    return write_blob(v4, plan_body(rows, fields), _meta(source, codes), v6)
 
 
 def _distinct_rows(
@@ -77,8 +83,9 @@ def _meta(source: Source, codes: Codes) -> dict[str, Any]:
 def _count_uncoded(source: Source, codes: Codes) -> tuple["Counter[NamePath]", "Counter[str]"]:
     """Count IPv4 addresses by path of names that should have a code, and of non-places by kind."""
     addresses: Counter[int] = Counter()
-    for first, last, location_id in source.v4:
-        addresses[location_id] += last - first + 1
+    ends = itertools.chain(source.v4.starts[1:], (ADDRESS_COUNT,))
+    for start, end, location_id in zip(source.v4.starts, ends, source.v4.ids, strict=True):
+        addresses[location_id] += end - start
     uncoded: Counter[NamePath] = Counter()
     non_places: Counter[str] = Counter()
     for location_id, location in enumerate(source.locations):

@@ -5,7 +5,7 @@ to the same answers.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ipgeo.blob.reader import Blob
@@ -33,10 +33,21 @@ def prove(blob: Blob, source: Source, codes: Codes) -> None:
     def source_answer(location_id: int) -> Answer:
         return render(source.locations[location_id], codes, fields)
 
-    right = _side(source_answer, len(source.locations), NO_DATA, numbers)
-    own = _side(blob.answer, blob.rows, blob.rows, numbers)
+    source_answers = map(source_answer, range(len(source.locations)))
+    right = _Side(source_answer, _numbered(source_answers, NO_DATA, numbers))
+    own = _Side(blob.answer, _numbered(blob.answers(), blob.rows, numbers))
     _compare(IPV4, right.changes(source.v4), right, own.changes(blob.v4), own)
     _compare(IPV6, right.changes(source.v6), right, own.changes(blob.v6), own)
+
+
+def _numbered(answers: Iterable[Answer], no_data: int, numbers: dict[bytes, int]) -> dict[int, int]:
+    """Return by id the number of its answer; ``numbers`` has those by the answers' digests.
+
+    Not by the answers, which may be half a gigabyte.
+    """
+    digests = (answer.digest for answer in answers)
+    number_of = {n: numbers.setdefault(d, len(numbers) + 1) for n, d in enumerate(digests)}
+    return number_of | {no_data: _NOTHING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +69,6 @@ class _Side:
             return "answers no data"
         its_id = next(an_id for an_id, known in self.number_of.items() if known == number)
         return f"answers {self.answer(its_id).array.decode()}"
-
-
-def _side(
-    answer: Callable[[int], Answer], count: int, no_data: int, numbers: dict[bytes, int]
-) -> _Side:
-    """Number the answers of the ids below ``count``, in ``numbers`` by their digests.
-
-    Not by the answers, which may be half a gigabyte.
-    """
-    number_of = {
-        an_id: numbers.setdefault(answer(an_id).digest, len(numbers) + 1) for an_id in range(count)
-    }
-    return _Side(answer, number_of | {no_data: _NOTHING})
 
 
 def _compare(

@@ -3,7 +3,9 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
+from itertools import chain
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from ipgeo.contract import ARRAY_FIELDS, FIELDS, NUMERIC_FIELDS
@@ -44,41 +46,47 @@ Row = tuple[str, ...]
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 _NULL = "null"
-_ABSENT = dict.fromkeys((*CODE_FIELDS, *NUMERIC_FIELDS), _NULL)
-"""What a location has that lacks such a field; it lacks a text with an empty one."""
+_NO_CODE = _encode(NO_CODE)
+_names = attrgetter(*NAME_FIELDS)
+_in_order = itemgetter(*map((*CODE_FIELDS, *NAME_FIELDS).index, ARRAY_FIELDS))
 
 
 def fields_of(locations: Iterable[Location]) -> tuple[str, ...]:
     """Return the fields of all locations: first those of the array form, then the contract's."""
-    editions = {tuple(name for name, _ in location.extra) for location in locations}
-    extra = {name for edition in editions for name in edition}
+    extra = {name for location in locations for name, _ in location.extra}
     known = [name for name in FIELDS if name in extra]
     return (*ARRAY_FIELDS, *known, *sorted(extra.difference(known)))
 
 
 def row_of(location: Location, codes: Codes, fields: Sequence[str]) -> Row:
     """Return the row of ``location`` with its codes."""
-    values = {name: getattr(location, name) for name in NAME_FIELDS} | dict(location.extra)
-    texts = {name: _json(name, value) for name, value in values.items()}
-    codes_of_it = zip(CODE_FIELDS, codes.of(location), strict=True)
-    texts |= {name: _encode(code) for name, code in codes_of_it if code is not None}
-    return tuple(texts.get(name) or _ABSENT.get(name, '""') for name in fields)
+    standard = _in_order((*codes.of(location), *_names(location)))
+    extra = dict(location.extra)
+    rest = map(extra.get, fields[len(ARRAY_FIELDS) :])
+    return tuple(map(_json, fields, chain(standard, rest)))
 
 
-def _json(name: str, text: str) -> str:
-    if name not in NUMERIC_FIELDS:
-        return _encode(text)
-    return repr(float(text)) if text else _NULL
+@lru_cache(1 << 16)
+def _json(name: str, text: str | None) -> str:
+    """Return the JSON of a field's text, which is None for a field that is not there.
+
+    The cache is as much for space as for time: equal values of many rows are one string.
+    """
+    if name in NUMERIC_FIELDS:
+        return repr(float(text)) if text else _NULL
+    if text is None:
+        return _NULL if name in CODE_FIELDS else '""'
+    return _encode(text)
 
 
 def in_array(text: str) -> str:
     """Return what the array form has for a value: a source's names have no None among them."""
-    return _encode(NO_CODE) if text == _NULL else text
+    return _NO_CODE if text == _NULL else text
 
 
 def answer_of(row: Row, fields: Sequence[str]) -> Answer:
     """Return both forms of a row."""
-    array = ",".join(map(in_array, row[: len(ARRAY_FIELDS)]))
+    array = ",".join([in_array(text) for text in row[: len(ARRAY_FIELDS)]])
     return Answer(f"[{array}]".encode(), (_object_pattern(tuple(fields)) % row).encode())
 
 

@@ -76,8 +76,9 @@ class _Answers:
     def learn(self, blob: Blob) -> dict[int, int]:
         """Return the id of the answer of each row, and of the number for no data."""
         ids = {blob.rows: _NO_DATA}
-        for row, country in enumerate(blob.member("country")):
-            ids[row] = self._ids.setdefault(blob.answer(row).digest, len(self._rows))
+        countries = blob.member("country")
+        for row, (answer, country) in enumerate(zip(blob.answers(), countries, strict=True)):
+            ids[row] = self._ids.setdefault(answer.digest, len(self._rows))
             if ids[row] == len(self._rows):
                 self._rows.append((blob, row))
                 self.countries.append("" if country is None else str(country))
