@@ -74,6 +74,10 @@ def takes(edge: Edge, count: int) -> bool:
     return post(edge.address, "/api/ip_query", body, "Content-Type: text/plain").status == 200
 
 
+def ready(edge: Edge) -> str:
+    return get(edge.address, "/readyz").body.decode()
+
+
 def has_code(edge: Edge, text: str) -> bool:
     return get(edge.address, "/healthz").body.decode().startswith(text)
 
@@ -96,6 +100,19 @@ def test_new_settings_and_code_under_load(edge: Edge, expected: ExpectedFromSour
     assert_faultless(running.tally)
     assert (takes(edge, LIMIT), takes(edge, LIMIT + 1)) == (True, False)
     assert has_code(edge, '{"status":"fine"')
+
+
+def test_another_blob_under_load(edge: Edge, expected: ExpectedFromSource) -> None:
+    """As of another version's layout: at another path, while the first one stays."""
+    other = differing(edge.folder, "other", 500, seed=2)
+    path = edge.folder / "other.blob"
+    path.write_bytes(other.data)
+    with under_load(edge.address, [expected, other], "nginx/reload, another blob") as running:
+        running.timeline.publish(1)
+        assert reload(edge, IPGEO_BLOB=path) == (0, "", "")
+        wait.until(lambda: other.build_id in ready(edge), "the other blob is served")
+        running.run_for(0.5)
+    assert_faultless(running.tally)
 
 
 @pytest.mark.provokes(r"bind\(\) to 0\.0\.0\.0:\d+ failed", r"still could not bind")
