@@ -15,7 +15,8 @@ from ipgeo.blob.reader import Blob
 from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.compile import compile_blob
 from ipgeo.places.answers import Answer, fields_of, render
-from ipgeo.places.codes import Codes, read_codes
+from ipgeo.places.code_files import read_codes
+from ipgeo.places.codes import Codes
 from ipgeo.places.location import NO_DATA, Location
 from ipgeo.ranges.address import parse_ipv4
 from ipgeo.ranges.columns import Runs4

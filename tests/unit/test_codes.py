@@ -122,7 +122,7 @@ def test_a_non_place_with_a_code_is_a_place() -> None:
 
 @pytest.fixture(scope="module")
 def locations(real_data: Path) -> Sequence[Location]:
-    return read_dat(real_data / "17monipdb.dat").runs.locations
+    return read_dat(real_data / "17monipdb.dat").locations
 
 
 def recoded(locations: Sequence[Location], before: Codes, after: Codes) -> Iterator[Location]:
