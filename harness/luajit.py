@@ -27,10 +27,15 @@ def start(program: str, *arguments: object, **options: Any) -> "subprocess.Popen
 
 def run(program: str, *arguments: object) -> list[str]:
     """Run a program to its end; return what it printed, cut at tabs. It must succeed."""
-    process = start(program, *arguments)
-    out, err = process.communicate(timeout=1200)
+    return fed(program, "", *arguments).rstrip("\n").split("\t")
+
+
+def fed(program: str, text: str, *arguments: object) -> str:
+    """Run a program to its end with ``text`` for its input; return what it printed."""
+    process = start(program, *arguments, stdin=subprocess.PIPE)
+    out, err = process.communicate(text, timeout=1200)
     assert process.returncode == 0, f"{program}: status {process.returncode}: {err}"
-    return out.rstrip("\n").split("\t")
+    return str(out)
 
 
 def sparse(path: Path, length: int) -> Path:

@@ -1,19 +1,27 @@
 -- The two forms of an answer. The blob has the array as it is sent; of the object it has all that
 -- follows the address, with which the object begins: `{"ip":"A",`.
+--
+-- An address is given as `high` and `low`, as address.parse returns it.
 
 local ffi = require "ffi"
-local blob = require "ipgeo.blob.view"
+local addresses = require "ipgeo.address"
+local find_4 = require "ipgeo.blob.find"
+local find_6 = require "ipgeo.blob.find6"
+local rows = require "ipgeo.blob.answer"
+local views = require "ipgeo.blob.view"
 
 
+local bytes6 = addresses.bytes6
 local copy, ffi_string = ffi.copy, ffi.string
-local find, locate = blob.find, blob.locate
+local locate, put = rows.locate, rows.put
+local min = math.min
 
+local ARRAY, OBJECT = views.ARRAY, views.OBJECT
 local HEAD, IP_END = '{"ip":"', '",'
--- Objects up to this size need no buffer of their own.
-local SCRATCH = 8192
+local MAX_TAIL = rows.MAX
 
-local buffer_t = ffi.typeof("uint8_t[?]")
-local scratch = buffer_t(SCRATCH)
+-- Where answers are put together.
+local scratch = ffi.new("uint8_t[?]", #HEAD + addresses.MAX_LENGTH + #IP_END + rows.ROOM)
 
 
 local _M = {}
@@ -28,50 +36,64 @@ function _M.is_object(name)
 end
 
 
-local function reserve_scratch(length)
-    return length <= SCRATCH and scratch or buffer_t(length)
+local function find(view, high, low)
+    if high >= 0 then
+        return find_4(view, high, low)
+    end
+    return find_6(view, bytes6)
 end
 
 
--- Writes an object to where `reserve(length)` has room for it. Returns that place and the length.
-local function write_object(reserve, view, location, ip, ip_length)
-    local tail, tail_length = locate(view, view.locations + location)
-    local ip_end = #HEAD + ip_length
-    local length = ip_end + #IP_END + tail_length
-    local target = reserve(length)
-    copy(target, HEAD, #HEAD)
-    copy(target + #HEAD, ip, ip_length)
-    copy(target + ip_end, IP_END, #IP_END)
-    copy(target + ip_end + #IP_END, tail, tail_length)
-    return target, length
+-- Puts an object together in `scratch`. Returns its length.
+local function put_object(view, row, ip, ip_length)
+    local at = #HEAD + ip_length + #IP_END
+    copy(scratch, HEAD, #HEAD)
+    copy(scratch + #HEAD, ip, ip_length)
+    copy(scratch + at - #IP_END, IP_END, #IP_END)
+    if view.is_whole == 0 then
+        return at + put(view, row, OBJECT, scratch + at)
+    end
+    local tail, length = locate(view, row, OBJECT)
+    length = min(length, MAX_TAIL) -- while another process overwrites it
+    copy(scratch + at, tail, length)
+    return at + length
 end
 
 
--- Copies the answer for an address given by its high and low 16 bits into a Lua string. An object
--- repeats the address as the `ip_length` bytes at `ip`. Returns nil if the database has no answer.
+-- Copies the answer for an address into a Lua string. An object repeats the address as the
+-- `ip_length` bytes at `ip`. Returns nil if the database has no answer.
 function _M.copy(view, high, low, as_object, ip, ip_length)
-    local location = find(view, high, low)
-    if not location then
+    local row = find(view, high, low)
+    if not row then
         return nil
     elseif as_object then
-        return ffi_string(write_object(reserve_scratch, view, location, ip, ip_length))
+        return ffi_string(scratch, put_object(view, row, ip, ip_length))
+    elseif view.is_whole ~= 0 then
+        return ffi_string(locate(view, row, ARRAY))
     end
-    return ffi_string(locate(view, location))
+    return ffi_string(scratch, put(view, row, ARRAY, scratch))
 end
 
 
 -- Writes the same answer to where `reserve(length)` has room for it. Returns whether the database
 -- has one.
 function _M.write(reserve, view, high, low, as_object, ip, ip_length)
-    local location = find(view, high, low)
-    if not location then
+    local row = find(view, high, low)
+    if not row then
         return false
-    elseif as_object then
-        write_object(reserve, view, location, ip, ip_length)
-    else
-        local source, length = locate(view, location)
-        copy(reserve(length), source, length)
     end
+    if not as_object and view.is_whole ~= 0 then
+        local source, length = locate(view, row, ARRAY)
+        copy(reserve(length), source, length)
+        return true
+    end
+    local length
+    if as_object then
+        length = put_object(view, row, ip, ip_length)
+    else
+        length = put(view, row, ARRAY, scratch)
+    end
+    copy(reserve(length), scratch, length)
     return true
 end
 

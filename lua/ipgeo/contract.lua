@@ -10,7 +10,7 @@ return {
         body_bytes_overhead = 1024,
         min_body_limit = 65536,
         max_relay_hops = 3,
-        memory_layout = 1,
+        memory_layout = 2,
         client_timeout = 10,
         max_socket_path = 107,
     },

@@ -11,16 +11,16 @@
 --     init_worker_by_lua_block { towns:init_worker() }
 --     content_by_lua_block { ngx.say(towns:lookup("1.2.3.4")) }
 
+local addresses = require "ipgeo.address"
 local answers = require "ipgeo.answer"
 local contract = require "ipgeo.contract"
-local ipv4 = require "ipgeo.address"
 local stores = require "ipgeo.store"
 local watch = require "ipgeo.watch"
 
 
+local bytes6, format6, parse = addresses.bytes6, addresses.format6, addresses.parse
 local error = error
 local format = string.format
-local match = string.match
 local pairs, setmetatable, tostring, type = pairs, setmetatable, tostring, type
 
 -- The name carries the layout's version: old workers never share the dict of another layout.
@@ -28,10 +28,6 @@ local DICT = "ipgeo_blob_" .. contract.LIMITS.memory_layout
 local INTERVAL = 1
 
 local OPTIONS = { blob = "string", dict = "string", interval = "number" }
-
--- nginx's notation of an IPv4 client's address, if its listener is for both families.
-local MAPPED = "^::[Ff][Ff][Ff][Ff]:(.*)$"
-
 
 local _M = { _VERSION = contract.VERSION }
 
@@ -82,7 +78,7 @@ end
 
 
 -- To be called in init_by_lua. `options.blob` is the path of the blob; `options.dict` the name of
--- the lua_shared_dict that is to hold it (default "ipgeo_blob_1"), which no other object may use;
+-- the lua_shared_dict that is to hold it (default "ipgeo_blob_2"), which no other object may use;
 -- `options.interval` how often to check the file for changes, in seconds (default 1). A missing or
 -- bad blob is logged and does not raise; wrong options do.
 function _M.new(options)
@@ -109,16 +105,21 @@ function _M.init_worker()
 end
 
 
--- Looks up an address in strict dotted decimal, also mapped into IPv6 (::ffff:1.2.3.4). Returns its
--- answer as JSON text: an object, which repeats `ip`, if `shape` is "object", or else an array of
--- eight. Returns nil and "invalid_ip", "no_data" (the database has nothing for it) or "unavailable"
--- (no blob is loaded).
+-- Looks up an address: IPv4 in strict dotted decimal, or IPv6 without a zone. An IPv6 address in
+-- ::ffff:0:0/96 or 64:ff9b::/96 has the answer of the IPv4 address in it. Returns the answer as
+-- JSON text: an object, which repeats `ip` (IPv6 as RFC 5952 writes it), if `shape` is "object", or
+-- else an array of eight. Returns nil and "invalid_ip", "no_data" (the database has nothing for it)
+-- or "unavailable" (no blob is loaded).
 function Ipgeo:lookup(ip, shape)
-    local high, low = ipv4.parse(type(ip) == "string" and match(ip, MAPPED) or ip)
+    local high, low, is_ipv6 = parse(ip)
     if not high then
         return nil, "invalid_ip"
     end
-    local answer, code = self.store:lookup(high, low, answers.is_object(shape), ip, #ip)
+    local text, length = ip, #ip
+    if is_ipv6 then
+        text, length = format6(bytes6)
+    end
+    local answer, code = self.store:lookup(high, low, answers.is_object(shape), text, length)
     if not answer then
         return nil, code
     end

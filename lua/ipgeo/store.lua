@@ -104,10 +104,11 @@ end
 
 local function log_load(self, before, started)
     local now = self.memory:snapshot()
+    local runs = now.view.runs + now.view.runs6
     ngx.update_time()
     log(NOTICE, format("ipgeo: loaded generation %d: build id %s -> %s, %d runs, %d bytes, %.0f ms",
-        now.generation, before and before.build_id or "none", now.build_id, now.view.runs,
-        now.length, (ngx.now() - started) * 1000))
+        now.generation, before and before.build_id or "none", now.build_id, runs, now.length,
+        (ngx.now() - started) * 1000))
 end
 
 
@@ -277,9 +278,9 @@ function _M:with_snapshot(action, a, b, c, d, e)
 end
 
 
--- Looks up an address given by its high and low 16 bits. Returns the answer as answer.copy does,
--- nil and the snapshot; or nil and the error's code: "no_data", or "unavailable" while no
--- generation is loaded.
+-- Looks up an address as address.parse returns it. Returns the answer as answer.copy does, nil and
+-- the snapshot; or nil and the error's code: "no_data", or "unavailable" while no generation is
+-- loaded.
 function _M:lookup(high, low, as_object, ip, length)
     local snapshot, answer =
         _M.with_snapshot(self, copy_answer, high, low, as_object, ip, length)

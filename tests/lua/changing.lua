@@ -6,9 +6,9 @@
 
 local ffi = require "ffi"
 local arena = require "ipgeo.memory.arena"
-local blob = require "ipgeo.blob.view"
 local check = require "ipgeo.blob.check"
 local guarded = require "guarded"
+local views = require "ipgeo.blob.view"
 
 
 local BUCKETS = 65536
@@ -29,7 +29,7 @@ end
 -- first begins with the run that would lie in the inaccessible page after the blob.
 local function check_changing(content)
     local base = guarded.new(#content)(content)
-    local view = assert(blob.open(base, #content))
+    local view = assert(views.open(base, #content))
     local index = ffi.cast("int32_t *", view.index)
     local outside = (ffi.cast("intptr_t", base + #content) - ffi.cast("intptr_t", view.low)) / 2
     local slices = math.ceil((#content - SKIPPED) / SLICE)

@@ -13,7 +13,8 @@ handle:close()
 local base = ffi.cast("const uint8_t *", content)
 local view, err = check.whole(base, #content)
 if view then
-    print(("sound: build id %s, %d runs"):format(header.build_id(base), view.runs))
+    print(("sound: build id %s, %d runs, %d of IPv6"):format(header.build_id(base), view.runs,
+        view.runs6))
 else
     print("refused: " .. err)
 end

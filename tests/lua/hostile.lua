@@ -4,13 +4,17 @@
 -- usage: luajit hostile.lua BLOB SEED COUNT raw|sealed|cut
 
 local ffi = require "ffi"
-local blob = require "ipgeo.blob.view"
+local answers = require "ipgeo.blob.answer"
 local check = require "ipgeo.blob.check"
 local crc32 = require "ipgeo.blob.crc32"
+local find = require "ipgeo.blob.find"
+local find6 = require "ipgeo.blob.find6"
 local guarded = require "guarded"
+local views = require "ipgeo.blob.view"
 
 
-local CRC_AT, SIZE_AT, STRUCTURE = 24, 16, 208
+local CRC_AT, SIZE_AT = 24, 16
+local HEADER, ROW = 64, 24
 
 
 local function read_file(path)
@@ -21,15 +25,24 @@ local function read_file(path)
 end
 
 
-local function flip(base, length)
+-- Where the header and the sections lie, as pairs of a position and a length: whatever their size,
+-- each is hit as often.
+local function parts_of(original)
+    local base = ffi.cast("const uint8_t *", original)
+    local count = ffi.cast("const uint32_t *", base)[3]
+    local parts = { { 0, HEADER + count * ROW } }
+    for i = 0, count - 1 do
+        local row = ffi.cast("const uint64_t *", base + HEADER + i * ROW)
+        parts[#parts + 1] = { tonumber(row[1]), tonumber(row[2]) }
+    end
+    return parts
+end
+
+
+local function flip(base, parts)
     for _ = 1, math.random(2) == 1 and 1 or 3 do
-        local kind = math.random(3)
-        local at = math.random(0, length - 1)
-        if kind == 1 then
-            at = math.random(0, STRUCTURE - 1)
-        elseif kind == 2 then -- the offsets and the heap
-            at = length - math.random(math.min(length, 12000))
-        end
+        local part = parts[math.random(#parts)]
+        local at = part[1] + math.random(0, part[2] - 1)
         base[at] = bit.bxor(base[at], bit.lshift(1, math.random(0, 7)))
     end
 end
@@ -44,45 +57,66 @@ local function seal(base, length)
 end
 
 
+local bytes = ffi.new("uint8_t[?]", 16)
+local words = ffi.cast("uint64_t *", bytes)
+
+
+local row_before
+
+
+-- Puts both forms of a row's answer together, if it is not that of the lookup before.
+local function answer(view, row)
+    if row and row ~= row_before then
+        row_before = row
+        answers.text(view, row, views.ARRAY)
+        answers.text(view, row, views.OBJECT)
+    end
+end
+
+
 -- Looks up both sides of every edge there is: of the buckets and of the runs.
 local function look_up_everywhere(view)
-    local most = 0
-    local function look_up(high, low)
-        local location = blob.find(view, high, low)
-        if location then
-            most = math.max(most, #blob.answer(view, location),
-                #blob.answer(view, view.locations + location))
-        end
-    end
+    row_before = nil
     for high = 0, 65535 do
-        look_up(high, 0)
-        look_up(high, 65535)
+        answer(view, find(view, high, 0))
+        answer(view, find(view, high, 65535))
         for run = view.index[high], view.index[high + 1] - 1 do
             local low = view.low[run]
-            look_up(high, low)
-            look_up(high, low > 0 and low - 1 or 0)
+            answer(view, find(view, high, low))
+            answer(view, find(view, high, low > 0 and low - 1 or 0))
         end
     end
-    return most
+end
+
+
+-- The same for the runs of IPv6, of which the bucket is looked up as the flipped bits have left it.
+local function look_up_everywhere_6(view)
+    for run = 0, view.runs6 - 1 do
+        for change = -1, 1 do
+            words[0] = bit.bswap(view.high6[run])
+            words[1] = bit.bswap(view.low6[run] + change)
+            answer(view, find6(view, bytes))
+        end
+    end
 end
 
 
 local MUTATE = {
-    raw = function(place, original)
+    raw = function(place, original, parts)
         local base = place(original)
-        flip(base, #original)
+        flip(base, parts)
         return base, #original
     end,
-    sealed = function(place, original)
+    sealed = function(place, original, parts)
         local base = place(original)
-        flip(base, #original)
+        flip(base, parts)
         seal(base, #original)
         return base, #original
     end,
     cut = function(place, original)
         local length = math.random(0, #original - 1)
         local base = place(original:sub(1, length))
-        if length > STRUCTURE then
+        if length > HEADER then
             seal(base, length)
         end
         return base, length
@@ -94,13 +128,15 @@ local function main(path, seed, count, kind)
     math.randomseed(seed)
     local original = read_file(path)
     local place = guarded.new(#original)
+    local parts = parts_of(original)
     local refused, accepted = 0, 0
     for _ = 1, count do
-        local base, length = MUTATE[kind](place, original)
+        local base, length = MUTATE[kind](place, original, parts)
         local view, err = check.whole(base, length)
         if view then
             accepted = accepted + 1
             look_up_everywhere(view)
+            look_up_everywhere_6(view)
         else
             assert(type(err) == "string")
             refused = refused + 1

@@ -4,7 +4,7 @@
 -- usage: luajit state.lua MEMORY BYTES
 
 local arena = require "ipgeo.memory.arena"
-local blob = require "ipgeo.blob.view"
+local copy_answer = require("ipgeo.answer").copy
 local guarded = require "guarded"
 
 
@@ -16,7 +16,7 @@ local function main(memory, bytes)
         return
     end
     local function array(high, low)
-        return blob.answer(snapshot.view, blob.find(snapshot.view, high, low))
+        return copy_answer(snapshot.view, high, low, false)
     end
     print(snapshot.generation, snapshot.build_id, shared.control.slot[0].seq % 2,
         shared.control.slot[1].seq % 2, array(0x0102, 0x0304), array(0x0909, 0x0909))

@@ -1,12 +1,13 @@
 -- init_worker_by_lua of test_torn.py. Worker 0 loads three blobs in turn, back to back (with
--- two, each slot would always get the same one); worker 1 looks up at random and compares each
--- answer with the one in its generation's blob. Worker 1 ends after `torn.lookups` lookups and
--- writes how many there were, how many were wrong and how many generations it met.
+-- two, each slot would always get the same one); worker 1 looks up at random addresses of both
+-- families, in both forms, and compares each answer with the one in its generation's blob. Worker 1
+-- ends after `torn.lookups` lookups and writes how many there were, how many were wrong and how
+-- many generations it met.
 
 local bit = require "bit"
 local ffi = require "ffi"
+local addresses = require "ipgeo.address"
 local answers = require "ipgeo.answer"
-local blob = require "ipgeo.blob.view"
 local check = require "ipgeo.blob.check"
 local header = require "ipgeo.blob.header"
 local store = require("ipgeo.store").default
@@ -71,14 +72,30 @@ local function random_word()
 end
 
 
+local bytes6 = addresses.bytes6
+local words6 = ffi.cast("int32_t *", bytes6)
+
+
+-- A random address of the family that one of its bits decides. IPv6 addresses begin as the blobs'.
+local function random_address()
+    local word = random_word()
+    if bit.band(word, 1) == 0 then
+        return bit.rshift(word, 16), bit.band(word, 0xffff)
+    end
+    words6[0], words6[1], words6[2] = word, random_word(), word
+    bytes6[0] = 0x20 + bit.band(word, 7)
+    return addresses.V6, 0
+end
+
+
 local function look_up(count, by_id, met)
     local wrong = 0
     for _ = 1, count do
-        local word = random_word()
-        local high, low = bit.rshift(word, 16), bit.band(word, 0xffff)
-        local snapshot, answer = store:with_snapshot(copy, high, low)
+        local high, low = random_address()
+        local as_object = bit.band(random_word(), 1) == 0
+        local snapshot, answer = store:with_snapshot(copy, high, low, as_object, "ip", 2)
         local view = by_id[snapshot.build_id].view
-        if answer ~= blob.answer(view, blob.find(view, high, low)) then
+        if answer ~= copy(view, high, low, as_object, "ip", 2) then
             wrong = wrong + 1
         end
         if met.last ~= snapshot.generation then

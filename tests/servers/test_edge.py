@@ -390,13 +390,13 @@ SERVER = """
 
 NO_ARENA = {
     "somebody else's key": (
-        "lua_shared_dict ipgeo_blob_1 16m;",
-        'ngx.shared.ipgeo_blob_1:set("theirs", 1)',
-        "lua_shared_dict ipgeo_blob_1 already holds keys",
+        "lua_shared_dict ipgeo_blob_2 16m;",
+        'ngx.shared.ipgeo_blob_2:set("theirs", 1)',
+        "lua_shared_dict ipgeo_blob_2 already holds keys",
     ),
-    "no dict": ("", "", "there is no lua_shared_dict ipgeo_blob_1"),
+    "no dict": ("", "", "there is no lua_shared_dict ipgeo_blob_2"),
     "a tiny dict": (
-        "lua_shared_dict ipgeo_blob_1 64k;",
+        "lua_shared_dict ipgeo_blob_2 64k;",
         "",
         "65536 bytes of shared memory, at least 524288 are needed",
     ),

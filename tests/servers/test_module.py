@@ -97,7 +97,7 @@ SERVER = """
 """
 
 
-def serving(folder: Path, blob: Path, name: str = "ipgeo_blob_1", options: str = "") -> Edge:
+def serving(folder: Path, blob: Path, name: str = "ipgeo_blob_2", options: str = "") -> Edge:
     http = HTTP.replace("DICT", name).replace("OPTIONS", options)
     return Edge(folder, blob, conf=application(http, SERVER))
 
@@ -127,7 +127,7 @@ def body_of(reply: Reply) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("ipgeo_blob_1", ""), ("geo", ', dict = "geo", interval = 0.1')]
+    ("name", "options"), [("ipgeo_blob_2", ""), ("geo", ', dict = "geo", interval = 0.1')]
 )
 def test_lookup(folder: Path, blob: Path, name: str, options: str) -> None:
     with serving(folder, blob, name, options) as edge:

@@ -20,6 +20,7 @@ FLOORS = [
     {"file"},
     {"resolved_path"},
     {"system", "address"},
+    {"address6"},
     {"contract"},
 ]
 """From above: a module requires those of the floors below its own, or of its own folder."""

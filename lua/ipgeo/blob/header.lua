@@ -8,7 +8,7 @@ local format = string.format
 local tonumber = tonumber
 
 local MAGIC = "\137IPGEO\r\n"
-local LAYOUT = 1
+local LAYOUT = 2
 local SIZE = 64
 
 local header_t = ffi.typeof([[
@@ -44,8 +44,10 @@ function _M.read(base, length)
     if _M.copy_bytes(header.magic, #MAGIC) ~= MAGIC then
         return nil, "not an ipgeo blob: wrong magic"
     end
-    if header.layout ~= LAYOUT then
-        return nil, format("blob layout %d, this edge reads %d", tonumber(header.layout), LAYOUT)
+    local layout = tonumber(header.layout)
+    if layout ~= LAYOUT then
+        local advice = layout < LAYOUT and ": build it again" or ""
+        return nil, format("blob layout %d, this edge reads %d%s", layout, LAYOUT, advice)
     end
     local size = tonumber(header.size)
     if size ~= length then

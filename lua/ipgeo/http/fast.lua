@@ -14,7 +14,7 @@ local count = headers.count
 local get_method = ngx.req.get_method
 local header, var = ngx.header, ngx.var
 local lookup = store.lookup
-local parse_at = ipv4.parse_at
+local parse4_at = ipv4.parse4_at
 
 -- Headers by which nginx would change the answer, or which ask for the mark, even if empty.
 local SPECIAL = headers.names {
@@ -40,7 +40,7 @@ local function answer_object(ip, length)
     end
     copy(address, ip, length)
     address[length] = 0
-    local high, low = parse_at(address)
+    local high, low = parse4_at(address)
     if not high then
         return nil
     end
@@ -56,7 +56,7 @@ local function answer_usual_query(query)
         return nil
     end
     local ip = cast(text_t, query) + PREFIX_LENGTH
-    local high, low = parse_at(ip)
+    local high, low = parse4_at(ip)
     if high then
         return lookup(store, high, low, false)
     end

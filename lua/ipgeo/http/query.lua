@@ -19,7 +19,7 @@ local ipairs, tonumber = ipairs, tonumber
 local is_object = answers.is_object
 local lookup, with_snapshot = store.lookup, store.with_snapshot
 local match = string.match
-local parse = ipv4.parse
+local parse4 = ipv4.parse4
 local print = ngx.print
 local read_body = ngx.req.read_body
 local send, send_error = respond.send, respond.send_error
@@ -111,7 +111,7 @@ local function answer_single(values, with_etag)
     if ip == nil then
         return send_error("missing_ip")
     end
-    local high, low = parse(ip)
+    local high, low = parse4(ip)
     if not high then
         return send_error("invalid_ip")
     end
@@ -211,7 +211,7 @@ end
 
 local function answer_body(body)
     local ip = #body <= MAX_PLAIN_BODY and match(body, PLAIN_BODY)
-    local high, low = parse(ip)
+    local high, low = parse4(ip)
     if high then
         return answer_address(ip, high, low, false, false)
     end

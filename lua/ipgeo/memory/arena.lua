@@ -12,12 +12,12 @@
 local ffi = require "ffi"
 local bit = require "bit"
 local barrier = require "ipgeo.memory.barrier"
-local blob = require "ipgeo.blob.view"
 local check = require "ipgeo.blob.check"
 local contract = require "ipgeo.contract"
 local control_block = require "ipgeo.memory.control_block"
 local header = require "ipgeo.blob.header"
 local mutex = require "ipgeo.memory.mutex"
+local views = require "ipgeo.blob.view"
 
 
 local band, bor = bit.band, bit.bor
@@ -136,7 +136,7 @@ local function take_snapshot(self, generation)
         length = length,
         mtime = slot.mtime,
         build_id = text(slot.build_id, BUILD_ID),
-        view = blob.open(self[number], length),
+        view = views.open(self[number], length), -- and no shape
     }
     barrier()
     return snapshot.view and band(seq, 1) == 0 and slot.seq == seq and snapshot or nil
