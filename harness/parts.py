@@ -3,7 +3,9 @@
 import random
 from array import array
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 
 from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.plan import plan_body
@@ -54,6 +56,14 @@ def in_parts(rows: int = 500, runs4: int = 2000, runs6: int = 2000, seed: int = 
     v4, v6 = _runs4(chance, runs4, len(made)), _runs6(chance, runs6, len(made))
     data = write_blob(v4, plan_body(made, fields, max_whole=0), {"sample": True}, v6)
     return InParts(data, v4, v6, made, fields)
+
+
+def runs6(rows: Mapping[str, int]) -> Runs6:
+    """Return runs from first addresses, ascending from ::, to rows."""
+    starts = [int(IPv6Address(text)) for text in rows]
+    highs = array("Q", (start >> 64 for start in starts))
+    lows = array("Q", (start % (1 << 64) for start in starts))
+    return Runs6(highs, lows, array("I", rows.values()))
 
 
 def _places(chance: random.Random, count: int) -> tuple[list[Location], Codes]:
