@@ -38,9 +38,9 @@ end
 
 local function find(view, high, low)
     if high >= 0 then
-        return find_4(view, high, low)
+        return (find_4(view, high, low))
     end
-    return find_6(view, bytes6)
+    return (find_6(view, bytes6))
 end
 
 
@@ -67,11 +67,11 @@ function _M.copy(view, high, low, as_object, ip, ip_length)
     if not row then
         return nil
     elseif as_object then
-        return ffi_string(scratch, put_object(view, row, ip, ip_length))
+        return (ffi_string(scratch, put_object(view, row, ip, ip_length)))
     elseif view.is_whole ~= 0 then
-        return ffi_string(locate(view, row, ARRAY))
+        return (ffi_string(locate(view, row, ARRAY)))
     end
-    return ffi_string(scratch, put(view, row, ARRAY, scratch))
+    return (ffi_string(scratch, put(view, row, ARRAY, scratch)))
 end
 
 

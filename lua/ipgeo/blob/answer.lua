@@ -46,9 +46,9 @@ end
 -- The same answer as a Lua string.
 function _M.text(view, row, form)
     if view.is_whole ~= 0 then
-        return ffi_string(_M.locate(view, row, form))
+        return (ffi_string(_M.locate(view, row, form)))
     end
-    return ffi_string(scratch, _M.put(view, row, form, scratch))
+    return (ffi_string(scratch, _M.put(view, row, form, scratch)))
 end
 
 

@@ -28,13 +28,15 @@ end
 
 local function halve_twice(keys, drop, from, left, key)
     from, left = halve(keys, drop, from, left, key)
-    return halve(keys, drop, from, left, key)
+    from, left = halve(keys, drop, from, left, key)
+    return from, left
 end
 
 
 local function halve_4(keys, drop, from, left, key)
     from, left = halve_twice(keys, drop, from, left, key)
-    return halve_twice(keys, drop, from, left, key)
+    from, left = halve_twice(keys, drop, from, left, key)
+    return from, left
 end
 
 
@@ -60,7 +62,7 @@ local function bisect(keys, drop, from, left, key)
         end
         from = halve_twice(keys, drop, from, left, key)
     end
-    return tonumber(from)
+    return (tonumber(from))
 end
 
 
