@@ -40,7 +40,7 @@ def as_lines(found: Diff) -> list[str]:
     """Return the same as text."""
     changed = [family for family in found.families if family.ranges]
     if not changed:
-        return ["no address answers otherwise"]
+        return ["no address changed"]
     return [line for family in changed for line in _family_lines(family)]
 
 

@@ -53,5 +53,5 @@ def _expected(path: Path, position: str, line: bytes) -> Expected:
     except (ValueError, RecursionError):
         raise InputError(path, position, "the answer is not JSON") from None
     if not isinstance(parsed, list | dict | None):
-        raise InputError(path, position, "the answer is no array, object or null")
+        raise InputError(path, position, "the answer is not an array, an object or null")
     return Expected(address, parsed)
