@@ -19,7 +19,7 @@ from ipgeo.sources.mmdb.decode import Value
 Names: TypeAlias = Mapping[str, str]
 """A name in several languages, by the language's tag (``en``, ``zh-CN``)."""
 
-Field: TypeAlias = "str | int | Names"
+Field: TypeAlias = str | int | Names
 """A name's text or languages, another text, a number or a boolean."""
 
 MAX_PATH = 255
