@@ -1,6 +1,7 @@
 """Synthetic data of any size: blobs and `.dat` files, the same bytes for the same arguments.
 
 usage: synthetic.py blob RUNS FILE
+       synthetic.py city RUNS FILE      both families, answers in parts, as GeoLite2-City in size
        synthetic.py dat RECORDS FILE
 """
 
@@ -9,6 +10,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
@@ -16,11 +18,11 @@ from ipgeo.blob.layout import BUCKETS
 from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.plan import plan_body
 from ipgeo.contract import ARRAY_FIELDS
-from ipgeo.places.answers import row_of
+from ipgeo.places.answers import Row, row_of
 from ipgeo.places.codes import Codes, NamePath
 from ipgeo.places.location import Location
 from ipgeo.ranges.address import ADDRESS_COUNT, LAST_ADDRESS
-from ipgeo.ranges.columns import Runs4
+from ipgeo.ranges.columns import LOW_BITS, Runs4, Runs6
 from ipgeo.sources.dat import RECORDS_START, TEXT_OVERLAP
 
 SEED = 20261121
@@ -89,6 +91,77 @@ def blob(runs: int) -> bytes:
     return write_blob(v4, plan_body(rows, ARRAY_FIELDS), {"sample": True})
 
 
+@dataclass(frozen=True, slots=True)
+class City:
+    """GeoLite2-City of July 2018 in numbers, for as many IPv4 runs."""
+
+    runs: int = 2_212_325
+    runs6: int = 183_973
+    rows: int = 438_608
+    cities: int = 96_788
+    provinces: int = 3_804
+    zones: int = 400
+
+
+CITY = City()
+CITY_FIELDS = (*ARRAY_FIELDS, "latitude", "longitude", "time_zone")
+
+
+def city_rows() -> list[Row]:
+    """Return rows of a country and province, a city and a position."""
+    source = random.Random(SEED)
+
+    def word(length: int) -> str:
+        return "".join(source.choices(SYLLABLES, k=length))
+
+    def degrees(limit: int) -> str:
+        return repr(round(source.uniform(-limit, limit), 4))
+
+    provinces = [
+        (f'"{word(3)}"', f'"{n % 240:02}"', f'"{word(4)}"', f'"{n:06}"')
+        for n in range(CITY.provinces)
+    ]
+    cities = [f'"{word(3)}{n}"' for n in range(CITY.cities)]
+    zones = [f'"{word(2)}/{word(3)}"' for _ in range(CITY.zones)]
+    rows = []
+    for _ in range(CITY.rows):
+        city = source.randrange(CITY.cities)
+        province = provinces[city % CITY.provinces]
+        position = degrees(60), degrees(180), zones[city % CITY.zones]
+        rows.append((*province, cities[city], "null", '""', '""', *position))
+    return list(dict.fromkeys(rows))
+
+
+def starts6(count: int) -> tuple["array[int]", "array[int]"]:
+    """Return the upper and lower halves of the ascending first addresses of ``count`` runs.
+
+    Most are /48 and shorter; a seventh is longer than /64.
+    """
+    source = random.Random(SEED)
+    busy = [0x2001, *range(0x2400, 0x2410), *range(0x2600, 0x2608), *range(0x2A00, 0x2A15)]
+    shares = list(accumulate(source.lognormvariate(0, 1.3) for _ in busy))
+    found = {0}
+    while len(found) < count:
+        bucket = source.choices(busy, cum_weights=shares)[0]
+        bits = source.choice((16, 24, 28, 32, 32, 48, 112))
+        site = bucket << bits | source.getrandbits(bits)
+        found.add(site << (112 - bits))
+    ordered = sorted(found)
+    highs = array("Q", (start >> 64 for start in ordered))
+    return highs, array("Q", (start & LOW_BITS for start in ordered))
+
+
+def city(runs: int) -> bytes:
+    """Return a blob as large as one of GeoLite2-City, if ``runs`` is."""
+    rows = city_rows()
+    ids = random.Random(SEED).choices(range(len(rows)), k=runs + CITY.runs6)
+    v4 = Runs4(starts(runs), array("I", ids[:runs]))
+    v6 = Runs6(*starts6(CITY.runs6), array("I", ids[runs:]))
+    return write_blob(
+        v4.coalesced(), plan_body(rows, CITY_FIELDS), {"sample": True}, v6.coalesced()
+    )
+
+
 def dat(records: int) -> bytes:
     """Return a `.dat` file of the edition with five fields.
 
@@ -118,7 +191,7 @@ def main(form: str, count: str, path: str) -> None:
     """Write a file."""
     if int(count) >= ADDRESS_COUNT // 2:
         raise SystemExit(f"{count} runs are too many")
-    make = {"blob": blob, "dat": dat}[form]
+    make = {"blob": blob, "city": city, "dat": dat}[form]
     Path(path).write_bytes(make(int(count)))
 
 

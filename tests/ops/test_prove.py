@@ -16,18 +16,20 @@ import pytest
 
 from harness import ROOT, blobs, wait
 from harness.compiler import SAMPLE, SAMPLE_CODES, build, exchanged
+from harness.parts import in_parts
 from harness.sources import dat, small_dat, write_codes
 from ipgeo.blob.reader import Blob, read_blob
 from ipgeo.compiling.prove import prove
 from ipgeo.errors import ProofError
 from ipgeo.places.code_files import read_codes
 from ipgeo.places.codes import Codes
-from ipgeo.ranges.address import ADDRESS_COUNT, format_ipv4
+from ipgeo.ranges.address import ADDRESS_COUNT, IPV6, format_ipv4
 from ipgeo.ranges.columns import Runs4
 from ipgeo.sources.dat import EDITIONS, read_dat
 
 SCRIPT = ROOT / "script" / "prove"
 READING = ROOT / "crosscheck" / "reading.py"
+SWEEP = ROOT / "crosscheck" / "sweep.lua"
 SECONDS = 1200
 
 EQUAL, DIFFERENT, USAGE = 0, 1, 2
@@ -257,6 +259,8 @@ def swept(blob: Blob) -> str:
     lines = [
         f"change {first} {-1 if number is None else number}" for first, _, number in blob.spans()
     ]
+    for first, _, number in blob.spans(IPV6):
+        lines.append(f"change6 {first:032x} {-1 if number is None else number}")
     for number in range(blob.rows):
         array, members = blob.answer(number)
         lines.append(f"answer {number} {array.decode()}\t{members.decode()}")
@@ -272,6 +276,27 @@ def read_again(blob: Blob, source: Path, codes: Path | None) -> "subprocess.Comp
         check=False,
         timeout=60,
     )
+
+
+def test_the_sweep_of_both_families(tmp_path: Path) -> None:
+    path = tmp_path / "parts.blob"
+    path.write_bytes(in_parts().data)
+    done = subprocess.run(
+        ["luajit", str(SWEEP), str(ROOT / "lua"), str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=SECONDS,
+    )
+    # A row that no run has is not swept.
+    blob = read_blob(path)
+    seen = {str(row) for runs in (blob.v4, blob.v6) if runs for row in runs.ids}
+    lines = [line for line in swept(blob).splitlines() if _is_seen(line, seen)]
+    assert sorted(done.stdout.splitlines()) == sorted(lines)
+
+
+def _is_seen(line: str, rows: set[str]) -> bool:
+    return not line.startswith("answer ") or line.split(" ", 2)[1] in rows
 
 
 @pytest.mark.parametrize("count", EDITIONS)

@@ -21,7 +21,8 @@ local _M = { MAX = pieces.MAX_ANSWER, ROOM = pieces.ROOM }
 -- Where the answer of a row lies, a pointer and a length, in a view that `is_whole`. `form` is
 -- view.ARRAY or view.OBJECT; the object is without its `{"ip":"A",`.
 function _M.locate(view, row, form)
-    return locate_text(view, view.form[form].text + row)
+    local source, length = locate_text(view, view.form[form].text + row)
+    return source, length
 end
 
 
