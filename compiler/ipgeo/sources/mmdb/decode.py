@@ -26,7 +26,7 @@ from typing import NoReturn, TypeAlias
 
 from ipgeo.errors import InputError
 
-Value: TypeAlias = "dict[str, Value] | list[Value] | str | bytes | int | float"
+Value: TypeAlias = dict[str, "Value"] | list["Value"] | str | bytes | int | float
 """A decoded value; a boolean is an int, too. Values are shared: never change one."""
 
 MAX_DEPTH = 512

@@ -61,9 +61,10 @@ def read_metadata(path: Path | str, data: bytes) -> Metadata:
     Keys that are not known are ignored, and integers may have any unsigned type. Raises InputError
     naming the key for what the format or this reader does not allow.
     """
-    marker = data.rfind(MARKER, max(0, len(data) - METADATA_SIZE))
+    searched = max(0, len(data) - METADATA_SIZE)
+    marker = data.rfind(MARKER, searched)
     if marker < 0:
-        raise InputError(path, "", f"no MaxMind DB: no metadata in the last {METADATA_SIZE} bytes")
+        raise InputError(path, f"offset {searched}", "no MaxMind DB: no metadata from here on")
     start = marker + len(MARKER)
     values = _Values(path, start, Decoder(path, data[start:], start).decode(0))
     values.choice("binary_format_major_version", (MAJOR_VERSION,))

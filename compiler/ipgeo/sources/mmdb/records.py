@@ -11,7 +11,7 @@ They differ in how they write a place:
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from ipgeo.places.coordinates import MAX_LATITUDE, MAX_LONGITUDE, format_degrees
 from ipgeo.sources.mmdb.decode import Value
@@ -19,7 +19,7 @@ from ipgeo.sources.mmdb.decode import Value
 Names: TypeAlias = Mapping[str, str]
 """A name in several languages, by the language's tag (``en``, ``zh-CN``)."""
 
-Field: TypeAlias = "str | int | Names"
+Field: TypeAlias = str | int | Names
 """A name's text or languages, another text, a number or a boolean."""
 
 MAX_PATH = 255
@@ -120,8 +120,10 @@ def _name(place: Value | None) -> str | Names | None:
     """Return the name of a place, which is a text or a map with ``names``."""
     if not isinstance(place, dict):
         return _text(place)
-    names = _map(place, "names").items()
-    return {tag: name for tag, name in names if isinstance(name, str) and name} or None
+    names = _map(place, "names")
+    kept = {tag: name for tag, name in names.items() if isinstance(name, str) and name}
+    # Records share their names' maps: so do their fields, where no name is left out.
+    return (cast("Names", names) if len(kept) == len(names) else kept) or None
 
 
 def _place(
