@@ -537,7 +537,10 @@ def test_without_a_previous_file(workspace: Workspace) -> None:
         (lambda _: b"", "0 bytes"),
         (lambda data: data[:-8], "the header says"),
         (lambda data: patched(data, 100_000, b"\xaa"), "the checksum does not match"),
-        (lambda data: patched(data, 8, b"\2"), "blob layout 2, this reader reads 1"),
+        (
+            lambda data: patched(data, 8, b"\1"),
+            "blob layout 1, this reader reads 2: build it again",
+        ),
     ],
 )
 def test_a_damaged_previous_file(

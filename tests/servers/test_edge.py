@@ -122,7 +122,7 @@ def test_without_blob_and_gunicorn_it_says_so(folder: Path) -> None:
         (b"", "0 bytes"),
         (blobs.fictional()[:-1], "bytes"),
         (blobs.fictional()[:-1] + b"\xff", "checksum"),
-        (blobs.fictional()[:8] + b"\2" + blobs.fictional()[9:], "blob layout 2, this edge reads 1"),
+        (blobs.fictional()[:8] + b"\1" + blobs.fictional()[9:], "blob layout 1, this edge reads 2"),
     ],
 )
 def test_until_there_is_a_good_blob(folder: Path, content: bytes | None, reason: str) -> None:

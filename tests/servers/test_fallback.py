@@ -143,7 +143,7 @@ def test_body_limit_is_a_setting(blob: Path) -> None:
 
 
 def break_layout(blob: bytes) -> bytes:
-    return blob[:8] + b"\x02" + blob[9:]
+    return blob[:8] + b"\x01" + blob[9:]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def break_layout(blob: bytes) -> bytes:
         (lambda _: b"", "0 bytes"),
         (lambda blob: blob[:-1], "the header says"),
         (lambda blob: blob[:-1] + b"\xff", "damaged"),
-        (break_layout, "blob layout 2, this reader reads 1"),
+        (break_layout, "blob layout 1, this reader reads 2: build it again"),
     ],
 )
 def test_without_a_good_blob(

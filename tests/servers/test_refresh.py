@@ -186,7 +186,7 @@ def put_garbage(path: Path) -> None:
 
 def put_another_layout(path: Path) -> None:
     data = bytearray(path.read_bytes())
-    data[8] = 2
+    data[8] = 1
     write_atomically(path, bytes(data))
 
 
@@ -209,7 +209,7 @@ HARMS: dict[str, tuple[Callable[[Path], None], str]] = {
     "damaged in place": (flip_in_place, "checksum"),
     "deleted": (Path.unlink, "No such file or directory"),
     "replaced by garbage": (put_garbage, "not an ipgeo blob: wrong magic"),
-    "replaced by another layout": (put_another_layout, "blob layout 2, this"),
+    "replaced by another layout": (put_another_layout, "blob layout 1, this"),
     "replaced by one too large": (put_too_large, "a slot of the shared memory holds"),
     "replaced by a folder": (put_folder, "not a regular file|Is a directory"),
     "made unreadable": (make_unreadable, "Permission denied"),
