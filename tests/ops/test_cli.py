@@ -220,7 +220,7 @@ def test_the_names_without_a_code_that_cover_most(tmp_path: Path, codes: Path, o
 
 def test_a_build_without_codes_is_reported(source: Path, out: Path) -> None:
     text = compiler("build", source, "-o", out).out
-    assert "\nno --codes: all codes are those of the built-in tables\n0 names without" in text
+    assert "\nno --codes: all codes come from the built-in tables\n0 names without" in text
     assert json.loads(compiler("build", source, "-o", out, "--json").out)["codes"] is False
     assert '"中国","CN","北京","110000"' in compiler("lookup", out, "1.2.3.4").out
 

@@ -364,6 +364,16 @@ def test_both_see_a_difference(tmp_path: Path, name: str) -> None:
     assert done.stdout.startswith("different: ")
 
 
+def test_differences_are_sorted_by_address_with_the_source_first(tmp_path: Path) -> None:
+    right, wrong = tmp_path / "right.dat", tmp_path / "wrong.dat"
+    for path, organization in ((right, "right"), (wrong, "wrong")):
+        path.write_bytes(dat([(n, (str(n), "", "", organization)) for n in range(5)]))
+    done = read_again(Blob(build(tmp_path / "x.blob", right, None)), wrong, None)
+    starts = [line.partition(" answers ")[0] for line in done.stdout.splitlines()[1:]]
+    sides = ("source", "blob")
+    assert starts == [f"  from 0.0.0.{n} on the {side}" for n in range(5) for side in sides]
+
+
 @pytest.mark.parametrize(
     "data", [b"", small_dat()[:500], small_dat()[:1040], small_dat()[:-5], b"\xff" * 3000]
 )
