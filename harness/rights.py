@@ -5,7 +5,20 @@ import subprocess
 
 import pytest
 
+from harness import ROOT
+
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up root's privileges")
+
+
+def _others_may_enter() -> bool:
+    return all(path.stat().st_mode & 0o001 for path in (ROOT, *ROOT.parents))
+
+
+as_other_user = pytest.mark.skipif(
+    os.geteuid() != 0 or not _others_may_enter(),
+    reason="only root can become another user, who must be able to enter the checkout",
+)
+"""For a program of the checkout that another user runs: a checkout in /root is closed to others."""
 
 
 def _may_mount() -> bool:

@@ -19,7 +19,7 @@ from harness.client import get
 from harness.edge import Edge
 from harness.ports import free_port
 from harness.process import children, environment
-from harness.rights import as_root
+from harness.rights import as_other_user
 from test_edge import Upstream, is_running
 from test_upstreams import render, servers
 
@@ -303,7 +303,7 @@ def limit(pid: int, what: str, number: int | str) -> None:
     subprocess.run([*AS_OTHER_USER, "prlimit", f"--pid={pid}", f"--{what}={number}:"], check=True)
 
 
-@as_root
+@as_other_user
 @pytest.mark.parametrize(
     ("what", "number", "why"),
     [

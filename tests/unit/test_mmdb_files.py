@@ -105,6 +105,7 @@ def test_every_file_is_listed(real_data: Path) -> None:
     assert found == {*FILES, *(f"mmdb/{name}" for name in BROKEN)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_is_what_maxminds_reader_reads(unpacked: Callable[[str], Path], name: str) -> None:
     path = unpacked(name)
@@ -133,6 +134,7 @@ def counted(found: Steps) -> tuple[int, int, int]:
 WITH_FACTS = [name for name in FILES if name.startswith("formats/")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_FACTS)
 def test_a_file_has_the_facts_that_were_counted(
     unpacked: Callable[[str], Path], real_data: Path, name: str
@@ -187,6 +189,7 @@ def judge(path: Path, data: bytes, metadata: bytes) -> str | None:
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_file_is_refused_or_read_as_maxmind_does(
     real_data: Path, tmp_path: Path, name: str
@@ -199,6 +202,7 @@ def test_a_broken_file_is_refused_or_read_as_maxmind_does(
     assert (expected or "") in (error or "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MUTATED)
 def test_a_mutated_file_is_refused_or_read_as_maxmind_does(
     real_data: Path, tmp_path: Path, name: str
