@@ -73,7 +73,7 @@ SERVER = """
         location = /values {
             content_by_lua_block {
                 local values = { 16909060, 1.5, true, false, {}, { "1.2.3.4" }, print, "", "x",
-                    "1.2.3.4 ", "1.2.3.4\\0", "01.2.3.4", "::1", ("1"):rep(100000) }
+                    "1.2.3.4 ", "1.2.3.4\\0", "01.2.3.4", "::1%lo", ("1"):rep(100000) }
                 for _, value in ipairs(values) do
                     ngx.say(tostring(select(2, require("ipgeo").lookup(value))))
                 end
@@ -151,11 +151,13 @@ def test_lookup(folder: Path, blob: Path, name: str, options: str) -> None:
             ("ip=::ffff:010.0.0.1", 404, b"invalid_ip"),
             ("ip=::ffff:", 404, b"invalid_ip"),
             ("ip=::ffff:::ffff:1.2.3.4", 404, b"invalid_ip"),
-            ("ip=::1.2.3.4", 404, b"invalid_ip"),
-            ("ip=::fffe:1.2.3.4", 404, b"invalid_ip"),
+            ("ip=::1.2.3.4", 404, b"no_data"),  # this blob has no IPv6
+            ("ip=::fffe:1.2.3.4", 404, b"no_data"),
             ("ip=x::ffff:1.2.3.4", 404, b"invalid_ip"),
             ("ip=::ffff:1.2.3.4%00", 404, b"invalid_ip"),
-            ("ip=::ffff:102:304", 404, b"invalid_ip"),
+            ("ip=::ffff:102:304", 200, ATLANTIS_ARRAY),
+            ("ip=64:ff9b::1.2.3.4", 200, ATLANTIS_ARRAY),
+            ("ip=::ffff:102:304%25eth0", 404, b"invalid_ip"),
             ("ip=010.0.0.1", 404, b"invalid_ip"),
             ("ip=1.2.3.4%00", 404, b"invalid_ip"),
             ("ip=1.2.3.4&ip=1.2.3.4", 404, b"invalid_ip"),
