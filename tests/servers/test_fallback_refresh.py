@@ -15,7 +15,7 @@ from harness import blobs, wait
 from harness.client import get
 from harness.gunicorn import Gunicorn
 from harness.rights import as_root
-from ipgeo.blob.layout import MAGIC
+from ipgeo.blob.layout import LAYOUT, MAGIC
 from ipgeo.files.reading import TruncatedError
 from ipgeo_fallback.store import BlobStore, RefreshFailure
 
@@ -275,7 +275,7 @@ def test_a_large_file_at_the_start(limited: Limited, blob: Path) -> None:
 
 def huge(size: int) -> bytes:
     """Return the header of a blob that has ``size`` bytes."""
-    return MAGIC + bytes([1, 0, 0, 0, 6, 0, 0, 0]) + size.to_bytes(8, "little") + bytes(40)
+    return MAGIC + bytes([LAYOUT, 0, 0, 0, 6, 0, 0, 0]) + size.to_bytes(8, "little") + bytes(40)
 
 
 def test_too_little_memory(limited: Limited, blob: Path) -> None:

@@ -355,7 +355,7 @@ def is_ready(address: "tuple[str, int] | Path") -> bool:
         ([ROOT / "script" / "prove", "none.blob", "none.dat", "none"], 1),
         ([ROOT / "script" / "soak"], 2),
         ([ROOT / "bench" / "startup"], 2),
-        ([ROOT / "bench" / "lookup", "--rounds", "1", "--runs", "2000"], 0),
+        ([ROOT / "bench" / "lookup", "--rounds", "1", "--runs", "2000", "--city", "20000"], 0),
         ([*GUNICORN, "--check-config"], 0),
     ],
     ids=lambda value: Path(value[0]).name if isinstance(value, list) else "",
