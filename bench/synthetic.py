@@ -107,8 +107,8 @@ CITY = City()
 CITY_FIELDS = (*ARRAY_FIELDS, "latitude", "longitude", "time_zone")
 
 
-def city_rows() -> list[Row]:
-    """Return rows of a country and province, a city and a position."""
+def city_rows(count: int) -> list[Row]:
+    """Return up to ``count`` rows of a country and province, a city and a position."""
     source = random.Random(SEED)
 
     def word(length: int) -> str:
@@ -124,7 +124,7 @@ def city_rows() -> list[Row]:
     cities = [f'"{word(3)}{n}"' for n in range(CITY.cities)]
     zones = [f'"{word(2)}/{word(3)}"' for _ in range(CITY.zones)]
     rows = []
-    for _ in range(CITY.rows):
+    for _ in range(count):
         city = source.randrange(CITY.cities)
         province = provinces[city % CITY.provinces]
         position = degrees(60), degrees(180), zones[city % CITY.zones]
@@ -152,11 +152,12 @@ def starts6(count: int) -> tuple["array[int]", "array[int]"]:
 
 
 def city(runs: int) -> bytes:
-    """Return a blob as large as one of GeoLite2-City, if ``runs`` is."""
-    rows = city_rows()
-    ids = random.Random(SEED).choices(range(len(rows)), k=runs + CITY.runs6)
+    """Return a blob like one of GeoLite2-City; with ``CITY.runs``, as large."""
+    rows = city_rows(max(1, CITY.rows * runs // CITY.runs))
+    runs6 = max(1, CITY.runs6 * runs // CITY.runs)
+    ids = random.Random(SEED).choices(range(len(rows)), k=runs + runs6)
     v4 = Runs4(starts(runs), array("I", ids[:runs]))
-    v6 = Runs6(*starts6(CITY.runs6), array("I", ids[runs:]))
+    v6 = Runs6(*starts6(runs6), array("I", ids[runs:]))
     return write_blob(
         v4.coalesced(), plan_body(rows, CITY_FIELDS), {"sample": True}, v6.coalesced()
     )
