@@ -144,7 +144,7 @@ def bench_lookup(world: World) -> None:
     text = printed(
         ROOT / "bench" / "lookup", "--rounds", 1, "--runs", 1000, "--city", 20000, world.blob
     )
-    assert len(re.findall(r"^sample\.blob .* find \+ answer, shared ", text, re.MULTILINE)) == 2
+    assert len(re.findall(r"^sample\.blob .* find \+ object ", text, re.MULTILINE)) == 2
     assert "synthetic.blob" in text
 
 

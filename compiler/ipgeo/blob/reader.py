@@ -29,6 +29,10 @@ from ipgeo.ranges.columns import Runs4, Runs6
 _LOW = (1 << 64) - 1
 
 
+MAX_KEPT_ANSWERS = 4096
+"""How many rendered answers a blob keeps: a batch asks for the same rows again and again."""
+
+
 def read_blob(path: Path) -> "Blob":
     """Read a blob whole and check it.
 
@@ -73,6 +77,7 @@ class Blob:
         texts = check_texts(content[HEAP], read_column(OFFSET, "I", content[OFFSET]))
         self.shape = decode_shape(read_column(SHAPE, "I", content[SHAPE]), len(texts))
         self.rows = self.shape.rows
+        self._answers: dict[int, Answer] = {}
         self._parts = read_parts(self.shape, content.get(ROW, view[:0]), texts)
         self._members = Members(self._parts, self.fields)
         self.v4: Runs4 = read_v4(content, self.rows)
@@ -101,7 +106,13 @@ class Blob:
 
     def answer(self, row: int) -> Answer:
         """Return both forms of the answer of a row."""
-        return Answer(self._parts.answer(ARRAY_FORM, row), self._parts.answer(OBJECT_FORM, row))
+        known = self._answers.get(row)
+        if known is None:
+            forms = (self._parts.answer(form, row) for form in (ARRAY_FORM, OBJECT_FORM))
+            known = Answer(*forms)
+            if len(self._answers) < MAX_KEPT_ANSWERS:
+                self._answers[row] = known
+        return known
 
     def answers(self) -> Iterator[Answer]:
         """Yield the answers of all rows."""
