@@ -66,15 +66,20 @@ local CHECKS = {
 -- view, or nil and what is wrong.
 function _M.whole(base, length, on_slice)
     on_slice = on_slice or no_slicing
-    local view, shape = open(base, length)
-    if not view then
-        return nil, shape
+    local header, err = headers.read(base, length)
+    if not header then
+        return nil, err
     end
     if checksum(cast(bytes_t, base), length, on_slice) ~= headers.crc(base) then
         return nil, "the checksum does not match: the blob is damaged"
     end
+    local view, shape = open(base, length)
+    if not view then
+        return nil, shape
+    end
     for i = 1, #CHECKS do
-        local ok, err = CHECKS[i](view, on_slice, shape)
+        local ok
+        ok, err = CHECKS[i](view, on_slice, shape)
         if not ok then
             return nil, err
         end
