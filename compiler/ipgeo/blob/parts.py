@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from ipgeo.blob.check import read_column, require
 from ipgeo.blob.layout import ROW
 from ipgeo.blob.numbers import MAX_NUMBER_BYTES, number_text
-from ipgeo.blob.shape import Column, ColumnKind, Piece, PieceKind, Shape
+from ipgeo.blob.shape import ENTRY_CODES, Column, ColumnKind, Piece, PieceKind, Shape
 from ipgeo.blob.texts import Texts
 
 MAX_ANSWER = 0xFFFF
 """The longest answer in bytes that a reader has room for."""
-
-_ENTRY_CODES = {1: "B", 2: "H", 4: "I"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,5 +80,5 @@ def _cells(column: Column, rows: memoryview, row_size: int) -> "array[int]":
     content = bytearray(len(rows) // row_size * column.width)
     for byte in range(column.width):
         content[byte :: column.width] = rows[column.at + byte :: row_size]
-    code = "i" if column.kind == ColumnKind.NUMBER else _ENTRY_CODES[column.width]
+    code = "i" if column.kind == ColumnKind.NUMBER else ENTRY_CODES[column.width]
     return read_column(ROW, code, memoryview(content))

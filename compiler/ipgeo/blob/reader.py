@@ -24,10 +24,7 @@ from ipgeo.errors import BlobError
 from ipgeo.files.reading import open_regular, read_exactly, size_of
 from ipgeo.places.answers import Answer
 from ipgeo.ranges.address import IPV4, IPV6, Address, Family
-from ipgeo.ranges.columns import Runs4, Runs6
-
-_LOW = (1 << 64) - 1
-
+from ipgeo.ranges.columns import LOW_BITS, Runs4, Runs6
 
 MAX_KEPT_ANSWERS = 4096
 """How many rendered answers a blob keeps: a batch asks for the same rows again and again."""
@@ -60,7 +57,7 @@ class Blob:
 
     ``v4`` and ``v6`` are its runs, ``v6`` None of a blob without; their ids are row numbers, and
     ``rows`` where there is no data. ``fields`` are the names of the object answers' members. An
-    answer is put together when it is asked for.
+    answer is put together when it is asked for; the first ``MAX_KEPT_ANSWERS`` are kept.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -140,7 +137,7 @@ class Blob:
 
 def _run6(runs: Runs6, address: int) -> int:
     """Return the run of an IPv6 address: the last that starts at or before it."""
-    high, low = address >> 64, address & _LOW
+    high, low = address >> 64, address & LOW_BITS
     begin = bisect_left(runs.highs, high)
     end = bisect_right(runs.highs, high, begin)
     return bisect_right(runs.lows, low, begin, end) - 1

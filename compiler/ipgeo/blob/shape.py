@@ -7,7 +7,7 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from ipgeo.errors import BlobError
+from ipgeo.blob.check import require
 
 MAX_COLUMNS, MAX_TABLES, MAX_FORMS, MAX_PIECES = 64, 256, 64, 1024
 MAX_DECIMALS = 9
@@ -15,6 +15,12 @@ _COUNTS = 6
 """The words before the columns: rows, row size, and how many of each there are."""
 
 ARRAY_FORM, OBJECT_FORM = 0, 1
+
+ENTRY_CODES = {1: "B", 2: "H", 4: "I"}
+"""The type codes of ``array`` for the cells of entries, by their widths in bytes."""
+
+NUMBER_WIDTH = 4
+"""The bytes of a number's cell, a signed integer."""
 
 
 class ColumnKind(IntEnum):
@@ -104,13 +110,13 @@ def decode_shape(words: Sequence[int], texts: int) -> Shape:
 
     Raises BlobError for one that leads outside of rows or texts.
     """
-    _require(len(words) >= _COUNTS, f"the shape has {len(words)} words")
+    require(len(words) >= _COUNTS, f"the shape has {len(words)} words")
     rows, row_size, *counts = words[:_COUNTS]
     limits = MAX_COLUMNS, MAX_TABLES, MAX_FORMS, MAX_PIECES
     for name, count, limit in zip(_NAMES, counts, limits, strict=True):
-        _require(count <= limit, f"{count} {name}, a blob has at most {limit}")
+        require(count <= limit, f"{count} {name}, a blob has at most {limit}")
     sizes = [count * size for count, size in zip(counts, (4, 2, 2, 2), strict=True)]
-    _require(len(words) == _COUNTS + sum(sizes), f"the shape has {len(words)} words")
+    require(len(words) == _COUNTS + sum(sizes), f"the shape has {len(words)} words")
     parts = iter(words[_COUNTS:])
     columns = [Column(*_take(parts, 4)) for _ in range(counts[0])]
     tables = [Table(*_take(parts, 2)) for _ in range(counts[1])]
@@ -126,48 +132,43 @@ def decode_shape(words: Sequence[int], texts: int) -> Shape:
 _NAMES = ("columns", "tables", "forms", "pieces")
 
 
-def _require(condition: bool, problem: str) -> None:  # noqa: FBT001 - an assertion's own form
-    if not condition:
-        raise BlobError(problem)
-
-
 def _take(words: Iterator[int], count: int) -> list[int]:
     return [next(words) for _ in range(count)]
 
 
 def _forms(spans: Sequence[Sequence[int]], pieces: Sequence[Piece]) -> list[Sequence[Piece]]:
-    _require(len(spans) > OBJECT_FORM, f"{len(spans)} forms, there are at least 2")
+    require(len(spans) > OBJECT_FORM, f"{len(spans)} forms, there are at least 2")
     forms = []
     end = 0
     for number, (first, count) in enumerate(spans):
         fits = first == end and 0 < count <= len(pieces) - first
-        _require(fits, f"form {number} is not the next pieces")
+        require(fits, f"form {number} is not the next pieces")
         end = first + count
         forms.append(pieces[first:end])
-    _require(end == len(pieces), f"the forms have {end} pieces of {len(pieces)}")
+    require(end == len(pieces), f"the forms have {end} pieces of {len(pieces)}")
     return forms
 
 
 def _check_columns(shape: Shape) -> None:
     if not shape.row_size:
         whole = [Column(ColumnKind.ENTRY, 0, 0, shape.rows)]
-        _require(shape.columns == whole, "rows without bytes have one column, their own number")
+        require(shape.columns == whole, "rows without bytes have one column, their own number")
         return
     taken: set[int] = set()
     for number, column in enumerate(shape.columns):
         widths, limit = _ALLOWED.get(column.kind, ((), -1))
         fits = column.width in widths and column.limit <= limit
-        _require(fits, f"column {number} has a kind, width or limit that does not exist")
+        require(fits, f"column {number} has a kind, width or limit that does not exist")
         inside = column.at + column.width <= shape.row_size
-        _require(inside, f"column {number} passes the row's end")
+        require(inside, f"column {number} passes the row's end")
         its_bytes = range(column.at, column.at + column.width)
-        _require(taken.isdisjoint(its_bytes), f"column {number} overlaps another one")
+        require(taken.isdisjoint(its_bytes), f"column {number} overlaps another one")
         taken.update(its_bytes)
 
 
 _ALLOWED: dict[int, tuple[tuple[int, ...], int]] = {
-    ColumnKind.ENTRY: ((1, 2, 4), 0xFFFFFFFF),
-    ColumnKind.NUMBER: ((4,), MAX_DECIMALS),
+    ColumnKind.ENTRY: (tuple(ENTRY_CODES), 0xFFFFFFFF),
+    ColumnKind.NUMBER: ((NUMBER_WIDTH,), MAX_DECIMALS),
 }
 
 
@@ -177,9 +178,9 @@ def _check_tables(shape: Shape, texts: int) -> None:
             table.column < len(shape.columns)
             and shape.columns[table.column].kind == ColumnKind.ENTRY
         )
-        _require(of_entries, f"table {number} is of no column of entries")
+        require(of_entries, f"table {number} is of no column of entries")
         inside = table.first + shape.columns[table.column].limit <= texts
-        _require(inside, f"table {number} passes the last text")
+        require(inside, f"table {number} passes the last text")
 
 
 def _check_pieces(shape: Shape, texts: int) -> None:
@@ -190,6 +191,6 @@ def _check_pieces(shape: Shape, texts: int) -> None:
         PieceKind.NUMBER: numbers,
     }
     for piece in (piece for form in shape.forms for piece in form):
-        _require(piece.kind in known, f"a piece of kind {piece.kind}")
+        require(piece.kind in known, f"a piece of kind {piece.kind}")
         there = piece.arg in known[piece.kind]
-        _require(there, f"a piece of kind {piece.kind} is number {piece.arg}, which is not there")
+        require(there, f"a piece of kind {piece.kind} is number {piece.arg}, which is not there")

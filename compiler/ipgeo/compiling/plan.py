@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from ipgeo.blob.body import Body, whole_answers
-from ipgeo.blob.shape import Column, ColumnKind, Shape
+from ipgeo.blob.shape import ENTRY_CODES, NUMBER_WIDTH, Column, ColumnKind, Shape
 from ipgeo.compiling.columns import AnyColumn, NumberColumn, plan_columns
 from ipgeo.compiling.forms import Forms
 from ipgeo.contract import ARRAY_FIELDS
@@ -17,8 +17,6 @@ from ipgeo.places.answers import Answer, Row, answer_of, in_array
 
 MAX_WHOLE_BYTES = 1 << 20
 """Up to so many bytes of answers, a blob has them whole: those are the fastest to read."""
-
-_NUMBER_WIDTH = 4
 
 
 def plan_body(rows: Sequence[Row], fields: Sequence[str], max_whole: int = MAX_WHOLE_BYTES) -> Body:
@@ -58,15 +56,15 @@ def _in_parts(rows: Sequence[Row], fields: Sequence[str]) -> Body:
 
 def _width(column: AnyColumn) -> int:
     if isinstance(column, NumberColumn):
-        return _NUMBER_WIDTH
-    return next(width for width in (1, 2, 4) if len(column.entries) <= 1 << 8 * width)
+        return NUMBER_WIDTH
+    return next(width for width in ENTRY_CODES if len(column.entries) <= 1 << 8 * width)
 
 
 def _laid_out(columns: Sequence[AnyColumn]) -> list[Column]:
     """Return the columns side by side."""
     starts = accumulate(map(_width, columns), initial=0)
     return [
-        Column(ColumnKind.NUMBER, at, _NUMBER_WIDTH, column.decimals)
+        Column(ColumnKind.NUMBER, at, NUMBER_WIDTH, column.decimals)
         if isinstance(column, NumberColumn)
         else Column(ColumnKind.ENTRY, at, _width(column), len(column.entries))
         for at, column in zip(starts, columns, strict=False)
@@ -77,4 +75,4 @@ def _narrowed(column: AnyColumn) -> "array[int]":
     """Return the cells in as many bytes as the column has."""
     if isinstance(column, NumberColumn):
         return column.cells
-    return array({1: "B", 2: "H", 4: "I"}[_width(column)], column.cells)
+    return array(ENTRY_CODES[_width(column)], column.cells)

@@ -10,7 +10,7 @@ from mmdb_writer import SearchTreeLeaf, SearchTreeNode, TreeWriter
 
 from ipgeo.blob.reader import Blob
 from ipgeo.exports.members import row_values
-from ipgeo.ranges.address import IPV4, IPV6, Family
+from ipgeo.ranges.address import EMBEDDING, IPV4, IPV6, Family
 
 Tree = SearchTreeNode | SearchTreeLeaf | None
 """A block of addresses: cut in halves, with one record all over, or without data."""
@@ -18,7 +18,7 @@ Tree = SearchTreeNode | SearchTreeLeaf | None
 _IPV4_BITS = 96
 """How many bits lead to a tree of IPv4 in one of IPv6."""
 
-_IPV4_PLACES = (0, 0xFFFF << 32, 0x64FF9B << 96)
+_IPV4_PLACES = (0, *EMBEDDING)
 """Where IPv4 is in IPv6: at ::/96, as the format has it, and where such addresses are asked for."""
 
 
@@ -50,7 +50,7 @@ def _whole_tree(blob: Blob) -> SearchTreeNode:
     tree = _tree(IPV4, blob.v4.starts, blob.v4.ids, leaves)
     if not blob.v6:
         return tree
-    starts = [high << 64 | low for high, low in zip(blob.v6.highs, blob.v6.lows, strict=True)]
+    starts = [first for first, _, _ in blob.v6]
     root = _tree(IPV6, starts, blob.v6.ids, leaves)
     for place in _IPV4_PLACES:
         _put(root, place, tree)

@@ -11,7 +11,7 @@ LAST_ADDRESS = ADDRESS_COUNT - 1
 MAX_IPV6_BYTES = 45
 """The longest text of an IPv6 address: six groups and a dotted tail."""
 
-_EMBEDDING = (0xFFFF << 32, 0x64FF9B << 96)
+EMBEDDING = (0xFFFF << 32, 0x64FF9B << 96)
 """The first addresses of ::ffff:0:0/96 (mapped) and 64:ff9b::/96 (NAT64, RFC 6052)."""
 
 
@@ -110,7 +110,7 @@ class Address:
 
         Of ::ffff:0:0/96 and 64:ff9b::/96 that is the IPv4 address in the low 32 bits.
         """
-        if self.family == IPV6 and self.number & ~LAST_ADDRESS in _EMBEDDING:
+        if self.family == IPV6 and self.number & ~LAST_ADDRESS in EMBEDDING:
             return Address(IPV4, self.number & LAST_ADDRESS)
         return self
 

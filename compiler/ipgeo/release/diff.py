@@ -102,6 +102,11 @@ def diff(old: Blob, new: Blob) -> Diff:
     return Diff(v4, v6)
 
 
+def total_units(family: Family, with_data: int) -> int:
+    """Return the units of which shares are taken: all of IPv4, but of IPv6 those with data."""
+    return family.unit_count if family == IPV4 else with_data
+
+
 def _family_diff(
     family: Family, before: Runs4 | Runs6, after: Runs4 | Runs6, answers: _Answers
 ) -> FamilyDiff:
@@ -111,7 +116,7 @@ def _family_diff(
     return FamilyDiff(
         family,
         changed=tally.countries.total(),
-        total=family.unit_count if family == IPV4 else tally.with_data,
+        total=total_units(family, tally.with_data),
         ranges=tally.ranges,
         largest=[
             ChangedRange(first, first - size, answers[was], answers[now])

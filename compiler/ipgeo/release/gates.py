@@ -13,7 +13,7 @@ from typing import Any
 
 from ipgeo.blob.reader import Blob
 from ipgeo.ranges.address import IPV4, IPV6, Family
-from ipgeo.release.diff import Diff
+from ipgeo.release.diff import Diff, total_units
 from ipgeo.release.diff_report import show_percent
 from ipgeo.release.expected import Expected
 from ipgeo.text import printable
@@ -161,7 +161,7 @@ def _weigh(blob: Blob, family: Family) -> _Weight:
     data = weight.total() - weight[None]
     codes = enumerate(blob.member("country_code"))
     uncoded = sum(weight[row] for row, code in codes if not code)
-    return _Weight(family, data, uncoded, family.unit_count if family == IPV4 else data)
+    return _Weight(family, data, uncoded, total_units(family, data))
 
 
 def _judge_change(found: Diff, limit: float, *, with_v6: bool) -> Verdict:
