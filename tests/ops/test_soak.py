@@ -31,9 +31,9 @@ FREEZING = Plan(
 
 ALWAYS = ("store.lua", "if is_intact(snapshot) then", "if true then")
 ONE_WRONG = (
-    "blob/view.lua",
-    "    return location\nend\n",
-    "    return location == 77 and 78 or location\nend\n",
+    "blob/find.lua",
+    "    return row\nend\n",
+    "    return row == 77 and 78 or row\nend\n",
 )
 LATE = (
     "store.lua",

@@ -39,7 +39,7 @@ def assert_faultless(printed: str) -> None:
 
 @pytest.mark.parametrize(
     ("connections", "options"),
-    [(500, ()), (100, ("-H", "Connection: close"))],
+    [(200, ()), (100, ("-H", "Connection: close"))],
     ids=["kept", "churn"],
 )
 def test_the_fallback_leaves_no_client_waiting(
