@@ -14,7 +14,8 @@ from ipgeo.blob.body import whole_answers
 from ipgeo.blob.reader import Blob
 from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.compile import compile_blob
-from ipgeo.places.answers import Answer, fields_of, render
+from ipgeo.contract import ARRAY_FIELDS
+from ipgeo.places.answers import Answer, answer_of, rows_of
 from ipgeo.places.code_files import read_codes
 from ipgeo.places.codes import Codes
 from ipgeo.places.location import NO_DATA, Location
@@ -50,9 +51,9 @@ _ATLANTIS = Location(
     'Deep "Blue"',
     "Triton/Sons",
     "Bubble",
-    (("latitude", "31.25"), ("longitude", "-24.5"), ("time_zone", "Ocean/Deep")),
+    ("31.25", "-24.5", "Ocean/Deep"),
 )
-_UTOPIA = Location("Utopia", extra=(("latitude", ""), ("longitude", ""), ("time_zone", "")))
+_UTOPIA = Location("Utopia", extra=("", "", ""))
 _CODES = Codes(
     {
         ("Atlantis",): "AT",
@@ -60,8 +61,11 @@ _CODES = Codes(
         ("Atlantis", "海底", 'Deep "Blue"'): "421000",
     }
 )
-_FIELDS = fields_of((_ATLANTIS, _UTOPIA))
-_ANSWERS = [render(location, _CODES, _FIELDS) for location in (_ATLANTIS, _UTOPIA)]
+_EXTRA = ("latitude", "longitude", "time_zone")
+_FIELDS = (*ARRAY_FIELDS, *_EXTRA)
+_ANSWERS = [
+    answer_of(row, _FIELDS) for row in map(rows_of(_CODES, _EXTRA, _FIELDS), (_ATLANTIS, _UTOPIA))
+]
 _FICTION = {"0.0.0.0": 1, "1.2.3.0": 0, "1.2.4.0": 1}  # noqa: S104 - no bind address
 _GAP = {"5.0.0.0": NO_DATA, "6.0.0.0": 1}
 

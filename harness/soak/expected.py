@@ -14,7 +14,7 @@ from harness.blobs import of_answers
 from ipgeo.blob.reader import Blob
 from ipgeo.compiling.compile import compile_blob
 from ipgeo.contract import ARRAY_FIELDS
-from ipgeo.places.answers import render
+from ipgeo.places.answers import answer_of, rows_of
 from ipgeo.places.code_files import read_codes
 from ipgeo.places.codes import Codes
 from ipgeo.places.location import Location
@@ -43,7 +43,8 @@ class ExpectedBlob:
             Location(f"{name}-{n}", city=name * chance.randrange(_MAX_PADDING))
             for n in range(locations)
         ]
-        answers = [render(location, Codes({}), ARRAY_FIELDS) for location in made]
+        row_of = rows_of(Codes(), (), ARRAY_FIELDS)
+        answers = [answer_of(row_of(location), ARRAY_FIELDS) for location in made]
         self._arrays = [answer.array for answer in answers]
         self._tails = [answer.object_tail for answer in answers]
         self.data = of_answers(self.starts, self._location_ids, answers, {"name": name})

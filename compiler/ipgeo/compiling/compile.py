@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,10 @@ from ipgeo.blob.reader import Blob
 from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.plan import plan_body
 from ipgeo.compiling.prove import prove
-from ipgeo.places.answers import Row, fields_of, row_of
+from ipgeo.places.answers import Row, fields_of, rows_of
 from ipgeo.places.built_in import built_in
-from ipgeo.places.codes import Codes, NamePath
-from ipgeo.places.location import NO_DATA, Location, Source
+from ipgeo.places.codes import Codes
+from ipgeo.places.location import NO_DATA, Location, NamePath, Source
 from ipgeo.ranges.address import ADDRESS_COUNT
 from ipgeo.ranges.renumber import renumbered
 
@@ -50,29 +50,26 @@ def compile_blob(
 
 def _write(source: Source, codes: Codes, report: Callable[[str], object]) -> bytes:
     report("merge")
-    fields = fields_of(source.locations)
-    rows, row_ids = _distinct_rows(source.locations, codes, fields)
+    fields = fields_of(source.extra)
+    row_of = rows_of(codes, source.extra, fields)
+    rows, row_ids = _distinct_rows(map(row_of, source.locations))
     v4 = renumbered(source.v4, row_ids).coalesced()
     v6 = renumbered(source.v6, row_ids).coalesced() if source.v6 else None
     report("write")
     return write_blob(v4, plan_body(rows, fields), _meta(source, codes), v6)
 
 
-def _distinct_rows(
-    locations: Iterable[Location], codes: Codes, fields: Sequence[str]
-) -> tuple[list[Row], dict[int, int]]:
-    """Return the rows, and for each location id the number of its row."""
+def _distinct_rows(all_rows: Iterable[Row]) -> tuple[list[Row], dict[int, int]]:
+    """Return the distinct rows, and for each location id the number of its row."""
     numbers: dict[Row, int] = {}
-    row_ids = {NO_DATA: NO_DATA}
-    for location_id, location in enumerate(locations):
-        row = row_of(location, codes, fields)
-        row_ids[location_id] = numbers.setdefault(row, len(numbers))
-    return list(numbers), row_ids
+    row_ids = {n: numbers.setdefault(row, len(numbers)) for n, row in enumerate(all_rows)}
+    return list(numbers), row_ids | {NO_DATA: NO_DATA}
 
 
 def _meta(source: Source, codes: Codes) -> dict[str, Any]:
     """Return the blob's metadata: no clock and no path, so equal inputs give equal bytes."""
-    return {
+    languages = {"languages": list(source.languages)} if source.languages else {}
+    return languages | {
         "compiler": f"ipgeo {__version__}",
         "sample": source.sample,
         "sources": [source.facts, *codes.facts],

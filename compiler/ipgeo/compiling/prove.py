@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ipgeo.blob.reader import Blob
 from ipgeo.errors import ProofError
-from ipgeo.places.answers import Answer, fields_of, render
+from ipgeo.places.answers import Answer, answer_of, fields_of, rows_of
 from ipgeo.places.codes import Codes
 from ipgeo.places.location import NO_DATA, Source
 from ipgeo.ranges.address import IPV4, IPV6, Family, format_address
@@ -27,11 +27,12 @@ def prove(blob: Blob, source: Source, codes: Codes) -> None:
     Equal changes mean equal answers at all addresses of both families. Raises ProofError naming the
     first address at which the two differ.
     """
-    fields = fields_of(source.locations)
+    fields = fields_of(source.extra)
+    row_of = rows_of(codes, source.extra, fields)
     numbers: dict[bytes, int] = {}
 
     def source_answer(location_id: int) -> Answer:
-        return render(source.locations[location_id], codes, fields)
+        return answer_of(row_of(source.locations[location_id]), fields)
 
     source_answers = map(source_answer, range(len(source.locations)))
     right = _Side(source_answer, _numbered(source_answers, NO_DATA, numbers))
