@@ -21,7 +21,7 @@ from ipgeo.places.codes import Codes
 from ipgeo.places.location import NO_DATA, Location
 from ipgeo.ranges.address import parse_ipv4
 from ipgeo.ranges.columns import Runs4
-from ipgeo.sources.dat import read_dat
+from ipgeo.sources.registry import read_source
 
 ATLANTIS_IP = "1.2.3.4"
 ATLANTIS_ARRAY = (
@@ -133,7 +133,7 @@ def real_data() -> Path:
 
 def real_blob(folder: Path) -> bytes:
     """Compile and prove the real data."""
-    return compile_blob(read_dat(folder / "17monipdb.dat"), read_codes(folder)).data
+    return compile_blob(read_source(folder / "17monipdb.dat"), read_codes(folder)).data
 
 
 def numbered(count: int) -> bytes:

@@ -19,7 +19,7 @@ from ipgeo.places.code_files import read_codes
 from ipgeo.places.codes import Codes
 from ipgeo.places.location import Location
 from ipgeo.ranges.address import LAST_ADDRESS, format_ipv4
-from ipgeo.sources.dat import read_dat
+from ipgeo.sources.registry import read_source
 
 ARRAY, OBJECT = "array", "object"
 
@@ -78,7 +78,7 @@ class ExpectedFromSource(ExpectedBlob):
         self._location_ids = array("I", (ids.setdefault(text, len(ids)) for _, text in changes))
         self._arrays = [_compact(json.loads(text)) for text, _ in ids]
         self._tails = [_tail(json.loads(text)) for _, text in ids]
-        self.data = compile_blob(read_dat(source), read_codes(codes)).data
+        self.data = compile_blob(read_source(source), read_codes(codes)).data
         self.build_id = Blob(self.data).build_id
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ipgeo.cli.errors import Refusal, reporting
-from ipgeo.cli.inputs import code_files, codes_in, keep_inputs, source_format_option
+from ipgeo.cli.inputs import code_files, codes_in, format_option, keep_inputs
 from ipgeo.cli.paths import BlobPath, InputPath
 from ipgeo.cli.present import (
     build_text,
@@ -47,7 +47,7 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float
 
 @click.command()
 @click.argument("source", type=InputPath)
-@source_format_option
+@format_option
 @click.option(
     "--codes",
     "codes_dir",
@@ -92,7 +92,7 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float
 def build(
     source: Path,
     *,
-    source_format: str,
+    format_name: str | None,
     codes_dir: Path | None,
     out: Path,
     as_json: bool,
@@ -102,7 +102,7 @@ def build(
     max_uncoded_rise: float,
     force: bool,
 ) -> None:
-    """Compile SOURCE (by default a 17mon/IPIP .dat file), prove the result and publish it.
+    """Compile SOURCE, prove the result and publish it.
 
     The last step replaces OUTPUT atomically and keeps the old file as OUTPUT.previous. If a gate
     refuses the new blob, nothing is replaced and the exit status is 3. OUTPUT.json describes the
@@ -121,7 +121,7 @@ def build(
         less_coverage=allow_less_coverage,
         max_uncoded_rise=max_uncoded_rise,
     )
-    read, result = _compile(source, source_format, codes_dir)
+    read, result = _compile(source, format_name, codes_dir)
     outcome = publish_build(out, result, _facts(source, read, result), limits, force=force)
     summary = _summary(result, read.facts["records"], with_codes=codes_dir is not None)
     summary |= _outcome(outcome)
@@ -139,12 +139,12 @@ def _check_output(out: Path, inputs: list[Path], *, force: bool) -> None:
 
 
 def _compile(
-    source: Path, source_format: str, codes_dir: Path | None
+    source: Path, format_name: str | None, codes_dir: Path | None
 ) -> tuple[Source, BuildResult]:
     codes = codes_in(codes_dir)
     with _progress(source) as report:
         report("read")
-        read = read_source(source, source_format)
+        read = read_source(source, format_name)
         return read, compile_blob(read, codes, report)
 
 

@@ -8,14 +8,13 @@ import click
 from ipgeo.places.code_files import FILES, read_codes
 from ipgeo.places.codes import Codes
 from ipgeo.release.targets import same_file
-from ipgeo.sources.registry import DEFAULT, READERS
+from ipgeo.sources.registry import FORMATS
 
-source_format_option = click.option(
-    "--source-format",
-    type=click.Choice(list(READERS)),
-    default=DEFAULT,
-    show_default=True,
-    help="Format of the source.",
+format_option = click.option(
+    "--format",
+    "format_name",
+    type=click.Choice([known.name for known in FORMATS]),
+    help="Format of the source; without it, the source's content decides.",
 )
 
 

@@ -9,7 +9,7 @@ import click
 
 from ipgeo.blob.reader import Blob, read_blob
 from ipgeo.cli import streams
-from ipgeo.cli.inputs import codes_in, source_format_option
+from ipgeo.cli.inputs import codes_in, format_option
 from ipgeo.cli.inspection import blob_facts, blob_text
 from ipgeo.cli.paths import InputPath
 from ipgeo.cli.present import need_stdout, print_json, proven_text
@@ -21,19 +21,23 @@ from ipgeo.sources.registry import read_source
 @click.command()
 @click.argument("blob", type=InputPath)
 @click.option("--against", type=InputPath, help="Prove the blob equal to this source.")
-@source_format_option
+@format_option
 @click.option(
     "--codes", "codes_dir", type=InputPath, help="Folder of the code files it was built with."
 )
-def verify(blob: Path, against: Path | None, source_format: str, codes_dir: Path | None) -> None:
+def verify(
+    blob: Path, against: Path | None, format_name: str | None, codes_dir: Path | None
+) -> None:
     """Check the structure, checksum and build id of BLOB; with --against, every answer too."""
     if codes_dir and not against:
         raise click.UsageError("--codes goes with --against")
+    if format_name and not against:
+        raise click.UsageError("--format goes with --against")
     codes = codes_in(codes_dir)
     checked = read_blob(blob)
     click.echo(f"{blob}: sound, build id {checked.build_id}, {checked.runs} runs")
     if against:
-        prove(checked, read_source(against, source_format), codes)
+        prove(checked, read_source(against, format_name), codes)
         click.echo(f"equal to {against} at all {proven_text(checked.families)}")
 
 
