@@ -12,7 +12,7 @@ import click
 
 from ipgeo.cli.errors import Refusal, reporting
 from ipgeo.cli.inputs import code_files, codes_in, format_option, keep_inputs
-from ipgeo.cli.paths import BlobPath, InputPath
+from ipgeo.cli.paths import BlobPath, InputPath, SourcePath
 from ipgeo.cli.present import (
     build_text,
     need_stdout,
@@ -30,6 +30,7 @@ from ipgeo.release.expected import read_expected
 from ipgeo.release.gates import MAX_CHANGE_PERCENT, MAX_UNCODED_RISE, Limits
 from ipgeo.release.publish import NO_CURRENT, Outcome, publish_build
 from ipgeo.release.targets import refuse_foreign, rehearse_build, resolve_target
+from ipgeo.sources.content import STDIN
 from ipgeo.sources.registry import read_source
 
 MIN_PROGRESS_BYTES = 8 << 20
@@ -46,7 +47,7 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float
 
 
 @click.command()
-@click.argument("source", type=InputPath)
+@click.argument("source", type=SourcePath)
 @format_option
 @click.option(
     "--codes",
@@ -104,6 +105,7 @@ def build(
 ) -> None:
     """Compile SOURCE, prove the result and publish it.
 
+    SOURCE may be packed (gzip, xz, or zip with one file inside); - is standard input.
     The last step replaces OUTPUT atomically and keeps the old file as OUTPUT.previous. If a gate
     refuses the new blob, nothing is replaced and the exit status is 3. OUTPUT.json describes the
     published blob. Refuses to overwrite a file that is not a blob (or manifest) unless --force is
@@ -151,7 +153,7 @@ def _compile(
 @contextmanager
 def _progress(source: Path) -> Iterator[Callable[[str], None]]:
     """Yield a function to call before each step; it draws a bar for large sources."""
-    if not sys.stderr.isatty() or source.stat().st_size < MIN_PROGRESS_BYTES:
+    if source is STDIN or not sys.stderr.isatty() or source.stat().st_size < MIN_PROGRESS_BYTES:
         yield lambda _step: None
         return
     steps = 1 + len(STEPS)

@@ -8,7 +8,11 @@ import click
 from ipgeo.places.code_files import FILES, read_codes
 from ipgeo.places.codes import Codes
 from ipgeo.release.targets import same_file
+from ipgeo.sources.content import STDIN
 from ipgeo.sources.registry import FORMATS
+
+_OPENED = Path("/dev/stdin")
+"""A path that leads to the file that standard input is."""
 
 format_option = click.option(
     "--format",
@@ -20,7 +24,7 @@ format_option = click.option(
 
 def keep_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Refuse an output that is also an input, whatever the paths."""
-    same = same_file(outputs, inputs)
+    same = same_file(outputs, [_OPENED if path is STDIN else path for path in inputs])
     if same:
         output, path = same
         raise click.UsageError(f"the output {output} is the input {path}: it would be replaced")

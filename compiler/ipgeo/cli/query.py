@@ -11,16 +11,17 @@ from ipgeo.blob.reader import Blob, read_blob
 from ipgeo.cli import streams
 from ipgeo.cli.inputs import codes_in, format_option
 from ipgeo.cli.inspection import blob_facts, blob_text
-from ipgeo.cli.paths import InputPath
+from ipgeo.cli.paths import InputPath, SourcePath
 from ipgeo.cli.present import need_stdout, print_json, proven_text
 from ipgeo.compiling.prove import prove
 from ipgeo.ranges.address import Address, parse_address
+from ipgeo.sources.content import content_name
 from ipgeo.sources.registry import read_source
 
 
 @click.command()
 @click.argument("blob", type=InputPath)
-@click.option("--against", type=InputPath, help="Prove the blob equal to this source.")
+@click.option("--against", type=SourcePath, help="Prove the blob equal to this source.")
 @format_option
 @click.option(
     "--codes", "codes_dir", type=InputPath, help="Folder of the code files it was built with."
@@ -38,7 +39,7 @@ def verify(
     click.echo(f"{blob}: sound, build id {checked.build_id}, {checked.runs} runs")
     if against:
         prove(checked, read_source(against, format_name), codes)
-        click.echo(f"equal to {against} at all {proven_text(checked.families)}")
+        click.echo(f"equal to {content_name(against)} at all {proven_text(checked.families)}")
 
 
 @click.command()

@@ -10,6 +10,7 @@ from ipgeo.ranges.address import IPV4
 from ipgeo.sources import dat
 from ipgeo.sources.content import content_name, read_content
 from ipgeo.sources.options import DEFAULTS, ReadOptions
+from ipgeo.sources.unreadable import problem_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,5 +75,5 @@ def _recognised(path: Path, content: bytes) -> Format:
         if known.recognises(content):
             return known
     names = ", ".join(known.name for known in FORMATS)
-    problem = f"no format that is read ({names}); --format reads it as one"
-    raise InputError(content_name(path), "", problem)
+    unknown = f"damaged, or no format that is read ({names}); --format reads it as one of them"
+    raise InputError(content_name(path), "", problem_of(content) or unknown)
