@@ -52,7 +52,10 @@ def fields_table(contract: Contract) -> list[str]:
     return [
         "| field | type | from | meaning |",
         "|---|---|---|---|",
-        *(f"| `{f['name']}` | {f['type']} | {f['from']} | {f['help']} |" for f in contract["fields"]),
+        *(
+            f"| `{f['name']}` | {f['type']} | {f['from']} | {f['help']} |"
+            for f in contract["fields"]
+        ),
     ]
 
 

@@ -9,8 +9,8 @@ from ipaddress import IPv6Address
 
 from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.plan import plan_body
-from ipgeo.places.answers import Answer, Row, answer_of, rows_of
 from ipgeo.contract import ARRAY_FIELDS
+from ipgeo.places.answers import Answer, Row, answer_of, rows_of
 from ipgeo.places.codes import Codes
 from ipgeo.places.location import NO_DATA, Location, NamePath
 from ipgeo.ranges.address import IPV4, Family
@@ -56,7 +56,7 @@ def in_parts(rows: int = 500, runs4: int = 2000, runs6: int = 2000, seed: int = 
     fields = (*ARRAY_FIELDS, *_EXTRA)
     made = list(dict.fromkeys(map(rows_of(codes, _EXTRA, fields), locations)))
     v4, v6 = _runs4(chance, runs4, len(made)), _runs6(chance, runs6, len(made))
-    data = write_blob(v4, plan_body(made, fields, max_whole=0), {"sample": True}, v6)
+    data = write_blob(v4, plan_body(made, fields, max_arrays=0), {"sample": True}, v6)
     return InParts(data, v4, v6, made, fields)
 
 

@@ -127,7 +127,7 @@ def _rows(count: int, **texts: Callable[[int], str]) -> tuple[list[tuple[str, ..
 
 def _body() -> Body:
     rows, fields = _rows(2, time_zone=lambda n: f'"{n}"')
-    return plan_body(rows, fields, 0)
+    return plan_body(rows, fields, max_arrays=0)
 
 
 def _kinds(body: Body) -> list[tuple[int, int, int]]:
@@ -156,7 +156,7 @@ def test_degrees_are_numbers_if_each_is_written_so(
     text: Callable[[int], str], expected: tuple[int, int, int]
 ) -> None:
     rows, fields = _rows(300, latitude=text)
-    body = plan_body(rows, fields, 0)
+    body = plan_body(rows, fields, max_arrays=0)
     assert _kinds(body) == [expected]
     blob = Blob(write_blob(ALL, body, {}))
     assert list(blob.answers()) == [answer_of(row, fields) for row in rows]
@@ -169,7 +169,7 @@ def test_what_follows_from_a_place_shares_its_column() -> None:
         continent_code=lambda n: f'"{n % 10 % 3}"',
         time_zone=lambda n: f'"{n}"',
     )
-    assert _kinds(plan_body(rows, fields, 0)) == [
+    assert _kinds(plan_body(rows, fields, max_arrays=0)) == [
         (ColumnKind.ENTRY, 2, 1000),
         (ColumnKind.ENTRY, 1, 10),
     ]

@@ -54,7 +54,7 @@ def blob(v6: Mapping[str, int] | None = None) -> Blob:
     fields = fields_of(())
     rows = [*map(rows_of(CODES, (), fields), LOCATIONS)]
     runs = runs6(v6) if v6 else None
-    return Blob(write_blob(V4, plan_body(rows, fields, 0), {}, runs))
+    return Blob(write_blob(V4, plan_body(rows, fields, max_arrays=0), {}, runs))
 
 
 # Proof
@@ -258,7 +258,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     fields = fields_of(())
     rows = [*map(rows_of(CODES, (), fields), LOCATIONS)]
     for path, runs in ((old, WHOLE), (new, EIGHTH)):
-        path.write_bytes(write_blob(V4, plan_body(rows, fields, 0), {}, runs6(runs)))
+        path.write_bytes(write_blob(V4, plan_body(rows, fields, max_arrays=0), {}, runs6(runs)))
     return old, new
 
 

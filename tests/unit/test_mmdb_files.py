@@ -152,7 +152,7 @@ def test_a_file_has_the_facts_that_were_counted(
         assert step is not None
         assert counted(step) == tuple(map(int, counts.groups()[1:]))
         networks += int(counts[1])
-    assert file.facts["networks"] == networks
+    assert file.facts["records"] == networks
     addresses = re.findall(r"^  - `(.*)` (.*)$", facts, re.MULTILINE)
     assert addresses
     for text, answer in addresses:

@@ -73,7 +73,7 @@ def test_a_tree_of_32_bits_is_ipv4_alone(record_size: int) -> None:
     networks = {"0.0.0.0/32": "a", "1.0.0.0/8": "b", "2.0.0.0/8": "b", "255.255.255.255/32": "c"}
     found = parse("file", file(tree(networks, 32), record_size, 4))
     assert found.v6 is None
-    assert found.facts["networks"] == 4
+    assert found.facts["records"] == 4
     assert answers(found, 4) == [
         (0, "a"),
         (1, None),
@@ -104,7 +104,7 @@ def test_aliases_of_ipv4_are_no_data_of_ipv6(record_size: int) -> None:
         (start("2004::/16"), None),
         ((1 << 128) - 1, "c"),
     ]
-    assert found.facts["networks"] == 4
+    assert found.facts["records"] == 4
 
 
 def test_a_record_above_ipv4_is_cut_into_both_families() -> None:

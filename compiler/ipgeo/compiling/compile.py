@@ -14,7 +14,7 @@ from ipgeo.compiling.prove import prove
 from ipgeo.places.answers import Row, fields_of, rows_of
 from ipgeo.places.built_in import built_in
 from ipgeo.places.codes import Codes
-from ipgeo.places.location import NO_DATA, Location, NamePath, Source
+from ipgeo.places.location import NO_DATA, NamePath, Source
 from ipgeo.ranges.address import ADDRESS_COUNT
 from ipgeo.ranges.renumber import renumbered
 

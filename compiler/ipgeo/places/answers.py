@@ -68,9 +68,7 @@ def fields_of(extra: Sequence[str]) -> tuple[str, ...]:
     return (*ARRAY_FIELDS, *known, *sorted(own.difference(known)))
 
 
-def rows_of(
-    codes: Codes, extra: Sequence[str], fields: Sequence[str]
-) -> Callable[[Location], Row]:
+def rows_of(codes: Codes, extra: Sequence[str], fields: Sequence[str]) -> Callable[[Location], Row]:
     """Return the function that makes the row of a location whose source has the ``extra`` fields.
 
     ``fields`` are as of ``fields_of``. The row has the codes, and what follows from the country's

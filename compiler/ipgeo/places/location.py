@@ -26,11 +26,11 @@ Value: TypeAlias = str | int | float | bool | None
 class Location(NamedTuple):
     """One place as its source writes it; an absent name is the empty string.
 
-    The names are ``NAME_FIELDS``. ``extra`` holds the values of the fields that the source adds, in
-    the order of its ``Source.extra``. ``iso_codes`` are the source's own ISO codes of country (3166-1
-    alpha-2) and largest subdivision (3166-2, with the country), as far as it has them. ``known_as``
-    are country, province and city in Chinese, for the code tables, if the names are in another
-    language.
+    The names are ``NAME_FIELDS``. ``extra`` holds the values of the fields that the source adds,
+    in the order of its ``Source.extra``. ``iso_codes`` are the source's own ISO codes of the
+    country (3166-1 alpha-2) and of the largest subdivision (3166-2, with the country), as far as
+    it has them. ``known_as`` are country, province and city in Chinese, for the code tables, if
+    the names are in another language.
     """
 
     country: str

@@ -70,12 +70,13 @@ def recognises(data: bytes) -> bool:
     return hints == sorted(hints) and 0 < hints[-1] < records
 
 
-def read(path: Path | str, data: bytes, _options: ReadOptions) -> Source:
+def read(path: Path | str, data: bytes, options: ReadOptions) -> Source:
     """Read and check a whole ``.dat`` file.
 
     Raises InputError, naming the offset, for a file that breaks the format in any way that could
     change an answer.
     """
+    options.refuse(path, FORMAT)
     count = _record_count(path, data)
     bounds, keys = _records(data, count)
     _check_bounds(path, bounds)
@@ -91,7 +92,8 @@ def read(path: Path | str, data: bytes, _options: ReadOptions) -> Source:
         "sha256": hashlib.sha256(data).hexdigest(),
     }
     sample = locations[location_ids[-1]].country == SAMPLE_MARK
-    return Source(Runs4(starts, location_ids), locations, facts, sample)
+    extra = EDITIONS[fields][len(NAME_FIELDS) :]
+    return Source(Runs4(starts, location_ids), locations, facts, sample, extra=extra)
 
 
 def _records_before(index_end: int) -> tuple[int, int]:
@@ -202,6 +204,6 @@ def _location(count: int, fields: list[str]) -> Location:
     for name in NUMERIC_FIELDS:
         if named.get(name) and not _DEGREES.fullmatch(named[name]):
             raise ValueError(f"{name} {named[name]!r} is not a decimal number of degrees")
-    extra = tuple(named.items())[len(NAME_FIELDS) :]
-    names = {name: named[name] for name in edition[: len(NAME_FIELDS)]}
-    return Location(**names, extra=extra)
+    at = len(NAME_FIELDS)
+    country, province, city, organization, isp = (named.get(name, "") for name in NAME_FIELDS)
+    return Location(country, province, city, organization, isp, tuple(fields[at:]))

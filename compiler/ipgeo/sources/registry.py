@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ipgeo.errors import InputError
-from ipgeo.places.location import Source
-from ipgeo.ranges.address import IPV4
+from ipgeo.places.location import NAME_FIELDS, Source
+from ipgeo.ranges.address import IPV4, IPV6
 from ipgeo.sources import dat
 from ipgeo.sources.content import content_name, read_content
+from ipgeo.sources.mmdb.metadata import recognises as recognises_mmdb
+from ipgeo.sources.mmdb.reader import FORMAT as MMDB
+from ipgeo.sources.mmdb.source import EXTRA, read_mmdb
 from ipgeo.sources.options import DEFAULTS, ReadOptions
 from ipgeo.sources.unreadable import problem_of
 
@@ -49,6 +52,13 @@ FORMATS = (
         carries=Carries((IPV4.name,), dat.ALL_FIELDS, ("zh-CN",)),
         recognises=dat.recognises,
         read=dat.read,
+    ),
+    Format(
+        name=MMDB,
+        title="MaxMind DB .mmdb: MaxMind, DB-IP, IPinfo, lists",
+        carries=Carries((IPV4.name, IPV6.name), (*NAME_FIELDS, *EXTRA)),
+        recognises=recognises_mmdb,
+        read=read_mmdb,
     ),
 )
 """In the order in which content is compared with them."""

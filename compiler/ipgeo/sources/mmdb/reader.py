@@ -32,11 +32,12 @@ class MmdbFile:
     ``::/96``, which is IPv4, nor in IPv4's aliases. Two records are different data of the file,
     but may be equal. They share what they have in common: never change one. ``offsets[i]`` is
     where record ``i`` begins in the file ``path``, in bytes. ``facts`` describes the file for the
-    blob's metadata.
+    blob's metadata. ``languages`` are those of names, as the metadata list them.
     """
 
     path: Path | str
     facts: dict[str, str | int]
+    languages: tuple[str, ...]
     v4: Runs4
     v6: Runs6 | None
     records: list[Value]
@@ -73,7 +74,7 @@ def parse(path: Path | str, data: bytes) -> MmdbFile:
     with _without_collecting():
         records = list(map(Decoder(path, section, metadata.data_start).decode, offsets))
     offsets = array("Q", (metadata.data_start + offset for offset in offsets))
-    return MmdbFile(path, facts, v4, v6, records, offsets)
+    return MmdbFile(path, facts, tuple(metadata.languages), v4, v6, records, offsets)
 
 
 def _facts(data: bytes, metadata: Metadata, networks: int) -> dict[str, str | int]:
@@ -81,11 +82,10 @@ def _facts(data: bytes, metadata: Metadata, networks: int) -> dict[str, str | in
         "format": FORMAT,
         "database_type": metadata.database_type,
         "build_epoch": metadata.build_epoch,
-        "languages": ",".join(metadata.languages),
         "ip_version": metadata.ip_version,
         "record_size": metadata.record_size,
         "node_count": metadata.node_count,
-        "networks": networks,
+        "records": networks,
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
     }
