@@ -132,5 +132,6 @@ UNREADABLE = (
     Unreadable("IP2Proxy BIN", layouts.is_ip2proxy, "it lists proxies, not places"),
     Unreadable("czdb", layouts.is_czdb, "encrypted, and its key is personal"),
     Unreadable("a text (CSV, TSV, geofeed, ip2region …)", _is_text),
+    Unreadable("a MaxMind DB", layouts.is_cut_mmdb, "its end is missing; get the whole file"),
 )
-"""In the order in which content is compared with them: marks before layouts, text last."""
+"""In the order in which content is compared with them: what is surest comes first."""
