@@ -25,7 +25,7 @@ from ipgeo.blob.reader import Blob
 from ipgeo.places.answers import Answer
 from ipgeo.ranges.address import ADDRESS_COUNT
 
-COMMANDS = ("build", "verify", "lookup", "inspect", "sample")
+COMMANDS = ("build", "verify", "lookup", "inspect", "formats", "sample")
 DONE, REFUSED, USAGE = 0, 1, 2
 RECORDS = 1028
 

@@ -52,6 +52,8 @@ def completed(workspace: Path, typed: str) -> str:
     [
         ("b", "build"),
         ("roll", "rollback"),
+        ("fo", "formats"),
+        ("formats --j", "formats --json"),
         ("build --allow", "build --allow-less-coverage"),
         ("build so", "build source.dat"),
         ("build source.dat --codes co", "build source.dat --codes codes/"),

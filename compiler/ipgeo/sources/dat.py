@@ -41,8 +41,6 @@ TEXT_OVERLAP = 1024
 """The text begins this many bytes before ``N``: the official readers count it as index."""
 MAX_TEXT = 0xFFFFFF + 0xFF
 """How many bytes of text a record can reach: the highest offset and the greatest length."""
-MAX_SIZE = 1 << 30
-"""The largest file in bytes that is read: ten times the fullest edition."""
 
 _DEGREES = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]*)?")
 
@@ -116,8 +114,6 @@ def _record_count(path: Path | str, data: bytes) -> int:
     if size > text_start + MAX_TEXT:
         problem = f"the text has {size - text_start} bytes, records reach {MAX_TEXT}"
         raise InputError(path, f"offset {text_start}", problem)
-    if size > MAX_SIZE:
-        raise InputError(path, "", f"{size} bytes (limit {MAX_SIZE})")
     return records
 
 

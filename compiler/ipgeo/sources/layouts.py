@@ -4,6 +4,8 @@ Each function tells whether the whole content ``data``, of any length, has the l
 the format takes its function over.
 """
 
+from ipgeo.sources.mmdb.metadata import recognises as mmdb_recognises
+
 _LAST = 0xFFFFFFFF
 """The last IPv4 address."""
 
@@ -109,6 +111,15 @@ def _has_bin_size(data: bytes) -> bool:
     """Whether the rows end within the size that the head says, and the file too: it may be cut."""
     first, last = _bin_rows(data)
     return 30 <= first <= last < _little(data, 31) >= len(data)
+
+
+_MMDB_KEYS = (b"\x47country", b"\x58autonomous_system_number")
+"""Keys as an MMDB writes them: a byte of type and length, then the text."""
+
+
+def is_cut_mmdb(data: bytes) -> bool:
+    """An MMDB without its end, which has the metadata: known by its first keys, if it has them."""
+    return not mmdb_recognises(data) and any(key in data for key in _MMDB_KEYS)
 
 
 def is_czdb(data: bytes) -> bool:

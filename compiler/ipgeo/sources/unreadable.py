@@ -1,5 +1,6 @@
 """What cannot be read, by content: what is no database, and formats that are not read yet."""
 
+import codecs
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ _HEAD = 1024
 _MAX_JSON = 1 << 20
 """Bytes of JSON that is looked at: the body of an error has fewer."""
 
+_Utf8Decoder = codecs.getincrementaldecoder("utf-8")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NOT_YET = "a format that is not read yet"
 _DOWNLOAD = "not a database; see what the download returned"
@@ -83,10 +85,9 @@ def _is_tar(data: bytes) -> bool:
 def _is_text(data: bytes) -> bool:
     head = data[:_HEAD]
     try:
-        head.decode()
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:  # otherwise a character that the head's end cuts
-            return False
+        _Utf8Decoder().decode(head, final=len(head) == len(data))
+    except UnicodeDecodeError:
+        return False
     return b"\0" not in head
 
 
@@ -121,7 +122,7 @@ UNREADABLE = (
     Unreadable(
         "IPIP .datx of districts or base stations",
         layouts.is_datx_of_ranges,
-        "its ranges have no cities",
+        "not the layout of the city edition, not read",
     ),
     Unreadable("ip2region .xdb", layouts.is_xdb),
     Unreadable("ip2region .db (version 1)", layouts.is_ip2region_db, "an old format, not read"),
@@ -131,5 +132,6 @@ UNREADABLE = (
     Unreadable("IP2Proxy BIN", layouts.is_ip2proxy, "it lists proxies, not places"),
     Unreadable("czdb", layouts.is_czdb, "encrypted, and its key is personal"),
     Unreadable("a text (CSV, TSV, geofeed, ip2region …)", _is_text),
+    Unreadable("a MaxMind DB", layouts.is_cut_mmdb, "its end is missing; get the whole file"),
 )
-"""In the order in which content is compared with them: marks before layouts, text last."""
+"""In the order in which content is compared with them: what is surest comes first."""
