@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from ipgeo.sources.mmdb.reader import read
-from ipgeo.sources.mmdb.records import MAX_PATH, flatten, names_in, standard_fields
+from ipgeo.sources.mmdb.records import (
+    MAX_PATH,
+    Field,
+    flatten,
+    names_in,
+    network_fields,
+    place_fields,
+    position_fields,
+)
 
 US = {"geoname_id": 6252001, "iso_code": "US", "names": {"en": "United States", "zh-CN": "美国"}}
 FR = {
@@ -34,6 +42,11 @@ CITY = {
     ],
 }
 
+
+def standard_fields(record: Any) -> dict[str, Field]:
+    return {**place_fields(record), **position_fields(record), **network_fields(record)}
+
+
 RECORDS: dict[str, tuple[Any, dict[str, Any]]] = {
     "GeoLite2-City": (
         CITY,
@@ -58,16 +71,16 @@ RECORDS: dict[str, tuple[Any, dict[str, Any]]] = {
         {
             "country": {"en": "France"},
             "country_code": "FR",
-            "european_union": True,
+            "is_eu": True,
             "geoname_id": 3017382,
         },
     ),
     "country without names": ({"country": {"iso_code": "CN"}}, {"country_code": "CN"}),
     "country with names alone": ({"country": {"names": {"en": "Sea"}}}, {"country": {"en": "Sea"}}),
-    "a list's name": ({"country": {"iso_code": "PRIVATE"}}, {}),
+    "a list's name": ({"country": {"iso_code": "PRIVATE"}}, {"country": "PRIVATE"}),
     "a list's name and names": (
         {"country": {"iso_code": "CLOUDFLARE", "names": {"en": "Cloudflare"}}},
-        {},
+        {"country": {"en": "Cloudflare"}},
     ),
     "nowhere": ({"country": {"iso_code": "ZZ", "names": {"en": "nowhere"}}}, {}),
     "GeoLite2-ASN": (
@@ -91,11 +104,11 @@ RECORDS: dict[str, tuple[Any, dict[str, Any]]] = {
         {
             "country": {"en": "France"},
             "country_code": "FR",
-            "european_union": True,
+            "is_eu": True,
             "geoname_id": 3017382,
             "asn": 3215,
             "isp": "Orange",
-            "anycast": True,
+            "anycast": "ANYCAST",
         },
     ),
     "DBIP-City-Lite": (
@@ -184,8 +197,6 @@ RECORDS: dict[str, tuple[Any, dict[str, Any]]] = {
         },
         {},
     ),
-    "a string": ("1.1.1.1/32", {}),
-    "an array": ([CITY], {}),
 }
 
 

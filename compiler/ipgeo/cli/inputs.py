@@ -1,7 +1,8 @@
 """The input files of commands: the code files, and that no output takes an input's place."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -9,6 +10,7 @@ from ipgeo.places.code_files import FILES, read_codes
 from ipgeo.places.codes import Codes
 from ipgeo.release.targets import same_file
 from ipgeo.sources.content import STDIN
+from ipgeo.sources.options import ReadOptions
 from ipgeo.sources.registry import FORMATS
 
 _OPENED = Path("/dev/stdin")
@@ -38,3 +40,10 @@ def code_files(folder: Path | None) -> list[Path]:
 def codes_in(folder: Path | None) -> Codes:
     """Return the codes of a folder; without a folder, the built-in ones."""
     return read_codes(folder) if folder else Codes()
+
+
+def options_of(meta: Mapping[str, Any]) -> ReadOptions:
+    """Return the options with which the source of a blob that has this metadata was read."""
+    lists = (meta.get(name) for name in ("languages", "keep"))
+    languages, keep = (tuple(map(str, found)) if isinstance(found, list) else () for found in lists)
+    return ReadOptions(languages, keep)

@@ -9,7 +9,7 @@ import click
 
 from ipgeo.blob.reader import Blob, read_blob
 from ipgeo.cli import streams
-from ipgeo.cli.inputs import codes_in, format_option
+from ipgeo.cli.inputs import codes_in, format_option, options_of
 from ipgeo.cli.inspection import blob_facts, blob_text
 from ipgeo.cli.paths import InputPath, SourcePath
 from ipgeo.cli.present import need_stdout, print_json, proven_text
@@ -38,7 +38,8 @@ def verify(
     checked = read_blob(blob)
     click.echo(f"{blob}: sound, build id {checked.build_id}, {checked.runs} runs")
     if against:
-        prove(checked, read_source(against, format_name), codes)
+        source = read_source(against, format_name, options_of(checked.meta))
+        prove(checked, source, codes)
         click.echo(f"equal to {content_name(against)} at all {proven_text(checked.families)}")
 
 

@@ -68,8 +68,8 @@ def _distinct_rows(all_rows: Iterable[Row]) -> tuple[list[Row], dict[int, int]]:
 
 def _meta(source: Source, codes: Codes) -> dict[str, Any]:
     """Return the blob's metadata: no clock and no path, so equal inputs give equal bytes."""
-    languages = {"languages": list(source.languages)} if source.languages else {}
-    return languages | {
+    options = {"keep": list(source.keep), "languages": list(source.languages)}
+    return {name: given for name, given in options.items() if given} | {
         "compiler": f"ipgeo {__version__}",
         "sample": source.sample,
         "sources": [source.facts, *codes.facts],

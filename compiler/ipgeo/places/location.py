@@ -51,6 +51,7 @@ class Source:
     that knows no IPv6. ``extra`` are the names of the fields that it adds to ``NAME_FIELDS``.
     ``facts`` describes it for the blob's metadata: format, edition, records, bytes, sha256.
     ``languages`` are those of its names, the preferred one first; none if it does not tell.
+    ``keep`` are the fields that were kept beside the standard ones.
     """
 
     v4: Runs4
@@ -60,3 +61,4 @@ class Source:
     v6: Runs6 | None = None
     extra: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()

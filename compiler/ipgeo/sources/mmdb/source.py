@@ -66,6 +66,7 @@ def read_mmdb(path: Path | str, data: bytes, options: ReadOptions) -> Source:
         v6=file.v6,
         extra=(*extra, *own),
         languages=languages,
+        keep=options.keep,
     )
 
 
