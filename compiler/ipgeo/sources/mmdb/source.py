@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from ipgeo.contract import FIELDS
 from ipgeo.errors import InputError
+from ipgeo.garbage import without_collecting
 from ipgeo.places.location import Location, Source, Value
 from ipgeo.places.names import country_name, province_name
 from ipgeo.sources.mmdb.decode import Value as Decoded
@@ -47,8 +48,11 @@ def read_mmdb(path: Path | str, data: bytes, options: ReadOptions) -> Source:
     become fields. A source without any standard field keeps all. Raises InputError, naming the
     offset, for a file that breaks the format or has an impossible value.
     """
-    file = parse(path, data)
-    del data
+    with without_collecting():
+        return _source(parse(path, data), options)
+
+
+def _source(file: MmdbFile, options: ReadOptions) -> Source:
     languages = options.languages or _default_languages(file.languages)
     locations = _locations(file, languages)
     extra = [name for at, name in enumerate(EXTRA) if _is_used(locations, at)]
@@ -87,7 +91,7 @@ def _locations(file: MmdbFile, languages: tuple[str, ...]) -> list[Location]:
             place, network = place_of(record), network_of(record)
             position = position_fields(record)
         except ValueError as error:
-            raise InputError(file.path, file.position(number), str(error)) from None
+            raise InputError(file.path, file.records.position(number), str(error)) from None
         values = (_value(position.get(name), ()) for name in _POSITION)
         extra = (*place.extra, *values, *network.extra)
         locations.append(
@@ -99,16 +103,17 @@ def _locations(file: MmdbFile, languages: tuple[str, ...]) -> list[Location]:
 def _shared(keys: Sequence[str], compute: Callable[[Record], _T]) -> Callable[[Record], _T]:
     """Return ``compute``, which reads the ``keys`` of a record, but once for all that share them.
 
-    Records share the maps that the file has once. The caller keeps all records: an id is no other
-    object's later.
+    Records share the maps that the file has once.
     """
-    known: dict[tuple[int, ...], _T] = {}
+    known: dict[tuple[int, ...], tuple[_T, list[object]]] = {}
 
     def of(record: Record) -> _T:
-        key = tuple(map(id, map(record.get, keys)))
+        values = [*map(record.get, keys)]
+        key = tuple(map(id, values))
         if key not in known:
-            known[key] = compute(record)
-        return known[key]
+            # With the values, so that no other object has their ids later.
+            known[key] = compute(record), values
+        return known[key][0]
 
     return of
 
@@ -187,7 +192,7 @@ def _own_values(file: MmdbFile, number: int, keep: Sequence[str]) -> dict[str, V
             if not keep or any(_is_below(path, wanted) for wanted in keep)
         }
     except ValueError as error:
-        raise InputError(file.path, file.position(number), str(error)) from None
+        raise InputError(file.path, file.records.position(number), str(error)) from None
 
 
 def _in_json(value: Value) -> Value:
