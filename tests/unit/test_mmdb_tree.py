@@ -138,8 +138,9 @@ def test_each_record_is_decoded_once_and_has_its_offset() -> None:
     data = file(tree(networks, 32), 24, 4)
     found = parse("file", data)
     assert list(found.records) == ["c", "a"]
-    assert list(found.offsets) == [data.index(b"\x41c"), data.index(b"\x41a")]
-    assert found.position(1) == f"offset {found.offsets[1]} (record 1)"
+    offsets = data.index(b"\x41c"), data.index(b"\x41a")
+    for number, offset in enumerate(offsets):
+        assert found.records.position(number) == f"offset {offset} (record {number})"
 
 
 def refusal(data: bytes) -> str:

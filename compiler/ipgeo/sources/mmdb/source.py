@@ -105,7 +105,7 @@ def _shared(keys: Sequence[str], compute: Callable[[Record], _T]) -> Callable[[R
 
     Records share the maps that the file has once.
     """
-    known: dict[tuple[int, ...], tuple[_T, list[object]]] = {}
+    known: dict[tuple[int, ...], tuple[_T, Sequence[object]]] = {}
 
     def of(record: Record) -> _T:
         values = [*map(record.get, keys)]
