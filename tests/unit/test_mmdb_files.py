@@ -184,6 +184,7 @@ def judge(path: Path, data: bytes, metadata: bytes) -> str | None:
     """Return why a file was refused; fail if it was read, and otherwise than by MaxMind."""
     try:
         file = parse(path, data)
+        list(file.records)
     except InputError as error:
         return str(error).removeprefix(f"{path}: ")
     assert both(file) == as_maxminds(path, data, metadata)
