@@ -53,6 +53,7 @@ _POINTER_SIZES = bytes(2 + (byte >> 3 & 3) if byte >> 5 == _POINTER else 0 for b
 """Bytes of a pointer by its control byte; 0 for any other value."""
 
 _DOUBLE = struct.Struct(">d")
+_DOUBLE_CONTROL = 3 << 5 | _DOUBLE.size
 _FLOAT = struct.Struct(">f")
 
 _Decoded: TypeAlias = tuple[Value, int]
@@ -188,9 +189,14 @@ class Decoder:
             end += _POINTER_SIZES[data[offset]]
             value = light.get(data[offset:end])
             if value is None:
-                # One frame a level: no function between this one and the value's own.
-                decode = decoders[data[offset]] or self._extended(offset)
-                value, end = decode(offset, depth)
+                control = data[offset]
+                if control == _DOUBLE_CONTROL and offset + 8 < len(data):
+                    # Most values that are no pointers: positions.
+                    (value,), end = _DOUBLE.unpack_from(data, offset + 1), offset + 9
+                else:
+                    # One frame a level: no function between this one and the value's own.
+                    decode = decoders[control] or self._extended(offset)
+                    value, end = decode(offset, depth)
             offset = end
             result[key] = value
         return result, offset

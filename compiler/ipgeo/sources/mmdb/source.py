@@ -29,7 +29,7 @@ from ipgeo.sources.options import ReadOptions
 CHINESE = "zh-CN"
 
 _PLACE = ("continent_code", "continent", "is_eu", "geoname_id")
-_POSITION = ("latitude", "longitude", "time_zone", "accuracy_radius", "postal_code")
+_POSITION = tuple(position_fields({}))
 _NETWORK = ("asn", "as_organization", "anycast")
 EXTRA = (*_PLACE, *_POSITION, *_NETWORK)
 """The standard fields that records may have, beside names and codes."""
@@ -92,8 +92,7 @@ def _locations(file: MmdbFile, languages: tuple[str, ...]) -> list[Location]:
             position = position_fields(record)
         except ValueError as error:
             raise InputError(file.path, file.records.position(number), str(error)) from None
-        values = (_value(position.get(name), ()) for name in _POSITION)
-        extra = (*place.extra, *values, *network.extra)
+        extra = (*place.extra, *position.values(), *network.extra)
         locations.append(
             place._replace(organization=network.organization, isp=network.isp, extra=extra)
         )
@@ -106,8 +105,12 @@ def _shared(keys: Sequence[str], compute: Callable[[Record], _T]) -> Callable[[R
     Records share the maps that the file has once.
     """
     known: dict[tuple[int, ...], tuple[_T, Sequence[object]]] = {}
+    nothing = compute(_NO_RECORD)
+    has_none = frozenset(keys).isdisjoint
 
     def of(record: Record) -> _T:
+        if has_none(record):
+            return nothing
         values = [*map(record.get, keys)]
         key = tuple(map(id, values))
         if key not in known:
@@ -122,7 +125,8 @@ def _place(record: Record, languages: tuple[str, ...]) -> Location:
     """Return the part of a location that is a place."""
     fields = place_fields(record)
     country, province, city = names = _names(fields, languages)
-    known_as = _names(fields, (CHINESE, *languages))
+    in_chinese = languages[0] == CHINESE
+    known_as = names if in_chinese else _names(fields, (CHINESE, *languages))
     return Location(
         country,
         province,
@@ -146,8 +150,8 @@ def _names(fields: dict[str, Field], languages: tuple[str, ...]) -> tuple[str, s
 def _network(record: Record) -> Location:
     """Return the part of a location that is a network."""
     fields = network_fields(record)
-    organization, isp = (_text(fields, name) or "" for name in ("organization", "isp"))
-    extra = tuple(_value(fields.get(name), ()) for name in _NETWORK)
+    organization, isp = (str(fields[name] or "") for name in ("organization", "isp"))
+    extra = tuple(map(fields.get, _NETWORK))
     return Location("", organization=organization, isp=isp, extra=extra)
 
 
