@@ -47,7 +47,7 @@ FIELDS = (
 """The standard fields that an MMDB can have, in an object's order."""
 
 ALWAYS = {*ARRAY, "phone_prefix", "continent_code", "currency_code", "is_eu", "kind"}
-"""The fields of every answer; the others are in all objects if any record has them."""
+"""The fields of every answer; another one is in all objects if any record has it."""
 
 NULLABLE = {
     "country_code",
@@ -62,6 +62,8 @@ NULLABLE = {
     "kind",
 }
 """The fields whose absence is null; that of the other standard ones is an empty string."""
+
+ABSENT = (None, "")
 
 _TAKEN = {
     "ip",
@@ -127,17 +129,14 @@ def _answers(
 ) -> dict[str, str]:
     """Return the answers by the texts of their records."""
     standard = {
-        text: fields_of(record) if isinstance(record, dict) else {}
+        text: completed(fields_of(record) if isinstance(record, dict) else {}, languages)
         for text, record in records.items()
     }
-    used = ALWAYS.union(*standard.values())
-    whole = keep or not any(standard.values())
+    known = {name for fields in standard.values() for name in fields if fields[name] not in ABSENT}
+    whole = keep or not known
     own = {text: _own(record, keep) if whole else {} for text, record in records.items()}
     names = sorted({name for fields in own.values() for name in fields})
-    return {
-        text: _answer(completed(standard[text], languages), used, own[text], names)
-        for text in records
-    }
+    return {text: _answer(standard[text], known | ALWAYS, own[text], names) for text in records}
 
 
 def _answer(fields: Record, used: set[str], own: Record, own_names: Iterable[str]) -> str:

@@ -279,7 +279,7 @@ def test_a_record_is_flattened_in_its_order() -> None:
 
 def test_two_values_have_two_paths() -> None:
     record: Any = {"a.b": 1, "a": {"b": 2}}
-    with pytest.raises(ValueError, match="two values have the path a.b"):
+    with pytest.raises(ValueError, match=r"two values have the path a\.b"):
         flatten(record)
 
 

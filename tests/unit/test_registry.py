@@ -14,7 +14,7 @@ from ipgeo.places.location import Source
 from ipgeo.sources import registry
 from ipgeo.sources.dat import FORMAT, recognises
 from ipgeo.sources.mmdb import metadata
-from ipgeo.sources.options import ReadOptions
+from ipgeo.sources.options import DEFAULTS, ReadOptions
 from ipgeo.sources.registry import FORMATS, read_source
 
 RECORDS = 1028
@@ -106,7 +106,7 @@ def test_options_reach_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def read(path: Path | str, data: bytes, options: ReadOptions) -> Source:
         given.append(options)
-        return FORMATS[0].read(path, data, options)
+        return FORMATS[0].read(path, data, DEFAULTS)
 
     monkeypatch.setattr(registry, "FORMATS", (replace(FORMATS[0], read=read),))
     options = ReadOptions(languages=("en",), keep=("asn",))
