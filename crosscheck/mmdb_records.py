@@ -8,10 +8,11 @@ repeat a misunderstanding of it. The tables of codes are the same files.
 import re
 from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import cache
 
-from babel import Locale
+from babel import Locale, UnknownLocaleError
 
-from crosscheck.reading import built_in_codes, followed_from, kind_of, table
+from crosscheck.reading import built_in_codes, countries, followed_from, kind_of, table
 
 Record = dict[str, object]
 
@@ -45,13 +46,15 @@ def completed(fields: Record, languages: Sequence[str]) -> Record:
     own_code, division = fields.get("country_code"), fields.get("division_code")
     known = {level: fields.get(level) for level in ("country", "province", "city")}
     chinese = {level: _said(name, ("zh-CN", *languages)) for level, name in known.items()}
-    code = own_code or _code(chinese["country"])
+    code = own_code or _code(chinese["country"] or fields.get("list"))
     in_china = {"CN": _code("CN", f"CN-{division}") or _code("CN", chinese["province"])}
     elsewhere = f"{own_code}-{division}" if own_code and division else None
     province_code = in_china.get(str(code), elsewhere)
     city_code = _code("CN", province_code, chinese["city"]) if code == "CN" else None
     names: Record = {level: _said(name, languages) for level, name in known.items()}
-    names["country"] = names["country"] or fields.get("list") or _country_name(own_code, languages)
+    names["country"] = (
+        names["country"] or fields.get("list") or _country_name(own_code, tuple(languages))
+    )
     names["province"] = names["province"] or _chinese_province(own_code, division, languages)
     codes: Record = {"country_code": code, "province_code": province_code, "city_code": city_code}
     said = {"continent": _said(fields.get("continent"), languages)}
@@ -196,14 +199,21 @@ def _code(*path: object) -> str | None:
     return _CODES.get(exact) or _CODES.get((*exact[:-1], exact[-1].casefold()))
 
 
+@cache
 def _country_name(code: object, languages: Sequence[str]) -> str | None:
-    known = {line["alpha2"]: line for line in table("countries.tsv")}.get(str(code), {})
+    known = countries().get(str(code), {})
     in_tables = dict.fromkeys(CHINESE, known.get("chinese")) | {"en": known.get("english")}
     for tag in languages:
-        locale = Locale.parse(tag, sep="-")
-        if name := in_tables.get(tag) or locale.territories.get(str(code)):
+        if name := in_tables.get(tag) or _in_cldr(str(code), tag):
             return name
     return None
+
+
+def _in_cldr(code: str, tag: str) -> str | None:
+    try:
+        return Locale.parse(tag, sep="-").territories.get(code)
+    except (ValueError, UnknownLocaleError):  # in a file's metadata
+        return None
 
 
 def _chinese_province(country: object, division: object, languages: Sequence[str]) -> str | None:

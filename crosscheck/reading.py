@@ -75,15 +75,21 @@ def built_in_codes() -> dict[tuple[str | None, ...], str]:
     return found
 
 
+@cache
+def countries() -> dict[str | None, dict[str, str]]:
+    """Return what the built-in table knows of countries by their codes."""
+    return {line["alpha2"]: line for line in table("countries.tsv")}
+
+
 def followed_from(country_code: str | None) -> dict[str, object]:
     """Return the fields that follow from a country's code, empty for an unknown one."""
-    for line in table("countries.tsv"):
-        if line["alpha2"] == country_code:
-            texts = ("phone_prefix", "continent_code", "currency_code")
-            return {"is_eu": line["is_eu"] == "true"} | {name: line[name] for name in texts}
-    return {"is_eu": None, "phone_prefix": "", "continent_code": "", "currency_code": ""}
+    known = countries().get(country_code, {})
+    texts = ("phone_prefix", "continent_code", "currency_code")
+    is_eu = known["is_eu"] == "true" if known else None
+    return {"is_eu": is_eu} | {name: known.get(name, "") for name in texts}
 
 
+@cache
 def kind_of(name: str) -> str | None:
     """Return the kind of a country's name that has no code, None for one that is not known."""
     for line in table("kinds.tsv"):
