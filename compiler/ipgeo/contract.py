@@ -6,8 +6,8 @@ VERSION = "0.1.0"
 
 MAX_ARGUMENTS = 8
 MAX_JSON_DEPTH = 8
-MAX_ADDRESS_BYTES = 15
-BODY_BYTES_PER_ADDRESS = 20
+MAX_ADDRESS_BYTES = 45
+BODY_BYTES_PER_ADDRESS = 48
 BODY_BYTES_OVERHEAD = 1024
 MIN_BODY_LIMIT = 65536
 MAX_RELAY_HOPS = 3
@@ -17,7 +17,7 @@ MAX_SOCKET_PATH = 107
 
 ERRORS: dict[str, tuple[int, str]] = {
     "missing_ip": (400, "ip is missing"),
-    "invalid_ip": (400, "ip is not an IPv4 address in dotted decimal"),
+    "invalid_ip": (400, "ip is not an IPv4 or IPv6 address"),
     "invalid_ips": (400, "ips must be an array"),
     "ip_and_ips": (400, "send either ip or ips, not both"),
     "too_many_ips": (400, "too many addresses: the limit is {batch_limit}"),

@@ -44,7 +44,8 @@ CITY = {
 
 
 def standard_fields(record: Any) -> dict[str, Field]:
-    return {**place_fields(record), **position_fields(record), **network_fields(record)}
+    fields = {**place_fields(record), **position_fields(record), **network_fields(record)}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 RECORDS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -261,7 +262,10 @@ def test_a_name_is_in_the_first_language_it_has(
 
 def test_an_empty_name_is_none() -> None:
     record: Any = {"city": {"names": {"zh-CN": "", "en": "Putian", "de": 5}}}
-    assert standard_fields(record) == {"city": {"en": "Putian"}}
+    names = standard_fields(record)["city"]
+    assert isinstance(names, dict)
+    assert names_in(names, ("zh-CN", "de", "en")) == "Putian"
+    assert names_in(names, ("zh-CN", "de")) is None
 
 
 def test_a_record_is_flattened_in_its_order() -> None:

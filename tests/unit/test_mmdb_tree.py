@@ -130,16 +130,17 @@ def test_the_path_to_ipv4_may_end_in_no_data() -> None:
 def test_a_tree_without_nodes_has_no_data(ip_version: int) -> None:
     found = parse("file", mmdb([], metadata={"ip_version": ip_version}))
     assert list(found.v4) == [(0, (1 << 32) - 1, NO_DATA)]
-    assert found.records == []
+    assert list(found.records) == []
 
 
 def test_each_record_is_decoded_once_and_has_its_offset() -> None:
     networks = {"1.0.0.0/8": "c", "3.0.0.0/8": "a", "5.0.0.0/8": "c"}
     data = file(tree(networks, 32), 24, 4)
     found = parse("file", data)
-    assert found.records == ["c", "a"]
-    assert list(found.offsets) == [data.index(b"\x41c"), data.index(b"\x41a")]
-    assert found.position(1) == f"offset {found.offsets[1]} (record 1)"
+    assert list(found.records) == ["c", "a"]
+    offsets = data.index(b"\x41c"), data.index(b"\x41a")
+    for number, offset in enumerate(offsets):
+        assert found.records.position(number) == f"offset {offset} (record {number})"
 
 
 def refusal(data: bytes) -> str:

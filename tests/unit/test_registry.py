@@ -12,9 +12,10 @@ from harness.sources import dat, patched, small_dat, u32_be, u32_le
 from ipgeo.errors import InputError
 from ipgeo.places.location import Source
 from ipgeo.sources import registry
+from ipgeo.sources.content import read_content
 from ipgeo.sources.dat import FORMAT, recognises
 from ipgeo.sources.mmdb import metadata
-from ipgeo.sources.options import DEFAULTS, ReadOptions
+from ipgeo.sources.options import ReadOptions
 from ipgeo.sources.registry import FORMATS, read_source
 
 RECORDS = 1028
@@ -57,6 +58,12 @@ def test_an_mmdb_is_recognised() -> None:
     assert metadata.recognises(data + bytes(1000))
     assert not metadata.recognises(data + bytes(metadata.METADATA_SIZE))
     assert not metadata.recognises(data[:10])
+
+
+@pytest.mark.parametrize("name", ["GeoLite2-City-Test", "GeoLite2-ASN-Test", "GeoIP2-ISP-Test"])
+def test_a_real_mmdb_has_that_format_alone(real_data: Path, name: str) -> None:
+    content = read_content(real_data / "mmdb" / f"{name}.mmdb")
+    assert [known.name for known in FORMATS if known.recognises(content)] == ["mmdb"]
 
 
 def test_names_are_distinct() -> None:
@@ -106,7 +113,7 @@ def test_options_reach_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def read(path: Path | str, data: bytes, options: ReadOptions) -> Source:
         given.append(options)
-        return FORMATS[0].read(path, data, DEFAULTS)
+        return FORMATS[0].read(path, data, ReadOptions())
 
     monkeypatch.setattr(registry, "FORMATS", (replace(FORMATS[0], read=read),))
     options = ReadOptions(languages=("en",), keep=("asn",))

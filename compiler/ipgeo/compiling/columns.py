@@ -4,6 +4,7 @@ Fields share a column where one tells the other: the levels of a place, and what
 The same rows give the same columns.
 """
 
+import operator
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -120,7 +121,8 @@ def _groups(
 
 def _follows(column: EntryColumn, level: EntryColumn) -> bool:
     """Whether each entry of ``level`` goes with one entry of ``column``."""
-    return len(set(zip(level.cells, column.cells, strict=True))) == len(level.entries)
+    cell_of = dict(zip(level.cells, column.cells, strict=True))
+    return all(map(operator.eq, map(cell_of.__getitem__, level.cells), column.cells))
 
 
 def _number_column(number: int, column: EntryColumn) -> NumberColumn | None:

@@ -12,7 +12,7 @@ from ipgeo.contract import ARRAY_FIELDS, FIELDS, FILLED_FIELDS, NUMERIC_FIELDS
 from ipgeo.places.built_in import countries
 from ipgeo.places.codes import Codes
 from ipgeo.places.kinds import kind_of
-from ipgeo.places.location import CODE_FIELDS, NAME_FIELDS, Location, Value
+from ipgeo.places.location import Location, Value
 
 NO_CODE = "None"
 """What the array form has for a name without a code, as the original service did."""
@@ -54,8 +54,9 @@ _ABSENT = (None, "")
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 _NULL = "null"
 _NO_CODE = _encode(NO_CODE)
-_names = attrgetter(*NAME_FIELDS)
-_in_order = itemgetter(*map((*CODE_FIELDS, *NAME_FIELDS).index, ARRAY_FIELDS))
+_PLACE_FIELDS = ARRAY_FIELDS[:6]
+_names = attrgetter("country", "province", "city")
+_in_order = itemgetter(3, 0, 4, 1, 5, 2)  # of three codes, then three names
 
 
 def fields_of(extra: Sequence[str]) -> tuple[str, ...]:
@@ -74,23 +75,47 @@ def rows_of(codes: Codes, extra: Sequence[str], fields: Sequence[str]) -> Callab
     ``fields`` are as of ``fields_of``. The row has the codes, and what follows from the country's
     code where the source lacks it.
     """
+    names = fields[len(ARRAY_FIELDS) :]
     known = {name: number for number, name in enumerate(extra)}
-    rest = [(name, known.get(name)) for name in fields[len(ARRAY_FIELDS) :]]
+    own_values = _picker([known.get(name, len(extra)) for name in names])
+    may_follow = [(at, name) for at, name in enumerate(names) if name in (*FILLED_FIELDS, KIND)]
+    place_texts = _cached_places(codes)
 
     def row_of(location: Location) -> Row:
-        found = codes.of(location)
-        derived = _derived(found[0], location.country)
-        own = location.extra
-        values = [None if number is None else own[number] for _, number in rest]
+        values = own_values((*location.extra, None))
+        texts, derived = place_texts(location)
+        for at, name in may_follow:
+            if values[at] in _ABSENT:
+                values[at] = derived.get(name, values[at])
         return (
-            *map(_json, ARRAY_FIELDS, _in_order((*found, *_names(location)))),
-            *(
-                _json(name, derived.get(name, value) if value in _ABSENT else value)
-                for (name, _), value in zip(rest, values, strict=True)
-            ),
+            *texts,
+            _json("organization", location.organization),
+            _json("isp", location.isp),
+            *map(_json, names, values),
         )
 
     return row_of
+
+
+def _picker(numbers: Sequence[int]) -> Callable[[Sequence[Value]], list[Value]]:
+    """Return the function that takes these of some values."""
+    return lambda values: [*map(values.__getitem__, numbers)]
+
+
+def _cached_places(codes: Codes) -> Callable[[Location], tuple[Row, dict[str, Value]]]:
+    """Return the function for the JSON of a place's names and codes, and what follows from it."""
+    known: dict[Sequence[object], tuple[Row, dict[str, Value]]] = {}
+
+    def place_texts(location: Location) -> tuple[Row, dict[str, Value]]:
+        place = location.place_key()
+        if place not in known:
+            found = codes.of(location)
+            in_order = _in_order((*found, *_names(location)))
+            texts = tuple(map(_json, _PLACE_FIELDS, in_order))
+            known[place] = texts, _derived(found[0], location.country)
+        return known[place]
+
+    return place_texts
 
 
 @lru_cache(1 << 12)

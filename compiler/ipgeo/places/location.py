@@ -42,6 +42,10 @@ class Location(NamedTuple):
     iso_codes: tuple[str | None, str | None] = (None, None)
     known_as: NamePath | None = None
 
+    def place_key(self) -> tuple[object, ...]:
+        """Return a key that locations share if their codes must be the same."""
+        return self[:3] + self[6:]
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

@@ -11,16 +11,16 @@ They differ in how they write a place:
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from ipgeo.places.coordinates import MAX_LATITUDE, MAX_LONGITUDE, format_degrees
 from ipgeo.sources.mmdb.decode import Value
 
-Names: TypeAlias = Mapping[str, str]
-"""A name in several languages, by the language's tag (``en``, ``zh-CN``)."""
+Names: TypeAlias = Mapping[str, Value]
+"""A name in several languages, by the language's tag (``en``, ``zh-CN``), as the file has it."""
 
-Field: TypeAlias = str | int | Names
-"""A name's text or languages, another text, a number or a boolean."""
+Field: TypeAlias = str | int | Names | None
+"""A name's text or languages, another text, a number or a boolean; None for an absent field."""
 
 Record: TypeAlias = Mapping[str, Value]
 
@@ -69,15 +69,19 @@ NETWORK_KEYS = (
 def names_in(names: str | Names, languages: Sequence[str]) -> str | None:
     """Return a name in the first of ``languages`` that it has, or None.
 
-    A name without languages is what it is.
+    A name without languages is what it is. What is empty or no text is no name.
     """
     if isinstance(names, str):
         return names
-    return next((names[language] for language in languages if language in names), None)
+    for language in languages:
+        name = names.get(language)
+        if name and isinstance(name, str):
+            return name
+    return None
 
 
 def place_fields(record: Record) -> dict[str, Field]:
-    """Return the fields of a record's place; none is empty.
+    """Return the fields of a record's place; none is an empty text.
 
     ``country``, ``province``, ``city`` and ``continent`` are texts or ``Names``.
     ``country_code`` and ``province_code`` are ISO 3166 (``US``, ``US-CA``), ``list_name`` is what a
@@ -88,63 +92,53 @@ def place_fields(record: Record) -> dict[str, Field]:
     country_code = code if code and _COUNTRY_CODE.fullmatch(code) else None
     continent, continent_code = _place(record, "continent", "code")
     province, province_code = _province(record, country_code)
-    return _present(
-        {
-            "country": country,
-            "country_code": country_code,
-            "list_name": code if country_code is None else None,
-            "province": province,
-            "province_code": province_code,
-            "city": _name(record.get("city")),
-            "continent": continent,
-            "continent_code": continent_code,
-            "is_eu": _boolean(_country_map(record).get("is_in_european_union")),
-            "geoname_id": _geoname_id(record),
-        }
-    )
+    return {
+        "country": country,
+        "country_code": country_code,
+        "list_name": code if country_code is None else None,
+        "province": province,
+        "province_code": province_code,
+        "city": _name(record.get("city")),
+        "continent": continent,
+        "continent_code": continent_code,
+        "is_eu": _boolean(_country_map(record).get("is_in_european_union")),
+        "geoname_id": _geoname_id(record),
+    }
 
 
-def position_fields(record: Record) -> dict[str, Field]:
-    """Return the fields of a record's position; none is empty.
+def position_fields(record: Record) -> dict[str, str | int | None]:
+    """Return the fields of a record's position; none is an empty text.
 
     ``latitude`` and ``longitude`` are texts as ``format_degrees`` writes them,
     ``accuracy_radius`` (km) is an integer. Raises ValueError naming the field for an impossible
     value.
     """
     location = _map(record, "location") or record
-    return _present(
-        {
-            "latitude": _degrees(location, "latitude", "lat", MAX_LATITUDE),
-            "longitude": _degrees(location, "longitude", "lng", MAX_LONGITUDE),
-            "time_zone": _text(location.get("time_zone")) or _text(location.get("timezone")),
-            "accuracy_radius": _integer(location.get("accuracy_radius")),
-            "postal_code": _text(_map(record, "postal").get("code"))
-            or _text(record.get("postal_code")),
-        }
-    )
+    return {
+        "latitude": _degrees(location, "latitude", "lat", MAX_LATITUDE),
+        "longitude": _degrees(location, "longitude", "lng", MAX_LONGITUDE),
+        "time_zone": _text(location.get("time_zone")) or _text(location.get("timezone")),
+        "accuracy_radius": _integer(location.get("accuracy_radius")),
+        "postal_code": _text(_map(record, "postal").get("code"))
+        or _text(record.get("postal_code")),
+    }
 
 
-def network_fields(record: Record) -> dict[str, Field]:
-    """Return the fields of a record's network, which Enterprise has in ``traits``; none is empty.
+def network_fields(record: Record) -> dict[str, str | int | None]:
+    """Return the fields of a record's network, which Enterprise has in ``traits``.
 
     ``asn`` is an integer. Raises ValueError naming the field for an impossible value.
     """
     fields = {**_map(record, "traits"), **record}
     as_organization = _text(fields.get("autonomous_system_organization"))
     as_organization = as_organization or _text(fields.get("as_name"))
-    return _present(
-        {
-            "asn": _asn(fields),
-            "as_organization": as_organization,
-            "organization": _text(fields.get("organization")) or as_organization,
-            "isp": _text(fields.get("isp")),
-            "anycast": "ANYCAST" if fields.get("is_anycast") is True else None,
-        }
-    )
-
-
-def _present(fields: Mapping[str, Field | None]) -> dict[str, Field]:
-    return {name: value for name, value in fields.items() if value is not None}
+    return {
+        "asn": _asn(fields),
+        "as_organization": as_organization,
+        "organization": _text(fields.get("organization")) or as_organization,
+        "isp": _text(fields.get("isp")),
+        "anycast": "ANYCAST" if fields.get("is_anycast") is True else None,
+    }
 
 
 def flatten(record: Value) -> dict[str, str | int | float]:
@@ -194,10 +188,7 @@ def _name(place: Value | None) -> str | Names | None:
     """Return the name of a place, which is a text or a map with ``names``."""
     if not isinstance(place, dict):
         return _text(place)
-    names = _map(place, "names")
-    kept = {tag: name for tag, name in names.items() if isinstance(name, str) and name}
-    # Records share their names' maps: so do their fields, where no name is left out.
-    return (cast("Names", names) if len(kept) == len(names) else kept) or None
+    return _map(place, "names") or None
 
 
 def _place(record: Record, kind: str, code_key: str) -> tuple[str | Names | None, str | None]:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from ipgeo.contract import FIELDS
 from ipgeo.errors import InputError
+from ipgeo.garbage import without_collecting
 from ipgeo.places.location import Location, Source, Value
 from ipgeo.places.names import country_name, province_name
 from ipgeo.sources.mmdb.decode import Value as Decoded
@@ -28,7 +29,7 @@ from ipgeo.sources.options import ReadOptions
 CHINESE = "zh-CN"
 
 _PLACE = ("continent_code", "continent", "is_eu", "geoname_id")
-_POSITION = ("latitude", "longitude", "time_zone", "accuracy_radius", "postal_code")
+_POSITION = tuple(position_fields({}))
 _NETWORK = ("asn", "as_organization", "anycast")
 EXTRA = (*_PLACE, *_POSITION, *_NETWORK)
 """The standard fields that records may have, beside names and codes."""
@@ -47,8 +48,11 @@ def read_mmdb(path: Path | str, data: bytes, options: ReadOptions) -> Source:
     become fields. A source without any standard field keeps all. Raises InputError, naming the
     offset, for a file that breaks the format or has an impossible value.
     """
-    file = parse(path, data)
-    del data
+    with without_collecting():
+        return _source(parse(path, data), options)
+
+
+def _source(file: MmdbFile, options: ReadOptions) -> Source:
     languages = options.languages or _default_languages(file.languages)
     locations = _locations(file, languages)
     extra = [name for at, name in enumerate(EXTRA) if _is_used(locations, at)]
@@ -87,9 +91,8 @@ def _locations(file: MmdbFile, languages: tuple[str, ...]) -> list[Location]:
             place, network = place_of(record), network_of(record)
             position = position_fields(record)
         except ValueError as error:
-            raise InputError(file.path, file.position(number), str(error)) from None
-        values = (_value(position.get(name), ()) for name in _POSITION)
-        extra = (*place.extra, *values, *network.extra)
+            raise InputError(file.path, file.records.position(number), str(error)) from None
+        extra = (*place.extra, *position.values(), *network.extra)
         locations.append(
             place._replace(organization=network.organization, isp=network.isp, extra=extra)
         )
@@ -99,16 +102,21 @@ def _locations(file: MmdbFile, languages: tuple[str, ...]) -> list[Location]:
 def _shared(keys: Sequence[str], compute: Callable[[Record], _T]) -> Callable[[Record], _T]:
     """Return ``compute``, which reads the ``keys`` of a record, but once for all that share them.
 
-    Records share the maps that the file has once. The caller keeps all records: an id is no other
-    object's later.
+    Records share the maps that the file has once.
     """
-    known: dict[tuple[int, ...], _T] = {}
+    known: dict[tuple[int, ...], tuple[_T, Sequence[object]]] = {}
+    nothing = compute(_NO_RECORD)
+    has_none = frozenset(keys).isdisjoint
 
     def of(record: Record) -> _T:
-        key = tuple(map(id, map(record.get, keys)))
+        if has_none(record):
+            return nothing
+        values = [*map(record.get, keys)]
+        key = tuple(map(id, values))
         if key not in known:
-            known[key] = compute(record)
-        return known[key]
+            # With the values, so that no other object has their ids later.
+            known[key] = compute(record), values
+        return known[key][0]
 
     return of
 
@@ -117,7 +125,8 @@ def _place(record: Record, languages: tuple[str, ...]) -> Location:
     """Return the part of a location that is a place."""
     fields = place_fields(record)
     country, province, city = names = _names(fields, languages)
-    known_as = _names(fields, (CHINESE, *languages))
+    in_chinese = languages[0] == CHINESE
+    known_as = names if in_chinese else _names(fields, (CHINESE, *languages))
     return Location(
         country,
         province,
@@ -142,8 +151,8 @@ def _names(fields: dict[str, Field], languages: tuple[str, ...]) -> tuple[str, s
 def _network(record: Record) -> Location:
     """Return the part of a location that is a network."""
     fields = network_fields(record)
-    organization, isp = (_text(fields, name) or "" for name in ("organization", "isp"))
-    extra = tuple(_value(fields.get(name), ()) for name in _NETWORK)
+    organization, isp = (str(fields[name] or "") for name in ("organization", "isp"))
+    extra = tuple(map(fields.get, _NETWORK))
     return Location("", organization=organization, isp=isp, extra=extra)
 
 
@@ -191,7 +200,7 @@ def _own_values(file: MmdbFile, number: int, keep: Sequence[str]) -> dict[str, V
             if not keep or any(_is_below(path, wanted) for wanted in keep)
         }
     except ValueError as error:
-        raise InputError(file.path, file.position(number), str(error)) from None
+        raise InputError(file.path, file.records.position(number), str(error)) from None
 
 
 def _in_json(value: Value) -> Value:
