@@ -107,7 +107,9 @@ def test_nginxs_geoip2_module_reads_an_export(
     variables = "".join(f"$geo_{name} source=$arg_ip {name};\n" for name in FIELDS)
     values = "|".join(f"$geo_{name}" for name in FIELDS)
     http = f"geoip2 {export} {{\n{variables}}}\n"
-    server = f"location = /geo {{ return 200 '{values}'; }}\n"
+    server = (
+        f"location = /healthz {{ return 200; }}\nlocation = /geo {{ return 200 '{values}'; }}\n"
+    )
     conf = f'load_module "{module}";\n' + application(http, server)
     with Edge(folder, tmp_path / "out.blob", conf) as edge:
         found = {ip: get(edge.address, f"/geo?ip={ip}").body.decode() for ip in ASKED}
