@@ -12,6 +12,10 @@ BODY_BYTES_OVERHEAD = 1024
 MIN_BODY_LIMIT = 65536
 MAX_RELAY_HOPS = 3
 MEMORY_LAYOUT = 2
+ARENA_PAGE = 4096
+ARENA_FRONT = 65536
+ARENA_FRONT_SHARE = 128
+MIN_ARENA = 524288
 CLIENT_TIMEOUT = 10
 MAX_SOCKET_PATH = 107
 
@@ -134,7 +138,7 @@ SETTINGS = (
         values=("auto",),
     ),
     Setting("IPGEO_FALLBACK_WORKERS", "integer", "2", ("fallback", "compose"), min="1", max="999"),
-    Setting("IPGEO_DICT_SIZE", "size", "64m", ("edge", "compose"), min="64k", max="16384m"),
+    Setting("IPGEO_DICT_SIZE", "size", "256m", ("edge", "compose"), min="64k", max="16384m"),
     Setting(
         "IPGEO_REFRESH_INTERVAL",
         "seconds",
