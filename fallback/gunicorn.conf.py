@@ -83,7 +83,9 @@ except SettingError as error:
 
 # The place that gunicorn imports from: relative settings have been read by now.
 chdir = str(Path(__file__).resolve().parent)
-wsgi_app = "ipgeo_fallback:create_app()"
+# Made here, so that all workers inherit it.
+_shared_copy = _executed("shared_copy.py")["SharedCopy"]()
+wsgi_app = f"ipgeo_fallback:create_app(shared={_shared_copy.descriptors})"
 # Only owner and group may use the socket; `when_ready` gives it to the workers' group, as which
 # nginx's workers run too. A process that can connect could fill it, or forge X-Forwarded-For.
 umask = 0o117
@@ -216,13 +218,17 @@ def post_fork(_server: object, worker: _Worker) -> None:
 
 
 def post_worker_init(worker: _Worker) -> None:
-    """Drop root's privileges, and check that the blob can still be read."""
-    from ipgeo_fallback import store_of, warm_up  # noqa: PLC0415 - not by the master
+    """Drop root's privileges, check that the blob can still be read, and follow its file."""
+    from gevent import spawn  # noqa: PLC0415 - not by the master
+
+    from ipgeo_fallback import store_of, warm_up  # noqa: PLC0415
 
     if _worker_user:
         warm_up(worker.wsgi)
         _become(_worker_user, worker)
-    store_of(worker.wsgi).warn_unless_readable()
+    store = store_of(worker.wsgi)
+    store.warn_unless_readable()
+    spawn(store.follow)
 
 
 def _become(user: pwd.struct_passwd, worker: _Worker) -> None:

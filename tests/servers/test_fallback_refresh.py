@@ -300,6 +300,7 @@ def test_too_little_memory_at_the_start(limited: Limited, blob: Path) -> None:
     with limited as server:
         assert get(server.address, QUERY).status == 503
         publish(blob, blobs.fictional())
+        wait.until(lambda: get(server.address, "/readyz").status == 200, "it is loaded")
         wait_for_ok(server, 1)
 
 
@@ -326,7 +327,7 @@ def test_a_failed_read_is_tried_again(
         raise error
 
     with monkeypatch.context() as failing:
-        failing.setattr("ipgeo_fallback.store.read_content", fail)
+        failing.setattr("ipgeo_fallback.store.checked_copy", fail)
         for _ in range(3):
             assert store.current() is None
             assert store.refresh_error == RefreshFailure("unreadable", str(error.strerror))
