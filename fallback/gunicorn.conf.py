@@ -83,9 +83,9 @@ except SettingError as error:
 
 # The place that gunicorn imports from: relative settings have been read by now.
 chdir = str(Path(__file__).resolve().parent)
-# Made here, so that all workers inherit it.
+wsgi_app = "ipgeo_fallback:create_app()"
+# Made here, so that all workers inherit it; anew at a HUP.
 _shared_copy = _executed("shared_copy.py")["SharedCopy"]()
-wsgi_app = f"ipgeo_fallback:create_app(shared={_shared_copy.descriptors})"
 # Only owner and group may use the socket; `when_ready` gives it to the workers' group, as which
 # nginx's workers run too. A process that can connect could fill it, or forge X-Forwarded-For.
 umask = 0o117
@@ -169,6 +169,18 @@ class _Config(Protocol):
 
 class _Server(Protocol):
     START_CTX: dict[str, Any]
+    shared_copy: Any
+
+
+def on_starting(server: _Server) -> None:
+    """Remember the place of the copy for `on_reload`, which runs in another configuration."""
+    server.shared_copy = _shared_copy
+
+
+def on_reload(server: _Server) -> None:
+    """Give up the earlier configuration's place, so that its copy ends with the old workers."""
+    server.shared_copy.close()
+    server.shared_copy = _shared_copy
 
 
 def pre_exec(server: _Server) -> None:
@@ -180,9 +192,14 @@ class _Log(Protocol):
     error_log: logging.Logger
 
 
+class _App(Protocol):
+    app_uri: str
+
+
 class _Worker(Protocol):
     """The parts of gunicorn's worker that are used here; gunicorn has no types."""
 
+    app: _App
     log: _Log
     tmp: BinaryIO
     wsgi: "Flask"
@@ -211,6 +228,8 @@ def post_fork(_server: object, worker: _Worker) -> None:
     The lock stays with the masters, which own pid file and socket.
     """
     _instance["release"](_var)
+    # Not as `wsgi_app`: at a HUP gunicorn keeps the one that it has, and the command line's wins.
+    worker.app.app_uri = f"ipgeo_fallback:create_app(shared={_shared_copy.descriptors})"
     log = logging.getLogger("ipgeo_fallback")
     log.handlers = worker.log.error_log.handlers
     log.setLevel(worker.log.error_log.level)

@@ -12,6 +12,7 @@ import fcntl
 import os
 import socket
 import struct
+import weakref
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -39,12 +40,7 @@ class SharedCopy:
             self._reader, self._writer = socket.socket(fileno=reader), socket.socket(fileno=writer)
         self._reader.setblocking(False)  # noqa: FBT003 - has no other form
         self._writer.setblocking(False)  # noqa: FBT003
-
-    def __del__(self) -> None:
-        """Close the descriptors; the copy is freed with the last process that has it."""
-        self._reader.close()
-        self._writer.close()
-        os.close(self._lock)
+        self.close = weakref.finalize(self, _close, self._reader, self._writer, self._lock)
 
     @property
     def descriptors(self) -> tuple[int, int, int]:
@@ -90,3 +86,10 @@ class SharedCopy:
         # A process that may open no more files gets the label alone.
         descriptors = [data for _, kind, data in ancillary if kind == socket.SCM_RIGHTS]
         return Copy(label, *_DESCRIPTOR.unpack(descriptors[0])) if descriptors else None
+
+
+def _close(reader: socket.socket, writer: socket.socket, lock: int) -> None:
+    """Give the place up; the copy in it is freed with the last process that has it."""
+    reader.close()
+    writer.close()
+    os.close(lock)

@@ -47,6 +47,10 @@ def is_swapped(server: Gunicorn, old: set[str]) -> bool:
     return len(now) == 1 and now.isdisjoint({*old, ""})
 
 
+def have_changed(server: Gunicorn, pids: set[int]) -> bool:
+    return pids.isdisjoint(server.worker_pids())
+
+
 def answers(server: Gunicorn, rounds: int = 50) -> set[tuple[int, bytes]]:
     """Return the different answers of many requests, which both workers get."""
     replies = (get(server.address, ATLANTIS) for _ in range(rounds))
@@ -81,6 +85,30 @@ def test_a_file_that_is_overwritten_and_cut_in_place(server: Gunicorn, blob: Pat
         file.truncate(0)
     assert answers(server) == {(200, blobs.ATLANTIS_ARRAY)}
     assert server.worker_pids() == pids
+
+
+def test_a_hup_makes_another_copy(server: Gunicorn) -> None:
+    opened = []
+    for _ in range(3):
+        old, pids = copies(server), set(server.worker_pids())
+        os.kill(server.pid, signal.SIGHUP)
+        wait.until(partial(have_changed, server, pids), "new workers")
+        wait.until(partial(is_swapped, server, old), "both map the new copy, and no other")
+        opened.append(len([*Path(f"/proc/{server.pid}/fd").iterdir()]))
+    assert opened[1] == opened[2], "the master keeps no old one open"
+
+
+def test_an_application_on_the_command_line(folder: Path, blob: Path) -> None:
+    class Named(Gunicorn):
+        """As under supervisor."""
+
+        @property
+        def command(self) -> list[str | Path]:
+            """What starts it."""
+            return [*super().command, "ipgeo_fallback:create_app()"]
+
+    with Named(folder, blob, IPGEO_FALLBACK_WORKERS=2) as server:
+        wait.until(partial(is_swapped, server, set()), "both map one copy")
 
 
 # The process that checks
