@@ -125,8 +125,9 @@ class Setting:
 SETTINGS = (
     Setting("IPGEO_BLOB", "path", "{IPGEO_VAR}/ipgeo.blob", ("edge", "fallback")),
     Setting("IPGEO_VAR", "path", "{ROOT}/var", ("edge", "fallback")),
-    Setting("IPGEO_BIND", "address", "127.0.0.1", ("edge", "compose")),
+    Setting("IPGEO_BIND", "listens", "127.0.0.1", ("edge",)),
     Setting("IPGEO_PORT", "integer", "8080", ("edge", "compose"), min="1", max="65535"),
+    Setting("IPGEO_PUBLISH", "address", "127.0.0.1", ("compose",)),
     Setting("IPGEO_MODE", "choice", "edge", ("edge", "compose"), values=("edge", "proxy")),
     Setting(
         "IPGEO_WORKERS",

@@ -48,8 +48,9 @@ return {
     SETTINGS = {
         { name = "IPGEO_BLOB", type = "path", default = "{IPGEO_VAR}/ipgeo.blob", by = { "edge", "fallback" } },
         { name = "IPGEO_VAR", type = "path", default = "{ROOT}/var", by = { "edge", "fallback" } },
-        { name = "IPGEO_BIND", type = "address", default = "127.0.0.1", by = { "edge", "compose" } },
+        { name = "IPGEO_BIND", type = "listens", default = "127.0.0.1", by = { "edge" } },
         { name = "IPGEO_PORT", type = "integer", default = "8080", by = { "edge", "compose" }, min = 1, max = 65535 },
+        { name = "IPGEO_PUBLISH", type = "address", default = "127.0.0.1", by = { "compose" } },
         { name = "IPGEO_MODE", type = "choice", default = "edge", by = { "edge", "compose" }, values = { "edge", "proxy" } },
         { name = "IPGEO_WORKERS", type = "integer", default = "auto", by = { "edge", "compose" }, min = 1, max = 1024, values = { "auto" } },
         { name = "IPGEO_FALLBACK_WORKERS", type = "integer", default = "2", by = { "fallback", "compose" }, min = 1, max = 999 },
