@@ -203,10 +203,7 @@ class BlobStore:
             if not locked:
                 return None
             found = self._shared.get(label)  # it was put there before the lock was ours
-            if found is None:
-                found = checked_copy(file)
-                self._shared.put(Copy(label, found))
-            return found
+            return found if found is not None else _new_copy(file, label, self._shared)
 
     def _warn_once(self, failure: RefreshFailure) -> None:
         """Log why the file is not loaded: once for each reason, not at every check."""
@@ -226,6 +223,17 @@ class BlobStore:
             return file
         file.close()
         return self._resolved_path.open()
+
+
+def _new_copy(file: BinaryIO, label: bytes, shared: SharedCopy) -> int:
+    """Check the file and share the copy; return its descriptor."""
+    descriptor = checked_copy(file)
+    try:
+        shared.put(Copy(label, descriptor))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _without_numbers(failure: RefreshFailure) -> RefreshFailure:

@@ -304,6 +304,33 @@ def test_too_little_memory_at_the_start(limited: Limited, blob: Path) -> None:
         wait_for_ok(server, 1)
 
 
+# When the file is checked
+
+
+class Stop(Exception):  # noqa: N818 - no error
+    """Ends a loop that never returns."""
+
+
+def test_the_moment_in_the_interval_is_random(blob: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So nodes that start together do not load together."""
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) % 3 == 0:
+            raise Stop
+
+    monkeypatch.setattr("time.sleep", pause)
+    for _ in range(40):
+        with pytest.raises(Stop):
+            BlobStore(blob, interval=8).follow()
+    first, rest = pauses[::3], {*pauses[1::3], *pauses[2::3]}
+    assert rest == {8}
+    assert min(first) >= 0
+    assert max(first) <= 8
+    assert len({int(seconds) for seconds in first}) > 3, "all over the interval"
+
+
 # A read that fails
 
 
