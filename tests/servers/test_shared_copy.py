@@ -121,6 +121,17 @@ def checker(server: Gunicorn) -> int | None:
     return found[0] if found else None
 
 
+def anonymous(server: Gunicorn) -> int:
+    """Return the memory in bytes that the workers do not share."""
+    found = 0
+    for pid in server.worker_pids():
+        text = Path(f"/proc/{pid}/status").read_text()
+        kib = re.search(r"^RssAnon:\s+(\d+) kB$", text, re.MULTILINE)
+        assert kib, text
+        found += int(kib[1]) << 10
+    return found
+
+
 def stopped_checker(server: Gunicorn, blob: Path) -> int:
     write_atomically(blob, blobs.numbered(SLOW))
     pid = wait.until(lambda: checker(server), "a process checks")
@@ -129,12 +140,14 @@ def stopped_checker(server: Gunicorn, blob: Path) -> int:
 
 
 def test_requests_are_answered_during_a_check(server: Gunicorn, blob: Path) -> None:
+    before = anonymous(server)
     pid = stopped_checker(server, blob)
     assert answers(server) == {(200, blobs.ATLANTIS_ARRAY)}
     assert checker(server) == pid, "the other worker waits for it, and starts none"
     os.kill(pid, signal.SIGCONT)
     swapped = re.compile(rb"\[\d+\]").fullmatch
     wait.until(lambda: all(swapped(body) for _, body in answers(server, 5)), "it is loaded")
+    assert anonymous(server) - before < blob.stat().st_size / 2, "no worker has its own copy"
 
 
 @pytest.mark.provokes("the process that checks it was killed")
