@@ -19,6 +19,8 @@ from harness.tempdirs import short_tempdir
 BODY = 65536
 """The body limit at default settings, in bytes."""
 
+LONGEST = "2001:0db8:ffff:ffff:ffff:ffff:255.255.255.255"
+
 PATH = "/api/ip_query"
 TEXT = "Content-Type: text/plain"
 
@@ -40,6 +42,8 @@ def distinct_keys() -> bytes:
 def texts() -> Iterator[Kind]:
     """Yield bodies with an address in each line."""
     yield "1000 addresses", b"255.255.255.255\n" * 1000
+    yield "1000 IPv6 addresses", f"{LONGEST}\n".encode() * 1000
+    yield "colons", filled(":\n")
     yield "line feeds", filled("\n")
     yield "CRLF", filled("\r\n")
     yield "carriage returns", filled("\r")
@@ -59,6 +63,7 @@ def arrays() -> Iterator[Kind]:
         "1000 addresses as objects",
         ('{"format":"object","ips":[' + ",".join(['"255.255.255.255"'] * 1000) + "]}").encode(),
     )
+    yield "1000 IPv6 addresses", ('{"ips":[' + ",".join([f'"{LONGEST}"'] * 1000) + "]}").encode()
     yield "numbers", of("1")
     yield "short addresses", of('"1.1.1.1"')
     yield "empty strings", of('""')

@@ -18,9 +18,9 @@ from ipgeo.blob.layout import BUCKETS
 from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.plan import plan_body
 from ipgeo.contract import ARRAY_FIELDS
-from ipgeo.places.answers import Row, row_of
-from ipgeo.places.codes import Codes, NamePath
-from ipgeo.places.location import Location
+from ipgeo.places.answers import Row, rows_of
+from ipgeo.places.codes import Codes
+from ipgeo.places.location import Location, NamePath
 from ipgeo.ranges.address import ADDRESS_COUNT, LAST_ADDRESS
 from ipgeo.ranges.columns import LOW_BITS, Runs4, Runs6
 from ipgeo.sources.dat import RECORDS_START, TEXT_OVERLAP
@@ -85,8 +85,7 @@ def blob(runs: int) -> bytes:
         if number % 2:
             by_names[country, province] = f"{number:06}"
             by_names[country, province, city] = f"{number:06}"
-    codes = Codes(by_names)
-    rows = [row_of(location, codes, ARRAY_FIELDS) for location in locations]
+    rows = [*map(rows_of(Codes(by_names), (), ARRAY_FIELDS), locations)]
     v4 = Runs4(starts(runs), location_ids(runs))
     return write_blob(v4, plan_body(rows, ARRAY_FIELDS), {"sample": True})
 

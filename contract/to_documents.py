@@ -47,6 +47,18 @@ def errors_table(contract: Contract) -> list[str]:
     ]
 
 
+def fields_table(contract: Contract) -> list[str]:
+    """Return the Markdown table of the standard fields."""
+    return [
+        "| field | type | from | meaning |",
+        "|---|---|---|---|",
+        *(
+            f"| `{f['name']}` | {f['type']} | {f['from']} | {f['help']} |"
+            for f in contract["fields"]
+        ),
+    ]
+
+
 def env_example(contract: Contract) -> str:
     """Return .env.example: the settings of docker-compose.yml."""
     lines = [
@@ -89,11 +101,13 @@ def with_table(text: str, name: str, rows: list[str]) -> str:
 def documents(contract: Contract) -> dict[str, str]:
     """Return the documents that hold a table, by path."""
     servers = ("edge", "fallback", "server")
-    tables = {
-        "docs/http.md": ("errors", errors_table(contract)),
-        "docs/settings.md": ("settings", settings_table(contract, servers)),
-    }
-    return {
-        page: with_table((ROOT / page).read_text(encoding="utf-8"), name, rows)
-        for page, (name, rows) in tables.items()
-    }
+    tables = [
+        ("docs/http.md", "fields", fields_table(contract)),
+        ("docs/http.md", "errors", errors_table(contract)),
+        ("docs/settings.md", "settings", settings_table(contract, servers)),
+    ]
+    texts: dict[str, str] = {}
+    for page, name, rows in tables:
+        text = texts.get(page) or (ROOT / page).read_text(encoding="utf-8")
+        texts[page] = with_table(text, name, rows)
+    return texts

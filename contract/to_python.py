@@ -37,8 +37,8 @@ def module(contract: Contract) -> str:
             ),
             '"""What a server\'s own errors are answered with."""',
             "",
-            *_python_tuple("FIELDS", (quoted(f["name"]) for f in fields)),
-            '"""The members of the object form, in their order."""',
+            *_python_dict("FIELDS", ((quoted(f["name"]), quoted(f["type"])) for f in fields)),
+            '"""The members of the object form, in their order, and the types of their values."""',
             "",
             *_python_tuple("ARRAY_FIELDS", (quoted(f["name"]) for f in fields if f.get("array"))),
             '"""The array form\'s elements, in their order."""',
@@ -46,6 +46,10 @@ def module(contract: Contract) -> str:
             *_python_tuple(
                 "NUMERIC_FIELDS", (quoted(f["name"]) for f in fields if "number" in f["type"])
             ),
+            '"""Degrees: the fields whose values are decimal numbers."""',
+            "",
+            *_python_tuple("FILLED_FIELDS", (quoted(f["name"]) for f in fields if f.get("filled"))),
+            '"""What follows from a country\'s code, where a source lacks it."""',
             "",
             "",
             *_SETTING_CLASS.splitlines(),

@@ -10,17 +10,19 @@ from typing import Any
 import pytest
 
 from harness import ROOT
+from harness.parts import runs6
 from ipgeo.blob.body import whole_answers
 from ipgeo.blob.reader import Blob
 from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.compile import compile_blob
-from ipgeo.places.answers import Answer, fields_of, render
+from ipgeo.contract import ARRAY_FIELDS
+from ipgeo.places.answers import Answer, answer_of, rows_of
 from ipgeo.places.code_files import read_codes
 from ipgeo.places.codes import Codes
 from ipgeo.places.location import NO_DATA, Location
 from ipgeo.ranges.address import parse_ipv4
-from ipgeo.ranges.columns import Runs4
-from ipgeo.sources.dat import read_dat
+from ipgeo.ranges.columns import Runs4, Runs6
+from ipgeo.sources.registry import read_source
 
 ATLANTIS_IP = "1.2.3.4"
 ATLANTIS_ARRAY = (
@@ -50,9 +52,9 @@ _ATLANTIS = Location(
     'Deep "Blue"',
     "Triton/Sons",
     "Bubble",
-    (("latitude", "31.25"), ("longitude", "-24.5"), ("time_zone", "Ocean/Deep")),
+    ("31.25", "-24.5", "Ocean/Deep"),
 )
-_UTOPIA = Location("Utopia", extra=(("latitude", ""), ("longitude", ""), ("time_zone", "")))
+_UTOPIA = Location("Utopia", extra=("", "", ""))
 _CODES = Codes(
     {
         ("Atlantis",): "AT",
@@ -60,10 +62,21 @@ _CODES = Codes(
         ("Atlantis", "海底", 'Deep "Blue"'): "421000",
     }
 )
-_FIELDS = fields_of((_ATLANTIS, _UTOPIA))
-_ANSWERS = [render(location, _CODES, _FIELDS) for location in (_ATLANTIS, _UTOPIA)]
+_EXTRA = ("latitude", "longitude", "time_zone")
+_FIELDS = (*ARRAY_FIELDS, *_EXTRA)
+_ANSWERS = [
+    answer_of(row, _FIELDS) for row in map(rows_of(_CODES, _EXTRA, _FIELDS), (_ATLANTIS, _UTOPIA))
+]
 _FICTION = {"0.0.0.0": 1, "1.2.3.0": 0, "1.2.4.0": 1}  # noqa: S104 - no bind address
 _GAP = {"5.0.0.0": NO_DATA, "6.0.0.0": 1}
+_FICTION6 = {
+    "::": NO_DATA,
+    "2001:db8::": 0,
+    "2001:db8:0:1::": 1,
+    "2001:db9::": NO_DATA,
+    "2002:102:304::": 1,
+    "2002:102:305::": NO_DATA,
+}
 
 
 def fictional(*, gap: bool = False) -> bytes:
@@ -71,10 +84,23 @@ def fictional(*, gap: bool = False) -> bytes:
     return of_runs(_FICTION | (_GAP if gap else {}))
 
 
-def of_runs(runs: Mapping[str, int]) -> bytes:
-    """Return a blob from first addresses, ascending, to 0 (Atlantis), 1 (Utopia) or NO_DATA."""
+def dual() -> bytes:
+    """Return the blob with a gap, and with IPv6.
+
+    2001:db8::/64 is Atlantis, the rest of that /32 is Utopia, and so is 2002:102:304::/48: the
+    6to4 network of 1.2.3.4, which itself is in Atlantis. There are no other data.
+    """
+    return of_runs(_FICTION | _GAP, _FICTION6)
+
+
+def of_runs(runs: Mapping[str, int], networks: Mapping[str, int] | None = None) -> bytes:
+    """Return a blob from first addresses, ascending, to 0 (Atlantis), 1 (Utopia) or NO_DATA.
+
+    ``networks`` are those of IPv6, if it is to have any.
+    """
     starts = array("I", (_address(text) for text in runs))
-    return of_answers(starts, array("I", runs.values()), _ANSWERS, {"sample": True})
+    v6 = runs6(networks) if networks else None
+    return of_answers(starts, array("I", runs.values()), _ANSWERS, {"sample": True}, v6)
 
 
 def of_answers(
@@ -82,13 +108,14 @@ def of_answers(
     rows: "array[int]",
     answers: Sequence[Answer],
     meta: Mapping[str, Any] | None = None,
+    v6: Runs6 | None = None,
 ) -> bytes:
-    """Return a blob of IPv4 whose run ``i`` has ``starts[i]`` and ``answers[rows[i]]``, whole.
+    """Return a blob whose IPv4 run ``i`` has ``starts[i]`` and ``answers[rows[i]]``, whole.
 
     Its fields are those of the first answer, if that is JSON; a row may be ``NO_DATA``.
     """
     fields = _names(answers[0]) if answers else []
-    return write_blob(Runs4(starts, rows), whole_answers(answers, fields), meta or {})
+    return write_blob(Runs4(starts, rows), whole_answers(answers, fields), meta or {}, v6)
 
 
 def _names(answer: Answer) -> list[str]:
@@ -129,7 +156,7 @@ def real_data() -> Path:
 
 def real_blob(folder: Path) -> bytes:
     """Compile and prove the real data."""
-    return compile_blob(read_dat(folder / "17monipdb.dat"), read_codes(folder)).data
+    return compile_blob(read_source(folder / "17monipdb.dat"), read_codes(folder)).data
 
 
 def numbered(count: int) -> bytes:

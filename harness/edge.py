@@ -49,7 +49,7 @@ def application(http: str, server: str) -> str:
 
 
 class Edge(Server):
-    """nginx on a free port of 127.0.0.1, its run-time files in ``folder``."""
+    """nginx on a free port of IPGEO_BIND or 127.0.0.1, its run-time files in ``folder``."""
 
     name = "nginx"
 
@@ -78,7 +78,7 @@ class Edge(Server):
     @property
     def address(self) -> tuple[str, int]:
         """Host and port."""
-        return "127.0.0.1", self.port
+        return str(self._settings.get("IPGEO_BIND", "127.0.0.1")), self.port
 
     def start(self) -> None:
         """Configure and start it; return when it answers."""

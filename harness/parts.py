@@ -9,13 +9,15 @@ from ipaddress import IPv6Address
 
 from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.plan import plan_body
-from ipgeo.places.answers import Answer, Row, answer_of, fields_of, row_of
-from ipgeo.places.codes import Codes, NamePath
-from ipgeo.places.location import NO_DATA, Location
+from ipgeo.contract import ARRAY_FIELDS
+from ipgeo.places.answers import Answer, Row, answer_of, rows_of
+from ipgeo.places.codes import Codes
+from ipgeo.places.location import NO_DATA, Location, NamePath
 from ipgeo.ranges.address import IPV4, Family
 from ipgeo.ranges.columns import Runs4, Runs6
 
 _COUNTRIES = 200
+_EXTRA = ("latitude", "longitude", "time_zone", "continent_code", "currency_code")
 _BUSY = 0x2001, 0x2400, 0x2A02
 """The first 16 bits of most IPv6 addresses that have data."""
 
@@ -51,10 +53,10 @@ def in_parts(rows: int = 500, runs4: int = 2000, runs6: int = 2000, seed: int = 
     """
     chance = random.Random(seed)
     locations, codes = _places(chance, rows)
-    fields = fields_of(locations)
-    made = list(dict.fromkeys(row_of(location, codes, fields) for location in locations))
+    fields = (*ARRAY_FIELDS, *_EXTRA)
+    made = list(dict.fromkeys(map(rows_of(codes, _EXTRA, fields), locations)))
     v4, v6 = _runs4(chance, runs4, len(made)), _runs6(chance, runs6, len(made))
-    data = write_blob(v4, plan_body(made, fields, max_whole=0), {"sample": True}, v6)
+    data = write_blob(v4, plan_body(made, fields, max_arrays=0), {"sample": True}, v6)
     return InParts(data, v4, v6, made, fields)
 
 
@@ -75,15 +77,15 @@ def _places(chance: random.Random, count: int) -> tuple[list[Location], Codes]:
         codes[country,] = f"{chr(65 + number % 26)}{chr(65 + number // 26 % 26)}"
         codes[country, province] = f"{number % 1_000_000:06}"
         city = chance.choice(("", f"城市 {number}", f"Ci\\ty {number}"))
-        extra = {
-            "latitude": _degrees(chance, 90),
-            "longitude": _degrees(chance, 180),
-            "time_zone": f"Zone/{number % 30}",
-            "continent_code": f"C{number % _COUNTRIES % 7}",
-            "currency_code": "",
-        }
+        extra = (
+            _degrees(chance, 90),
+            _degrees(chance, 180),
+            f"Zone/{number % 30}",
+            f"C{number % _COUNTRIES % 7}",
+            "none",
+        )
         isp = f"ISP {chance.randrange(40)}"
-        locations.append(Location(country, province, city, "", isp, tuple(extra.items())))
+        locations.append(Location(country, province, city, "", isp, extra))
     return locations, Codes(codes)
 
 

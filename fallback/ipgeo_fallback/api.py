@@ -8,7 +8,7 @@ from http import HTTPStatus
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed
 
-from ipgeo.ranges.address import format_ipv4
+from ipgeo.ranges.address import Address
 from ipgeo_fallback import parse
 from ipgeo_fallback.errors import (
     BAD_REQUEST,
@@ -149,14 +149,11 @@ def _batch_answers(loaded: LoadedBlob, query: Batch) -> Iterator[bytes]:
             yield _answer_of(loaded, address, query.form) or no_data
 
 
-def _answer_of(loaded: LoadedBlob, address: int, form: str) -> bytes | None:
-    row = loaded.blob.find(address)
-    if row is None:
+def _answer_of(loaded: LoadedBlob, address: Address, form: str) -> bytes | None:
+    answer = loaded.blob.answer_to(address)
+    if answer is None:
         return None
-    answer = loaded.blob.answer(row)
-    if form == ARRAY:
-        return answer.array
-    return answer.object_form(format_ipv4(address))
+    return answer.array if form == ARRAY else answer.object_form(str(address))
 
 
 def _none_match(condition: str, tag: str) -> bool:

@@ -12,7 +12,7 @@ from typing import NamedTuple, NoReturn
 from urllib.parse import unquote_to_bytes
 
 from ipgeo.contract import MAX_ARGUMENTS, MAX_JSON_DEPTH
-from ipgeo.ranges.address import parse_ipv4
+from ipgeo.ranges.address import Address, parse_address
 from ipgeo_fallback.errors import (
     INVALID_FORMAT,
     INVALID_IP,
@@ -38,17 +38,17 @@ _BRACKET_OR_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A valid query: the address as a number, and the form of the answer."""
+    """A valid query: the address, and the form of the answer."""
 
-    address: int
+    address: Address
     form: str
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Many addresses as numbers, None where invalid, and the form of their answers."""
+    """Many addresses, None where invalid, and the form of their answers."""
 
-    addresses: Sequence[int | None]
+    addresses: Sequence[Address | None]
     form: str
 
 
@@ -181,5 +181,5 @@ def _elements(values: Mapping[str, object], batch_limit: int) -> Sequence[object
     return elements
 
 
-def _address(value: object) -> int | None:
-    return parse_ipv4(value) if isinstance(value, str) else None
+def _address(value: object) -> Address | None:
+    return parse_address(value) if isinstance(value, str) else None

@@ -14,12 +14,12 @@ from harness.blobs import of_answers
 from ipgeo.blob.reader import Blob
 from ipgeo.compiling.compile import compile_blob
 from ipgeo.contract import ARRAY_FIELDS
-from ipgeo.places.answers import render
+from ipgeo.places.answers import answer_of, rows_of
 from ipgeo.places.code_files import read_codes
 from ipgeo.places.codes import Codes
 from ipgeo.places.location import Location
 from ipgeo.ranges.address import LAST_ADDRESS, format_ipv4
-from ipgeo.sources.dat import read_dat
+from ipgeo.sources.registry import read_source
 
 ARRAY, OBJECT = "array", "object"
 
@@ -43,7 +43,8 @@ class ExpectedBlob:
             Location(f"{name}-{n}", city=name * chance.randrange(_MAX_PADDING))
             for n in range(locations)
         ]
-        answers = [render(location, Codes({}), ARRAY_FIELDS) for location in made]
+        row_of = rows_of(Codes(), (), ARRAY_FIELDS)
+        answers = [answer_of(row_of(location), ARRAY_FIELDS) for location in made]
         self._arrays = [answer.array for answer in answers]
         self._tails = [answer.object_tail for answer in answers]
         self.data = of_answers(self.starts, self._location_ids, answers, {"name": name})
@@ -77,7 +78,7 @@ class ExpectedFromSource(ExpectedBlob):
         self._location_ids = array("I", (ids.setdefault(text, len(ids)) for _, text in changes))
         self._arrays = [_compact(json.loads(text)) for text, _ in ids]
         self._tails = [_tail(json.loads(text)) for _, text in ids]
-        self.data = compile_blob(read_dat(source), read_codes(codes)).data
+        self.data = compile_blob(read_source(source), read_codes(codes)).data
         self.build_id = Blob(self.data).build_id
 
 

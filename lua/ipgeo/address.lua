@@ -12,12 +12,15 @@ local LIMITS = require("ipgeo.contract").LIMITS
 
 
 local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
-local cast, C = ffi.cast, ffi.C
-local find = string.find
+local cast, copy, C = ffi.cast, ffi.copy, ffi.C
+local format6 = address6.format
 local is_mapped, is_nat64 = address6.is_mapped, address6.is_nat64
 local type = type
 
-ffi.cdef "int inet_pton(int family, const char *text, void *address);"
+ffi.cdef [[
+    int inet_pton(int family, const char *text, void *address);
+    size_t strlen(const char *text);
+]]
 
 local text_t = ffi.typeof("const char *")
 local parsed = ffi.new("uint8_t[4]")
@@ -26,12 +29,15 @@ local bytes6 = ffi.new("uint8_t[?]", 16) -- see row_number in blob/answer.lua
 local AF_INET, AF_INET6 = 2, 10
 local ZERO, DOT = 0x30, 0x2e
 local V6 = -1
--- The longest text of an address in bytes: six groups and a dotted end; of IPv4.
-local MAX_LENGTH, MAX_LENGTH4 = 45, LIMITS.max_address_bytes
+-- The longest text of an address in bytes: six groups of IPv6 and a dotted end.
+local MAX_LENGTH = LIMITS.max_address_bytes
 local BROKEN = 4
 
+-- A text and its NUL.
+local terminated = ffi.new("char[?]", MAX_LENGTH + 1)
 
-local _M = { V6 = V6, MAX_LENGTH = MAX_LENGTH, bytes6 = bytes6, format6 = address6.format }
+
+local _M = { V6 = V6, MAX_LENGTH = MAX_LENGTH, bytes6 = bytes6 }
 
 
 -- Parses the text at `address` up to the next NUL: IPv4 in strict dotted decimal without leading
@@ -44,42 +50,74 @@ function _M.parse4_at(address)
 end
 
 
--- The same for an address of either family; of IPv6 without a zone. Returns `high` and `low` (see
--- above) and whether the text was an IPv6 one, which is in `bytes6` then; or nil.
-function _M.parse_at(address)
-    local high, low = _M.parse4_at(address)
-    if high then
-        return high, low, false
-    elseif C.inet_pton(AF_INET6, address, bytes6) ~= 1 then
+-- The same for IPv6 without a zone, which is in `bytes6` then. Returns `high` and `low` (see above)
+-- or nil.
+local function parse6_at(address)
+    if C.inet_pton(AF_INET6, address, bytes6) ~= 1 then
         return nil
     elseif is_mapped(bytes6) or is_nat64(bytes6) then
-        return bytes6[12] * 256 + bytes6[13], bytes6[14] * 256 + bytes6[15], true
+        return bytes6[12] * 256 + bytes6[13], bytes6[14] * 256 + bytes6[15]
     end
-    return V6, 0, true
+    return V6, 0
 end
 
 
-local function is_text(value, max_length)
-    return type(value) == "string" and #value <= max_length and not find(value, "\0", 1, true)
+-- Copies the `length` bytes at `source` to `terminated`. Returns false if they cannot be an
+-- address: if there are too many, or if one is a NUL.
+local function terminate(source, length)
+    if length > MAX_LENGTH then
+        return false
+    end
+    copy(terminated, source, length)
+    terminated[length] = 0
+    return C.strlen(terminated) == length
 end
 
 
--- Parses a Lua string as `parse4_at` does. Returns nil, too, for other types and for a string with
--- a NUL.
-function _M.parse4(text)
-    if not is_text(text, MAX_LENGTH4) then
+-- Parses the `length` bytes at `source` as `parse6_at` does.
+function _M.parse6(source, length)
+    if not terminate(source, length) then
         return nil
     end
-    return _M.parse4_at(cast(text_t, text))
+    return parse6_at(terminated)
 end
 
 
--- The same as `parse_at`.
+-- Parses the `length` bytes at `source`, an address of either family. Returns `high`, `low` and
+-- whether it is an IPv6 one, which is in `bytes6` then; or nil.
+local function parse_bytes(source, length)
+    if not terminate(source, length) then
+        return nil
+    end
+    local high, low = _M.parse4_at(terminated)
+    if high then
+        return high, low, false
+    end
+    high, low = parse6_at(terminated)
+    if not high then
+        return nil
+    end
+    return high, low, true
+end
+_M.parse_bytes = parse_bytes
+
+
+-- The same for a Lua string. Returns nil, too, for other types.
 function _M.parse(text)
-    if not is_text(text, MAX_LENGTH) then
+    if type(text) ~= "string" then
         return nil
     end
-    return _M.parse_at(cast(text_t, text))
+    return parse_bytes(cast(text_t, text), #text)
+end
+
+
+-- The canonical text of the address that was parsed last, and its length. Of IPv4 it is the text
+-- that was parsed, the `length` bytes at `text`; of IPv6 it stays until the next call.
+function _M.canonical(is_ipv6, text, length)
+    if is_ipv6 then
+        text, length = format6(bytes6)
+    end
+    return text, length
 end
 
 

@@ -5,8 +5,8 @@ return {
     LIMITS = {
         max_arguments = 8,
         max_json_depth = 8,
-        max_address_bytes = 15,
-        body_bytes_per_address = 20,
+        max_address_bytes = 45,
+        body_bytes_per_address = 48,
         body_bytes_overhead = 1024,
         min_body_limit = 65536,
         max_relay_hops = 3,
@@ -21,7 +21,7 @@ return {
     -- By code; `nginx`: what nginx's own error of this status is answered with.
     ERRORS = {
         missing_ip = { status = 400, message = "ip is missing" },
-        invalid_ip = { status = 400, message = "ip is not an IPv4 address in dotted decimal" },
+        invalid_ip = { status = 400, message = "ip is not an IPv4 or IPv6 address" },
         invalid_ips = { status = 400, message = "ips must be an array" },
         ip_and_ips = { status = 400, message = "send either ip or ips, not both" },
         too_many_ips = { status = 400, message = "too many addresses: the limit is {batch_limit}" },

@@ -18,7 +18,7 @@ local stores = require "ipgeo.store"
 local watch = require "ipgeo.watch"
 
 
-local bytes6, format6, parse = addresses.bytes6, addresses.format6, addresses.parse
+local canonical, parse = addresses.canonical, addresses.parse
 local error = error
 local format = string.format
 local pairs, setmetatable, tostring, type = pairs, setmetatable, tostring, type
@@ -115,10 +115,7 @@ function Ipgeo:lookup(ip, shape)
     if not high then
         return nil, "invalid_ip"
     end
-    local text, length = ip, #ip
-    if is_ipv6 then
-        text, length = format6(bytes6)
-    end
+    local text, length = canonical(is_ipv6, ip, #ip)
     local answer, code = self.store:lookup(high, low, answers.is_object(shape), text, length)
     if not answer then
         return nil, code

@@ -19,7 +19,7 @@ end
 for text in io.read("*a"):gmatch("([^\n]*)\n") do
     local high, low, is_ipv6 = addresses.parse(text)
     if is_ipv6 then
-        local canonical = ffi.string(addresses.format6(addresses.bytes6))
+        local canonical = ffi.string(addresses.canonical(is_ipv6, text, #text))
         print(high, low, canonical, hex(addresses.bytes6))
     else
         print(high, low)

@@ -25,7 +25,7 @@ from ipgeo.blob.reader import Blob
 from ipgeo.places.answers import Answer
 from ipgeo.ranges.address import ADDRESS_COUNT
 
-COMMANDS = ("build", "verify", "lookup", "inspect", "sample")
+COMMANDS = ("build", "verify", "lookup", "inspect", "formats", "sample")
 DONE, REFUSED, USAGE = 0, 1, 2
 RECORDS = 1028
 
@@ -111,6 +111,7 @@ def test_the_module() -> None:
         ["build", SAMPLE, "-o", "x", "--nothing"],
         ["verify"],
         ["verify", "x", "--codes", "x"],
+        ["verify", "x", "--format", "17mon-dat"],
         ["lookup"],
         ["lookup", "x", "--format", "xml"],
         ["inspect"],
@@ -279,7 +280,8 @@ def test_a_hostile_source_is_refused(tmp_path: Path, out: Path, name: str) -> No
     path = tmp_path / "hostile.dat"
     path.write_bytes(data)
     out.write_bytes(OLD)
-    assert refusal("build", path, "-o", out).startswith(f"Error: {path}: {problem}")
+    told = refusal("build", path, "--format", "17mon-dat", "-o", out)
+    assert told.startswith(f"Error: {path}: {problem}")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["hostile.dat", "out.blob"]
     assert out.read_bytes() == OLD
 
@@ -784,7 +786,7 @@ def test_sample(tmp_path: Path) -> None:
 
 def test_an_unknown_source_format(tmp_path: Path) -> None:
     out = tmp_path / "out.blob"
-    done = compiler("build", SAMPLE, "--source-format", "other", "-o", out)
+    done = compiler("build", SAMPLE, "--format", "other", "-o", out)
     assert done.status == 2
     assert "'other' is not " in done.err
     assert not out.exists()

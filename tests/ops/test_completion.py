@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.compiler import PROGRAM
-from ipgeo.sources.registry import READERS
+from ipgeo.sources.registry import FORMATS
 
 SETUP = 'eval "$(_IPGEO_COMPILE_COMPLETE=bash_source ipgeo-compile)"\n'
 """As docs/command-line.md has it."""
@@ -52,6 +52,8 @@ def completed(workspace: Path, typed: str) -> str:
     [
         ("b", "build"),
         ("roll", "rollback"),
+        ("fo", "formats"),
+        ("formats --j", "formats --json"),
         ("build --allow", "build --allow-less-coverage"),
         ("build so", "build source.dat"),
         ("build source.dat --codes co", "build source.dat --codes codes/"),
@@ -65,7 +67,7 @@ def test_a_line_is_completed(workspace: Path, typed: str, line: str) -> None:
     assert completed(workspace, f"ipgeo-compile {typed}") == f"ipgeo-compile {line}"
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", [known.name for known in FORMATS])
 def test_formats_of_sources_are_offered(workspace: Path, name: str) -> None:
     """Whole, as click offers it: of several formats the shell shows a list."""
     shown = subprocess.run(
@@ -73,7 +75,7 @@ def test_formats_of_sources_are_offered(workspace: Path, name: str) -> None:
         env=os.environ
         | {
             "_IPGEO_COMPILE_COMPLETE": "bash_complete",
-            "COMP_WORDS": f"ipgeo-compile build source.dat --source-format {name}",
+            "COMP_WORDS": f"ipgeo-compile build source.dat --format {name}",
             "COMP_CWORD": "4",
         },
         capture_output=True,

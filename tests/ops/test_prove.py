@@ -25,7 +25,8 @@ from ipgeo.places.code_files import read_codes
 from ipgeo.places.codes import Codes
 from ipgeo.ranges.address import ADDRESS_COUNT, IPV6, format_ipv4
 from ipgeo.ranges.columns import Runs4
-from ipgeo.sources.dat import EDITIONS, read_dat
+from ipgeo.sources.dat import EDITIONS
+from ipgeo.sources.registry import read_source
 
 SCRIPT = ROOT / "script" / "prove"
 READING = ROOT / "crosscheck" / "reading.py"
@@ -53,7 +54,7 @@ def finish(proof: "subprocess.Popen[str]") -> tuple[int, str, str]:
 
 
 def exchanged_sample() -> bytes:
-    runs = read_dat(SAMPLE).v4
+    runs = read_source(SAMPLE).v4
     record = list(runs.starts).index(0x08080800)
     return exchanged(SAMPLE.read_bytes(), record, record + 1)
 
@@ -380,9 +381,9 @@ def test_both_see_a_difference(tmp_path: Path, name: str) -> None:
     data, address = WRONG_SOURCES[name]
     wrong.write_bytes(data)
     codes = read_codes(SAMPLE_CODES)
-    prove(blob, read_dat(right), codes)
+    prove(blob, read_source(right), codes)
     with pytest.raises(ProofError, match=rf"^{address.replace('.', '[.]')}: "):
-        prove(blob, read_dat(wrong), codes)
+        prove(blob, read_source(wrong), codes)
     done = read_again(blob, wrong, SAMPLE_CODES)
     assert (done.returncode, done.stderr) == (DIFFERENT, "")
     assert f"  from {address} on the " in done.stdout
@@ -503,16 +504,16 @@ def test_two_exchanged_contents_fail_the_proof(tmp_path: Path) -> None:
     wrong.write_bytes(exchanged_sample())
     blob = Blob(build(tmp_path / "x.blob", wrong))
     codes = read_codes(SAMPLE_CODES)
-    prove(blob, read_dat(wrong), codes)
+    prove(blob, read_source(wrong), codes)
     with pytest.raises(ProofError, match=rf"^{GOOGLE}: the source answers .*Google.*, the blob"):
-        prove(blob, read_dat(SAMPLE), codes)
+        prove(blob, read_source(SAMPLE), codes)
 
 
 def test_a_gap_fails_the_proof(tmp_path: Path) -> None:
     """A blob without data where its source has some is not equal, nor is the other way round."""
     source = tmp_path / "source.dat"
     source.write_bytes(dat([(0, ("Utopia", "", "", ""))]))
-    right = read_dat(source)
+    right = read_source(source)
     with pytest.raises(ProofError, match=r"^0[.]0[.]0[.]0: "):
         prove(Blob(blobs.fictional(gap=True)), right, Codes())
 
@@ -522,7 +523,7 @@ def test_exchanged_real_contents_fail_the_proof(
 ) -> None:
     source = real_data / "17monipdb.dat"
     wrong = tmp_path / "exchanged.dat"
-    right = read_dat(source)
+    right = read_source(source)
     runs = right.v4
     # The first two neighbours after 120.0.0.0 that differ.
     record = next(
@@ -532,7 +533,7 @@ def test_exchanged_real_contents_fail_the_proof(
     codes = read_codes(real_data)
     prove(Blob(real_blob), right, codes)
     with pytest.raises(ProofError, match=rf"^{format_ipv4(runs.starts[record])}: the source "):
-        prove(Blob(real_blob), read_dat(wrong), codes)
+        prove(Blob(real_blob), read_source(wrong), codes)
 
 
 def differ(runs: Runs4, record: int) -> bool:

@@ -371,6 +371,36 @@ def test_when_both_fail_the_error_is_json(folder: Path, blob: Path) -> None:
             assert (reply.status, code_of(reply)) == (503, "unavailable")
 
 
+SLOW_PATH_FAILS = '_M.answer_get = function() error("provoked") end'
+
+
+@pytest.mark.provokes(PROVOKED)
+def test_which_queries_are_on_the_fast_path(folder: Path) -> None:
+    """The fallback answers the others here, for the edge's content handler fails."""
+    blob = folder / "dual.blob"
+    blob.write_bytes(blobs.dual())
+    lua = patched_lua(folder, "http/query.lua", SLOW_PATH_FAILS)
+    with Stack(folder, blob, IPGEO_LUA=lua) as stack:
+        for query, is_fast in (
+            ("ip=1.2.3.4", True),
+            ("ip=2001:db8::1", True),
+            ("ip=2001:DB8:0:0:0:0:0:1", True),
+            ("ip=2001%3Adb8%3A%3A1", True),
+            ("ip=2001%3adb8%3a%3a1", True),
+            ("ip=2001%3Adb8::1", True),
+            ("ip=::ffff:1.2.3.4", True),
+            ("ip=64%3Aff9b%3A%3A1.2.3.4", True),
+            ("ip=2001:db8::1&x", False),
+            ("ip=%32001:db8::1", False),
+            ("ip=%31.2.3.4", False),
+        ):
+            for form in ("", "&format=object"):
+                for method in ("GET", "HEAD"):
+                    asked = request(method, f"{PATH}?{query}{form}")
+                    reply = exchange(stack.edge.address, asked)
+                    assert (reply.status, by_fallback(reply)) == (200, not is_fast), query
+
+
 # No arena: every worker keeps a copy
 
 HTTP = """

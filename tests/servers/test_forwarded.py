@@ -13,7 +13,7 @@ from harness import blobs, wait
 from harness.client import get
 from harness.edge import Edge
 from harness.gunicorn import Gunicorn
-from harness.ports import free_port
+from harness.ports import HAS_IPV6, free_port
 from ipgeo.errors import SettingError
 from ipgeo_fallback.forwarded import Forwarded
 from ipgeo_fallback.settings import Settings
@@ -242,3 +242,31 @@ def test_nginx_and_gunicorn_agree(folder: Path, blob: Path, trusted: str, client
         assert (reply.status, reply.headers["x-ipgeo-served-by"]) == (200, "fallback")
         assert clients(log, before[0] + 1)[before[0] :] == [client]
         assert clients(edge.access_log, before[1] + 1)[before[1] :] == [client]
+
+
+FORWARDED = {
+    "2001:DB8:0::7": "2001:db8::7",
+    "1.2.3.4": "1.2.3.4",
+    "2001:db8::8, 2001:db8::7, fd00::1": "2001:db8::7",
+    "2001:db8::7, unknown": "::1",
+}
+"""The header's value, and the client that it names if ::1 and fd00::/8 are trusted."""
+
+
+@pytest.mark.skipif(not HAS_IPV6, reason="no IPv6 here")
+@pytest.mark.parametrize("trusted", ["127.0.0.1", "::1,fd00::/8"])
+def test_a_client_of_ipv6_is_logged(folder: Path, blob: Path, trusted: str) -> None:
+    """By an edge, and by the fallback that it asks."""
+    log = folder / "gunicorn-access.log"
+    settings = {"IPGEO_TRUSTED_PROXIES": trusted}
+    with (
+        Gunicorn(folder, blob, IPGEO_FALLBACK_ACCESS_LOG=log, **settings),
+        Edge(folder, folder / "none.blob", None, IPGEO_BIND="::1", **settings) as edge,
+    ):
+        before = {path: len(clients(path, 1)) for path in (log, edge.access_log)}
+        for header in FORWARDED:
+            reply = get(edge.address, QUERY, f"X-Forwarded-For: {header}")
+            assert (reply.status, reply.headers["x-ipgeo-served-by"]) == (200, "fallback")
+        named = [client if "::1" in trusted else "::1" for client in FORWARDED.values()]
+        for path, count in before.items():
+            assert sorted(clients(path, count + len(named))[count:]) == sorted(named)

@@ -95,7 +95,7 @@ def read_answer(reader: BinaryIO) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "size", "most"), [(1000, 65536, 16 * MIB), (MAX_BATCH, 2_001_024, 96 * MIB)]
+    ("limit", "size", "most"), [(1000, 65536, 16 * MIB), (MAX_BATCH, 4_801_024, 96 * MIB)]
 )
 def test_memory_of_batches(folder: Path, blob: Path, limit: int, size: int, most: int) -> None:
     settings = {"IPGEO_WORKERS": 1, "IPGEO_BATCH_LIMIT": limit}

@@ -22,7 +22,7 @@ from harness.blobs import (
 from harness.client import Reply, get
 from harness.edge import Edge, application
 from harness.logs import NGINX, Log
-from harness.ports import free_port
+from harness.ports import HAS_IPV6, free_port
 from harness.process import Server, environment
 from ipgeo.blob.reader import Blob
 from ipgeo.files.atomic import write_atomically
@@ -320,9 +320,6 @@ def test_two_objects_of_one_dict_are_refused(folder: Path, blob: Path) -> None:
 
 
 # docs/openresty.md
-
-
-HAS_IPV6 = Path("/proc/net/if_inet6").exists()
 
 
 class Application(Server):

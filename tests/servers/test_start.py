@@ -9,7 +9,7 @@ import pytest
 from harness import ROOT
 from harness.client import get
 from harness.edge import Edge
-from harness.ports import free_port
+from harness.ports import HAS_IPV6, free_port
 from harness.process import environment
 
 START = ROOT / "nginx" / "start"
@@ -88,7 +88,7 @@ def test_a_test_start_finds_what_nginx_refuses(folder: Path, blob: Path) -> None
 def test_nginx_accepts_what_is_rendered(
     folder: Path, blob: Path, mode: str, settings: dict[str, str]
 ) -> None:
-    if settings.get("IPGEO_BIND") == "::" and not Path("/proc/net/if_inet6").exists():
+    if settings.get("IPGEO_BIND") == "::" and not HAS_IPV6:
         pytest.skip("no IPv6 here")
     done = run(folder, START, "-t", IPGEO_BLOB=blob, IPGEO_MODE=mode, **settings)
     assert done.returncode == 0, done.stderr

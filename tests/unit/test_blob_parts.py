@@ -127,7 +127,7 @@ def _rows(count: int, **texts: Callable[[int], str]) -> tuple[list[tuple[str, ..
 
 def _body() -> Body:
     rows, fields = _rows(2, time_zone=lambda n: f'"{n}"')
-    return plan_body(rows, fields, 0)
+    return plan_body(rows, fields, max_arrays=0)
 
 
 def _kinds(body: Body) -> list[tuple[int, int, int]]:
@@ -138,6 +138,27 @@ def test_few_answers_are_whole() -> None:
     rows, fields = _rows(100, time_zone=lambda n: f'"{n}"')
     shape = plan_body(rows, fields).shape
     assert (shape.row_size, list(shape.columns)) == (0, [Column(ColumnKind.ENTRY, 0, 0, 100)])
+
+
+@pytest.mark.parametrize(
+    ("max_whole", "max_arrays", "columns"),
+    [
+        (25 + 134, 25, [(ColumnKind.ENTRY, 0, 300)]),
+        (25 + 133, 25, [(ColumnKind.ENTRY, 2, 300), (ColumnKind.ENTRY, 2, 300)]),
+        (25 + 133, 24, [(ColumnKind.ENTRY, 2, 300)]),
+    ],
+)
+def test_arrays_stay_whole_longer_than_objects(
+    max_whole: int, max_arrays: int, columns: list[tuple[int, int, int]]
+) -> None:
+    """Limits in bytes of an answer: an array has 25, an object 134."""
+    rows, fields = _rows(300, time_zone=lambda n: f'"{n:03}"')
+    answers = [answer_of(row, fields) for row in rows]
+    assert {tuple(map(len, answer)) for answer in answers} == {(25, 134)}
+    limits = {"max_whole": max_whole * 300, "max_arrays": max_arrays * 300}
+    body = plan_body(rows, fields, **limits)
+    assert _kinds(body) == columns
+    assert list(Blob(write_blob(ALL, body, {})).answers()) == answers
 
 
 @pytest.mark.parametrize(
@@ -156,7 +177,7 @@ def test_degrees_are_numbers_if_each_is_written_so(
     text: Callable[[int], str], expected: tuple[int, int, int]
 ) -> None:
     rows, fields = _rows(300, latitude=text)
-    body = plan_body(rows, fields, 0)
+    body = plan_body(rows, fields, max_arrays=0)
     assert _kinds(body) == [expected]
     blob = Blob(write_blob(ALL, body, {}))
     assert list(blob.answers()) == [answer_of(row, fields) for row in rows]
@@ -169,7 +190,7 @@ def test_what_follows_from_a_place_shares_its_column() -> None:
         continent_code=lambda n: f'"{n % 10 % 3}"',
         time_zone=lambda n: f'"{n}"',
     )
-    assert _kinds(plan_body(rows, fields, 0)) == [
+    assert _kinds(plan_body(rows, fields, max_arrays=0)) == [
         (ColumnKind.ENTRY, 2, 1000),
         (ColumnKind.ENTRY, 1, 10),
     ]

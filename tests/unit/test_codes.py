@@ -10,7 +10,7 @@ from harness.sources import write_codes
 from ipgeo.places.code_files import read_codes
 from ipgeo.places.codes import Codes
 from ipgeo.places.location import Location
-from ipgeo.sources.dat import read_dat
+from ipgeo.sources.registry import read_source
 
 BUILT_IN = Codes()
 
@@ -122,7 +122,7 @@ def test_a_non_place_with_a_code_is_a_place() -> None:
 
 @pytest.fixture(scope="module")
 def locations(real_data: Path) -> Sequence[Location]:
-    return read_dat(real_data / "17monipdb.dat").locations
+    return read_source(real_data / "17monipdb.dat").locations
 
 
 def recoded(locations: Sequence[Location], before: Codes, after: Codes) -> Iterator[Location]:

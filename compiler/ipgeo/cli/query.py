@@ -9,32 +9,38 @@ import click
 
 from ipgeo.blob.reader import Blob, read_blob
 from ipgeo.cli import streams
-from ipgeo.cli.inputs import codes_in, source_format_option
+from ipgeo.cli.inputs import codes_in, format_option, options_of
 from ipgeo.cli.inspection import blob_facts, blob_text
-from ipgeo.cli.paths import InputPath
+from ipgeo.cli.paths import InputPath, SourcePath
 from ipgeo.cli.present import need_stdout, print_json, proven_text
 from ipgeo.compiling.prove import prove
 from ipgeo.ranges.address import Address, parse_address
+from ipgeo.sources.content import content_name
 from ipgeo.sources.registry import read_source
 
 
 @click.command()
 @click.argument("blob", type=InputPath)
-@click.option("--against", type=InputPath, help="Prove the blob equal to this source.")
-@source_format_option
+@click.option("--against", type=SourcePath, help="Prove the blob equal to this source.")
+@format_option
 @click.option(
     "--codes", "codes_dir", type=InputPath, help="Folder of the code files it was built with."
 )
-def verify(blob: Path, against: Path | None, source_format: str, codes_dir: Path | None) -> None:
+def verify(
+    blob: Path, against: Path | None, format_name: str | None, codes_dir: Path | None
+) -> None:
     """Check the structure, checksum and build id of BLOB; with --against, every answer too."""
     if codes_dir and not against:
         raise click.UsageError("--codes goes with --against")
+    if format_name and not against:
+        raise click.UsageError("--format goes with --against")
     codes = codes_in(codes_dir)
     checked = read_blob(blob)
     click.echo(f"{blob}: sound, build id {checked.build_id}, {checked.runs} runs")
     if against:
-        prove(checked, read_source(against, source_format), codes)
-        click.echo(f"equal to {against} at all {proven_text(checked.families)}")
+        source = read_source(against, format_name, options_of(checked.meta))
+        prove(checked, source, codes)
+        click.echo(f"equal to {content_name(against)} at all {proven_text(checked.families)}")
 
 
 @click.command()

@@ -4,6 +4,7 @@ Fields share a column where one tells the other: the levels of a place, and what
 The same rows give the same columns.
 """
 
+import operator
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,6 +71,11 @@ def plan_columns(rows: Sequence[Row], fields: Sequence[str]) -> Columns:
     return Columns(constants, entries, numbers)
 
 
+def row_numbers(rows: int) -> EntryColumn:
+    """Return the column of no field whose cells are the numbers of the rows."""
+    return EntryColumn((), [()] * rows, array("I", range(rows)))
+
+
 def _single(rows: Sequence[Row], number: int) -> EntryColumn:
     """Return the column of one field; its entries are in the order of the rows."""
     texts = [row[number] for row in rows]
@@ -115,7 +121,8 @@ def _groups(
 
 def _follows(column: EntryColumn, level: EntryColumn) -> bool:
     """Whether each entry of ``level`` goes with one entry of ``column``."""
-    return len(set(zip(level.cells, column.cells, strict=True))) == len(level.entries)
+    cell_of = dict(zip(level.cells, column.cells, strict=True))
+    return all(map(operator.eq, map(cell_of.__getitem__, level.cells), column.cells))
 
 
 def _number_column(number: int, column: EntryColumn) -> NumberColumn | None:

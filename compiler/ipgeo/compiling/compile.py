@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +10,13 @@ from ipgeo import __version__
 from ipgeo.blob.reader import Blob
 from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.plan import plan_body
-from ipgeo.compiling.prove import prove
-from ipgeo.places.answers import Row, fields_of, row_of
+from ipgeo.compiling.prove import prove_rows
+from ipgeo.compiling.rows import rows_in
+from ipgeo.garbage import without_collecting
 from ipgeo.places.built_in import built_in
-from ipgeo.places.codes import Codes, NamePath
-from ipgeo.places.location import NO_DATA, Location, Source
+from ipgeo.places.codes import Codes
+from ipgeo.places.location import Location, NamePath, Source
 from ipgeo.ranges.address import ADDRESS_COUNT
-from ipgeo.ranges.renumber import renumbered
 
 STEPS = ("merge", "write", "check", "prove")
 """What ``compile_blob`` reports before each of its steps."""
@@ -40,39 +40,27 @@ def compile_blob(
     source: Source, codes: Codes, report: Callable[[str], object] = lambda _step: None
 ) -> BuildResult:
     """Compile and prove; raise ProofError if the blob does not answer what the source says."""
-    data = _write(source, codes, report)
+    with without_collecting():
+        return _compile(source, codes, report)
+
+
+def _compile(source: Source, codes: Codes, report: Callable[[str], object]) -> BuildResult:
+    report("merge")
+    rows = rows_in(source, codes)
+    report("write")
+    data = write_blob(rows.v4, plan_body(rows.rows, rows.fields), _meta(source, codes), rows.v6)
     report("check")
     blob = Blob(data)
     report("prove")
-    prove(blob, source, codes)
+    prove_rows(blob, rows)
+    del rows
     return BuildResult(data, blob, *_count_uncoded(source, codes))
-
-
-def _write(source: Source, codes: Codes, report: Callable[[str], object]) -> bytes:
-    report("merge")
-    fields = fields_of(source.locations)
-    rows, row_ids = _distinct_rows(source.locations, codes, fields)
-    v4 = renumbered(source.v4, row_ids).coalesced()
-    v6 = renumbered(source.v6, row_ids).coalesced() if source.v6 else None
-    report("write")
-    return write_blob(v4, plan_body(rows, fields), _meta(source, codes), v6)
-
-
-def _distinct_rows(
-    locations: Iterable[Location], codes: Codes, fields: Sequence[str]
-) -> tuple[list[Row], dict[int, int]]:
-    """Return the rows, and for each location id the number of its row."""
-    numbers: dict[Row, int] = {}
-    row_ids = {NO_DATA: NO_DATA}
-    for location_id, location in enumerate(locations):
-        row = row_of(location, codes, fields)
-        row_ids[location_id] = numbers.setdefault(row, len(numbers))
-    return list(numbers), row_ids
 
 
 def _meta(source: Source, codes: Codes) -> dict[str, Any]:
     """Return the blob's metadata: no clock and no path, so equal inputs give equal bytes."""
-    return {
+    options = {"keep": list(source.keep), "languages": list(source.languages)}
+    return {name: given for name, given in options.items() if given} | {
         "compiler": f"ipgeo {__version__}",
         "sample": source.sample,
         "sources": [source.facts, *codes.facts],
@@ -82,15 +70,27 @@ def _meta(source: Source, codes: Codes) -> dict[str, Any]:
 
 def _count_uncoded(source: Source, codes: Codes) -> tuple["Counter[NamePath]", "Counter[str]"]:
     """Count IPv4 addresses by path of names that should have a code, and of non-places by kind."""
-    addresses: Counter[int] = Counter()
-    ends = itertools.chain(source.v4.starts[1:], (ADDRESS_COUNT,))
-    for start, end, location_id in zip(source.v4.starts, ends, source.v4.ids, strict=True):
-        addresses[location_id] += end - start
     uncoded: Counter[NamePath] = Counter()
     non_places: Counter[str] = Counter()
-    for location_id, location in enumerate(source.locations):
-        for path in codes.uncoded(location):
-            uncoded[path] += addresses[location_id]
-        if kind := codes.kind(location):
-            non_places[kind] += addresses[location_id]
+    for place, addresses in _places(source):
+        for path in codes.uncoded(place):
+            uncoded[path] += addresses
+        if kind := codes.kind(place):
+            non_places[kind] += addresses
     return uncoded, non_places
+
+
+def _places(source: Source) -> Iterator[tuple[Location, int]]:
+    """Yield a location of each place, and how many IPv4 addresses the place has."""
+    by_id: Counter[int] = Counter()
+    ends = itertools.chain(source.v4.starts[1:], (ADDRESS_COUNT,))
+    for start, end, location_id in zip(source.v4.starts, ends, source.v4.ids, strict=True):
+        by_id[location_id] += end - start
+    by_place: Counter[object] = Counter()
+    examples: dict[object, Location] = {}
+    for location_id, location in enumerate(source.locations):
+        key = location.place_key()
+        examples.setdefault(key, location)
+        by_place[key] += by_id[location_id]
+    for place, location in examples.items():
+        yield location, by_place[place]

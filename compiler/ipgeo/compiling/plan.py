@@ -1,52 +1,73 @@
 """How a blob keeps its answers: whole, or in parts where that would be much.
 
+A blob of some size has its arrays whole, which are asked for most, and its objects in parts.
+
 docs/blob-format.md has the forms and their pieces. The same rows give the same body.
 """
 
 import json
 from array import array
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 
 from ipgeo.blob.body import Body, whole_answers
 from ipgeo.blob.shape import ENTRY_CODES, NUMBER_WIDTH, Column, ColumnKind, Shape
-from ipgeo.compiling.columns import AnyColumn, NumberColumn, plan_columns
+from ipgeo.compiling.columns import AnyColumn, NumberColumn, plan_columns, row_numbers
 from ipgeo.compiling.forms import Forms
 from ipgeo.contract import ARRAY_FIELDS
 from ipgeo.places.answers import Answer, Row, answer_of, in_array
 
-MAX_WHOLE_BYTES = 1 << 20
-"""Up to so many bytes of answers, a blob has them whole: those are the fastest to read."""
+MAX_WHOLE_BYTES = 1 << 18
+"""Up to so many bytes of answers, a blob has both forms whole: those are the fastest to read."""
+
+MAX_WHOLE_ARRAYS = 1 << 20
+"""Up to so many bytes of arrays, a blob has these whole, and only the objects in parts."""
 
 
-def plan_body(rows: Sequence[Row], fields: Sequence[str], max_whole: int = MAX_WHOLE_BYTES) -> Body:
+def plan_body(
+    rows: Sequence[Row],
+    fields: Sequence[str],
+    max_whole: int = MAX_WHOLE_BYTES,
+    max_arrays: int = MAX_WHOLE_ARRAYS,
+) -> Body:
     """Return the body of a blob that has these rows: whole answers up to so many bytes."""
-    answers = _whole(rows, fields, max_whole)
-    return _in_parts(rows, fields) if answers is None else whole_answers(answers, fields)
+    answers = _answers(rows, fields, max_arrays)
+    if answers is None:
+        return _in_parts(rows, fields)
+    if sum(map(len, chain.from_iterable(answers))) <= max_whole:
+        return whole_answers(answers, fields)
+    return _in_parts(rows, fields, [answer.array.decode() for answer in answers])
 
 
-def _whole(rows: Sequence[Row], fields: Sequence[str], max_whole: int) -> list[Answer] | None:
-    """Return all answers, or None if they are too many bytes."""
+def _answers(rows: Sequence[Row], fields: Sequence[str], max_arrays: int) -> list[Answer] | None:
+    """Return all answers, or None if their arrays are too many bytes."""
     answers = []
     size = 0
     for row in rows:
         answers.append(answer_of(row, fields))
-        size += sum(map(len, answers[-1]))
-        if size > max_whole:
+        size += len(answers[-1].array)
+        if size > max_arrays:
             return None
     return answers
 
 
-def _in_parts(rows: Sequence[Row], fields: Sequence[str]) -> Body:
+def _in_parts(rows: Sequence[Row], fields: Sequence[str], arrays: Sequence[str] = ()) -> Body:
+    """Return a body of parts; the ``arrays`` of all rows, if given, are whole."""
     planned = plan_columns(rows, fields)
     # Wide cells first: so each lies at a multiple of its width.
     by_width: list[AnyColumn] = [*planned.numbers, *planned.entries]
+    if arrays:
+        by_width.append(row_numbers(len(rows)))
     by_width.sort(key=_width, reverse=True)
     forms = Forms(planned.constants, by_width)
+    if arrays:
+        array_form = [forms.table(arrays)]
+    else:
+        marks = ["[", *"," * (len(ARRAY_FIELDS) - 1)]
+        array_form = forms.pieces(marks, "]", in_array)
     names = [json.dumps(name, ensure_ascii=False) + ":" for name in fields]
-    marks = ["[", *"," * (len(ARRAY_FIELDS) - 1)]
     pieces = [
-        forms.pieces(marks, "]", in_array),
+        array_form,
         forms.pieces([names[0], *("," + name for name in names[1:])], "}", str),
     ]
     row_size = sum(map(_width, by_width))

@@ -48,6 +48,14 @@ def size_of(file: BinaryIO) -> int:
     return os.fstat(file.fileno()).st_size
 
 
+def refuse_larger(file: BinaryIO, limit: int) -> int:
+    """Return the size of an opened file; raise TooLargeError for more than ``limit`` bytes."""
+    size = size_of(file)
+    if size > limit:
+        raise TooLargeError(errno.EFBIG, f"{size} bytes (limit {limit})", str(file.name))
+    return size
+
+
 def read_exactly(file: BinaryIO, size: int) -> bytes:
     """Read ``size`` bytes from the beginning; raise TruncatedError if there are fewer."""
     try:
@@ -67,7 +75,4 @@ def read_regular(path: Path, limit: int = MAX_TEXT) -> bytes:
     Raises NotRegularError, TooLargeError, or OSError if it cannot be read.
     """
     with open_regular(path) as file:
-        size = size_of(file)
-        if size > limit:
-            raise TooLargeError(errno.EFBIG, f"{size} bytes (limit {limit})", str(path))
-        return read_exactly(file, size)
+        return read_exactly(file, refuse_larger(file, limit))

@@ -22,6 +22,18 @@ Row = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Country:
+    """What is known of a country: its names, and what follows from its code; "" for unknown."""
+
+    chinese: str
+    english: str
+    continent_code: str
+    is_eu: bool
+    currency_code: str
+    phone_prefix: str
+
+
+@dataclass(frozen=True, slots=True)
 class BuiltIn:
     """The built-in codes.
 
@@ -48,6 +60,25 @@ def built_in() -> BuiltIn:
     parents = frozenset(path[:-1] for path in codes)
     digests = {name: _digest(name) for name in (COUNTRY_TABLE, DIVISION_TABLE)}
     return BuiltIn(codes, parents, digests)
+
+
+@cache
+def countries() -> Mapping[str, Country]:
+    """Return the countries by their ISO 3166-1 alpha-2 codes."""
+    return {row["alpha2"]: _country(row) for row in read_table(COUNTRY_TABLE)}
+
+
+def _country(row: Row) -> Country:
+    texts = ("chinese", "english", "continent_code", "currency_code", "phone_prefix")
+    known = {name: row[name] for name in texts}
+    return Country(is_eu=row["is_eu"] == "true", **known)
+
+
+@cache
+def province_names() -> Mapping[str, str]:
+    """Return the short Chinese names of China's provinces by their codes of GB/T 2260."""
+    rows = read_table(DIVISION_TABLE)
+    return {row["code"]: row["name"] for row in rows if row["parent"] == CHINA}
 
 
 def _countries() -> Iterator[tuple[Place, str]]:

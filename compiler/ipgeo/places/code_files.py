@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from ipgeo.errors import InputError
 from ipgeo.files.reading import read_regular
-from ipgeo.places.codes import Codes, NamePath
+from ipgeo.places.codes import Codes
+from ipgeo.places.location import NamePath
 
 COUNTRY_FILE = "country_list.txt"
 PROVINCE_FILE = "china_province_code.txt"

@@ -2,22 +2,22 @@
 
 import socket
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ipgeo.contract import MAX_ADDRESS_BYTES
 
 ADDRESS_COUNT = 1 << 32
 LAST_ADDRESS = ADDRESS_COUNT - 1
 
-MAX_IPV6_BYTES = 45
-"""The longest text of an IPv6 address: six groups and a dotted tail."""
-
 EMBEDDING = (0xFFFF << 32, 0x64FF9B << 96)
 """The first addresses of ::ffff:0:0/96 (mapped) and 64:ff9b::/96 (NAT64, RFC 6052)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Family:
     """A family of addresses, which are numbers of ``bits`` bits.
+
+    The two below are the only ones, and are compared by identity.
 
     Ranges are weighed in units of 2^``unit_bits`` addresses, which ``units`` names: IPv4 by the
     address, IPv6 by the /48, the network that a site gets.
@@ -57,7 +57,7 @@ def parse_ipv4(text: str) -> int | None:
 
     Strict: four decimal octets without sign, space, leading zero or anything after them.
     """
-    return _parse(socket.AF_INET, text, MAX_ADDRESS_BYTES)
+    return _parse(socket.AF_INET, text)
 
 
 def parse_ipv6(text: str) -> int | None:
@@ -65,11 +65,11 @@ def parse_ipv6(text: str) -> int | None:
 
     There is no zone (``%eth0``), no prefix length and no group of more than four digits.
     """
-    return _parse(socket.AF_INET6, text, MAX_IPV6_BYTES)
+    return _parse(socket.AF_INET6, text)
 
 
-def _parse(kind: socket.AddressFamily, text: str, limit: int) -> int | None:
-    if len(text) > limit:
+def _parse(kind: socket.AddressFamily, text: str) -> int | None:
+    if len(text) > MAX_ADDRESS_BYTES:
         return None
     try:
         return int.from_bytes(socket.inet_pton(kind, text), "big")
@@ -94,8 +94,7 @@ def format_address(family: Family, address: int) -> str:
     return format_ipv4(address) if family == IPV4 else format_ipv6(address)
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """An address of either family."""
 
     family: Family

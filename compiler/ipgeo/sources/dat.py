@@ -24,10 +24,10 @@ from pathlib import Path
 
 from ipgeo.contract import NUMERIC_FIELDS
 from ipgeo.errors import InputError
-from ipgeo.files.reading import open_regular, read_exactly, size_of
 from ipgeo.places.location import NAME_FIELDS, Location, Source
 from ipgeo.ranges.address import LAST_ADDRESS, format_ipv4
 from ipgeo.ranges.columns import Runs4
+from ipgeo.sources.options import ReadOptions
 
 FORMAT = "17mon-dat"
 """The format's name in a blob's metadata."""
@@ -41,8 +41,6 @@ TEXT_OVERLAP = 1024
 """The text begins this many bytes before ``N``: the official readers count it as index."""
 MAX_TEXT = 0xFFFFFF + 0xFF
 """How many bytes of text a record can reach: the highest offset and the greatest length."""
-MAX_SIZE = 1 << 30
-"""The largest file in bytes that is read: ten times the fullest edition."""
 
 _DEGREES = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]*)?")
 
@@ -50,19 +48,34 @@ _GEOGRAPHY = (*NUMERIC_FIELDS, "time_zone", "utc_offset")
 _CODES = ("china_admin_code", "phone_prefix", "source_country_code", "continent_code")
 _NETWORK = ("idc", "base_station", "country_code3", "european_union")
 _COMMERCE = ("currency_code", "currency_name", "anycast")
-_FULL = NAME_FIELDS + _GEOGRAPHY + _CODES + _NETWORK + _COMMERCE
+ALL_FIELDS = NAME_FIELDS + _GEOGRAPHY + _CODES + _NETWORK + _COMMERCE
+"""The standard names of the largest edition's fields."""
 
-EDITIONS = {count: _FULL[:count] for count in (2, 3, 4, 5, 9, 13, 17, 20)}
+EDITIONS = {count: ALL_FIELDS[:count] for count in (2, 3, 4, 5, 9, 13, 17, 20)}
 """The standard names of an edition's fields, by how many it has."""
 
 
-def read_dat(path: Path) -> Source:
+def recognises(data: bytes) -> bool:
+    """Whether ``data`` is a ``.dat`` file, whole or damaged: by its hints or its last bound."""
+    index_end = int.from_bytes(data[:4], "big")
+    records, rest = _records_before(index_end)
+    if len(data) < RECORDS_START or records < 1 or rest:
+        return False
+    last = index_end - TEXT_OVERLAP - RECORD_SIZE
+    if data[last : last + 4] == b"\xff" * 4:
+        return True
+    hints = _hints(data)
+    return hints == sorted(hints) and 0 < hints[-1] < records
+
+
+def read(path: Path | str, data: bytes, options: ReadOptions) -> Source:
     """Read and check a whole ``.dat`` file.
 
     Raises InputError, naming the offset, for a file that breaks the format in any way that could
-    change an answer, and OSError for one that cannot be read.
+    change an answer.
     """
-    data, count = _read(path)
+    options.refuse(path, FORMAT)
+    count = _record_count(path, data)
     bounds, keys = _records(data, count)
     _check_bounds(path, bounds)
     _check_hints(path, data, bounds)
@@ -77,24 +90,22 @@ def read_dat(path: Path) -> Source:
         "sha256": hashlib.sha256(data).hexdigest(),
     }
     sample = locations[location_ids[-1]].country == SAMPLE_MARK
-    return Source(Runs4(starts, location_ids), locations, facts, sample)
+    extra = EDITIONS[fields][len(NAME_FIELDS) :]
+    return Source(Runs4(starts, location_ids), locations, facts, sample, extra=extra)
 
 
-def _read(path: Path) -> tuple[bytes, int]:
-    """Check head and size; return the whole file and the number of its records."""
-    with open_regular(path) as file:
-        size = size_of(file)
-        head = read_exactly(file, min(size, RECORDS_START))
-        count = _record_count(path, head, size)
-        return read_exactly(file, size), count
+def _records_before(index_end: int) -> tuple[int, int]:
+    """Return the count of records that ``N`` stands for, and how many bytes are left over."""
+    return divmod(index_end - RECORDS_START - TEXT_OVERLAP, RECORD_SIZE)
 
 
-def _record_count(path: Path, head: bytes, size: int) -> int:
+def _record_count(path: Path | str, data: bytes) -> int:
+    size = len(data)
     if size < RECORDS_START:
         problem = f"{size} bytes, the head of a .dat file alone has {RECORDS_START}"
         raise InputError(path, "", problem)
-    index_end = int.from_bytes(head[:4], "big")
-    records, rest = divmod(index_end - RECORDS_START - TEXT_OVERLAP, RECORD_SIZE)
+    index_end = int.from_bytes(data[:4], "big")
+    records, rest = _records_before(index_end)
     if records < 1 or rest:
         raise InputError(path, "offset 0", f"{index_end} is not 2052 + 8 x a count of records")
     text_start = index_end - TEXT_OVERLAP
@@ -103,8 +114,6 @@ def _record_count(path: Path, head: bytes, size: int) -> int:
     if size > text_start + MAX_TEXT:
         problem = f"the text has {size - text_start} bytes, records reach {MAX_TEXT}"
         raise InputError(path, f"offset {text_start}", problem)
-    if size > MAX_SIZE:
-        raise InputError(path, "", f"{size} bytes (limit {MAX_SIZE})")
     return records
 
 
@@ -122,7 +131,7 @@ def _record_position(record: int) -> str:
     return f"offset {RECORDS_START + record * RECORD_SIZE} (record {record})"
 
 
-def _check_bounds(path: Path, bounds: "array[int]") -> None:
+def _check_bounds(path: Path | str, bounds: "array[int]") -> None:
     for record, ascends in enumerate(map(operator.lt, bounds, bounds[1:]), start=1):
         if not ascends:
             this, before = format_ipv4(bounds[record]), format_ipv4(bounds[record - 1])
@@ -133,8 +142,12 @@ def _check_bounds(path: Path, bounds: "array[int]") -> None:
         raise InputError(path, _record_position(len(bounds) - 1), problem)
 
 
-def _check_hints(path: Path, data: bytes, bounds: "array[int]") -> None:
-    for octet, (hint,) in enumerate(struct.iter_unpack("<I", data[4:RECORDS_START])):
+def _hints(data: bytes) -> list[int]:
+    return [hint for (hint,) in struct.iter_unpack("<I", data[4:RECORDS_START])]
+
+
+def _check_hints(path: Path | str, data: bytes, bounds: "array[int]") -> None:
+    for octet, hint in enumerate(_hints(data)):
         record = bisect_left(bounds, octet << 24)
         if hint != record:
             problem = f"the hint of {octet}.0.0.0 is record {hint}, its first record is {record}"
@@ -142,7 +155,7 @@ def _check_hints(path: Path, data: bytes, bounds: "array[int]") -> None:
 
 
 def _contents(
-    path: Path, data: bytes, keys: "array[int]"
+    path: Path | str, data: bytes, keys: "array[int]"
 ) -> tuple[int, list[Location], "array[int]"]:
     """Return the field count, the distinct locations and each record's location id."""
     text = memoryview(data)[RECORDS_START + len(keys) * RECORD_SIZE :]
@@ -187,6 +200,6 @@ def _location(count: int, fields: list[str]) -> Location:
     for name in NUMERIC_FIELDS:
         if named.get(name) and not _DEGREES.fullmatch(named[name]):
             raise ValueError(f"{name} {named[name]!r} is not a decimal number of degrees")
-    extra = tuple(named.items())[len(NAME_FIELDS) :]
-    names = {name: named[name] for name in edition[: len(NAME_FIELDS)]}
-    return Location(**names, extra=extra)
+    at = len(NAME_FIELDS)
+    country, province, city, organization, isp = (named.get(name, "") for name in NAME_FIELDS)
+    return Location(country, province, city, organization, isp, tuple(fields[at:]))

@@ -6,28 +6,28 @@
 -- begin with empty chunks. They return false if there are more than `limit` addresses.
 
 local ffi = require "ffi"
-local bit = require "bit"
+local addresses = require "ipgeo.address"
 local answers = require "ipgeo.answer"
 local chunks = require "ipgeo.http.chunks"
 local errors = require "ipgeo.http.errors"
-local ipv4 = require "ipgeo.address"
 local json = require "ipgeo.http.strict_json"
 
 
 local cast = ffi.cast
+local canonical, parse6 = addresses.canonical, addresses.parse6
 local ipairs = ipairs
-local band, rshift = bit.band, bit.rshift
 local discard, put, put_byte = chunks.discard, chunks.put, chunks.put_byte
-local step, finish = ipv4.step, ipv4.finish
 local find, format, sub = string.find, string.format, string.sub
+local min = math.min
 local read_object = json.read_object
 local reserve = chunks.reserve
+local step, finish = addresses.step, addresses.finish
 local write_answer = answers.write
 
 local BODIES = errors.BODIES
 local bytes_t = ffi.typeof("const uint8_t *")
 
-local TAB, LINE_FEED, RETURN, SPACE, NINE = 0x09, 0x0a, 0x0d, 0x20, 0x39
+local TAB, LINE_FEED, RETURN, SPACE, LAST_ASCII = 0x09, 0x0a, 0x0d, 0x20, 0x7f
 local QUOTE, BACKSLASH, COMMA, LOWER_U = 0x22, 0x5c, 0x2c, 0x75
 local OPEN_BRACKET, CLOSE_BRACKET, OPEN_BRACE, CLOSE_BRACE = 0x5b, 0x5d, 0x7b, 0x7d
 -- How a byte outside of strings changes the depth of nesting.
@@ -39,11 +39,21 @@ local blank = ffi.new("uint8_t[256]")
 for _, byte in ipairs { TAB, LINE_FEED, RETURN, SPACE } do
     blank[byte] = 1
 end
+-- What a string may contain that needs no further look.
+local plain = ffi.new("uint8_t[256]")
+for byte = SPACE, LAST_ASCII do
+    plain[byte] = byte ~= BACKSLASH and 1 or 0
+end
 -- The value of a hexadecimal digit.
 local hex = ffi.new("uint8_t[256]")
 for digit = 0, 15 do
     hex[format("%x", digit):byte()], hex[format("%X", digit):byte()] = digit, digit
 end
+
+-- The characters of an element, without its escapes. The last one is overwritten if there are more
+-- than an address has.
+local MAX_LENGTH = addresses.MAX_LENGTH
+local element = ffi.new("uint8_t[?]", MAX_LENGTH + 1)
 
 local HEAD, TAIL = '{"results":[', "]}"
 local IPS, ARRAY_BEGINS = '"ips"', "^[ \t\r\n]*:[ \t\r\n]*%["
@@ -54,11 +64,17 @@ local MAX_SKELETON = 256
 local _M = {}
 
 
--- Writes the answer to the address that the `length` bytes at `ip` spell; `high` is nil if they are
--- not an address.
+-- Writes the answer to the address that the `length` bytes at `ip` spell. `high` and `low` are nil
+-- if they are not an IPv4 address.
 local function put_answer(view, as_object, high, low, ip, length)
     if not high then
-        return put(BODIES.invalid_ip, #BODIES.invalid_ip)
+        high, low = parse6(ip, length)
+        if not high then
+            return put(BODIES.invalid_ip, #BODIES.invalid_ip)
+        end
+        if as_object then
+            ip, length = canonical(true, ip, length)
+        end
     end
     if not write_answer(reserve, view, high, low, as_object, ip, length) then
         put(BODIES.no_data, #BODIES.no_data)
@@ -81,7 +97,8 @@ function _M.answer_lines(view, body, limit, as_object)
                 return false
             end
             local high, low = finish(address, octet, digits, dots)
-            local stop = at > from and text[at - 1] == RETURN and at - 1 or at
+            local is_crlf = byte == LINE_FEED and at > from and text[at - 1] == RETURN
+            local stop = is_crlf and at - 1 or at
             put_answer(view, as_object, high, low, text + from, stop - from)
             put_byte(LINE_FEED)
             address, octet, digits, dots = 0, 0, 0, 0
@@ -105,23 +122,12 @@ local function unescape(text, at)
 end
 
 
--- Writes the answer to an element of an array. An object repeats the address without the element's
--- escapes.
-local function put_element(view, as_object, high, low, ip, length, escaped)
-    if high and escaped then
-        ip = format("%d.%d.%d.%d", rshift(high, 8), band(high, 255), rshift(low, 8), band(low, 255))
-        length = #ip
-    end
-    put_answer(view, as_object, high, low, ip, length)
-end
-
-
 -- Answers the array at `ips.at`, in a body that is known to be valid JSON.
 function _M.answer_array(view, body, limit, as_object, ips)
     local text = cast(bytes_t, body)
     local address, octet, digits, dots = 0, 0, 0, 0
-    -- The element that has begun: where its content lies; `from` is 0 if it is not a string.
-    local present, from, to, escaped = false, 0, 0, false
+    -- The element that has begun: `length` characters, if it is a string.
+    local present, is_string, length = false, false, 0
     local at, depth, inside, count = ips.at + 1, 0, false, 0
     discard()
     put(HEAD, #HEAD)
@@ -129,18 +135,19 @@ function _M.answer_array(view, body, limit, as_object, ips)
         local byte = text[at]
         if inside then
             if byte == QUOTE then
-                inside, to = false, at
+                inside = false
             else
                 if byte == BACKSLASH then
-                    escaped = true
                     byte, at = unescape(text, at)
                 end
+                element[min(length, MAX_LENGTH)] = byte
+                length = length + 1
                 address, octet, digits, dots = step(byte, address, octet, digits, dots)
             end
         elseif byte == QUOTE then
             inside = true
             if not present then
-                present, from, escaped = true, at + 1, false
+                present, is_string, length = true, true, 0
                 address, octet, digits, dots = 0, 0, 0, 0
             end
         elseif depth == 0 and (byte == COMMA or byte == CLOSE_BRACKET) then
@@ -150,15 +157,15 @@ function _M.answer_array(view, body, limit, as_object, ips)
                     return false
                 end
                 local high, low = finish(address, octet, digits, dots)
-                put_element(view, as_object, from > 0 and high, low, text + from, to - from,
-                    escaped)
+                put_answer(view, as_object, is_string and high, low, element,
+                    is_string and length or 0)
             end
             if byte == CLOSE_BRACKET then
                 put(TAIL, #TAIL)
                 return true
             end
             put_byte(COMMA)
-            present, from = false, 0
+            present, is_string = false, false
         elseif byte > SPACE then
             present = true
             depth = depth + nesting[byte]
@@ -211,7 +218,7 @@ function _M.answer_plain_array(view, body, limit, as_object, ips)
             inside, expected, from = not inside, false, at + 1
             address, octet, digits, dots = 0, 0, 0, 0
         elseif inside then
-            if byte < SPACE or byte > NINE then
+            if plain[byte] == 0 then
                 return false
             end
             address, octet, digits, dots = step(byte, address, octet, digits, dots)

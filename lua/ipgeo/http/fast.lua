@@ -2,19 +2,19 @@
 -- query.lua answers all other requests, and those with an error.
 
 local ffi = require "ffi"
-local LIMITS = require("ipgeo.contract").LIMITS
+local addresses = require "ipgeo.address"
 local headers = require "ipgeo.http.headers"
-local ipv4 = require "ipgeo.address"
 local store = require("ipgeo.store").default
 
 
-local byte, find = string.byte, string.find
-local cast, copy = ffi.cast, ffi.copy
+local byte, find, gsub, sub = string.byte, string.find, string.gsub, string.sub
+local canonical = addresses.canonical
+local cast = ffi.cast
 local count = headers.count
 local get_method = ngx.req.get_method
 local header, var = ngx.header, ngx.var
 local lookup = store.lookup
-local parse4_at = ipv4.parse4_at
+local parse, parse_bytes, parse4_at = addresses.parse, addresses.parse_bytes, addresses.parse4_at
 
 -- Headers by which nginx would change the answer, or which ask for the mark, even if empty.
 local SPECIAL = headers.names {
@@ -23,28 +23,24 @@ local SPECIAL = headers.names {
 -- "ip=", with which the usual query string begins.
 local LOWER_I, LOWER_P, EQUALS, PREFIX_LENGTH = 0x69, 0x70, 0x3d, 3
 local OBJECT_SUFFIX = "&format=object"
-local MAX_IP = LIMITS.max_address_bytes
+-- A colon as libraries that make URLs write it.
+local ESCAPED_COLON = "%%3[Aa]"
 
 local text_t = ffi.typeof("const char *")
--- An address and its NUL.
-local address = ffi.new("char[?]", MAX_IP + 1)
 
 
 local _M = {}
 
 
--- Answers the address in the `length` bytes at `ip` by an object.
-local function answer_object(ip, length)
-    if length > MAX_IP then
-        return nil
+-- Parses the `length` bytes at `ip`, which are in `query`. Returns what addresses.parse does; nil
+-- for other escapes than those of colons.
+local function parse_usual(query, ip, length)
+    local high, low, is_ipv6 = parse_bytes(ip, length)
+    if not high and find(query, "%", PREFIX_LENGTH + 1, true) then
+        local text = sub(query, PREFIX_LENGTH + 1, PREFIX_LENGTH + length)
+        high, low, is_ipv6 = parse((gsub(text, ESCAPED_COLON, ":")))
     end
-    copy(address, ip, length)
-    address[length] = 0
-    local high, low = parse4_at(address)
-    if not high then
-        return nil
-    end
-    return lookup(store, high, low, true, address, length)
+    return high, low, is_ipv6
 end
 
 
@@ -61,10 +57,19 @@ local function answer_usual_query(query)
         return lookup(store, high, low, false)
     end
     local suffix = find(query, OBJECT_SUFFIX, PREFIX_LENGTH + 1, true)
-    if not suffix or #query ~= suffix + #OBJECT_SUFFIX - 1 then
+    if suffix and #query ~= suffix + #OBJECT_SUFFIX - 1 then
         return nil
     end
-    return answer_object(ip, suffix - 1 - PREFIX_LENGTH)
+    local length = (suffix or #query + 1) - 1 - PREFIX_LENGTH
+    local is_ipv6
+    high, low, is_ipv6 = parse_usual(query, ip, length)
+    if not high then
+        return nil
+    elseif not suffix then
+        return lookup(store, high, low, false)
+    end
+    ip, length = canonical(is_ipv6, ip, length)
+    return lookup(store, high, low, true, ip, length)
 end
 
 

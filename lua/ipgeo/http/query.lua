@@ -1,25 +1,25 @@
 -- The HTTP contract of /api/ip_query: arguments in, answers or an error out.
 
+local addresses = require "ipgeo.address"
 local answers = require "ipgeo.answer"
 local arguments = require "ipgeo.http.arguments"
 local batch = require "ipgeo.http.batch"
 local chunks = require "ipgeo.http.chunks"
 local contract = require "ipgeo.contract"
 local errors = require "ipgeo.http.errors"
-local ipv4 = require "ipgeo.address"
 local json = require "ipgeo.http.strict_json"
 local respond = require "ipgeo.http.respond"
 local store = require("ipgeo.store").default
 
 
 local ask_fallback = respond.ask_fallback
+local canonical, parse = addresses.canonical, addresses.parse
 local get_body_data, get_body_file = ngx.req.get_body_data, ngx.req.get_body_file
 local header, var = ngx.header, ngx.var
 local ipairs, tonumber = ipairs, tonumber
 local is_object = answers.is_object
 local lookup, with_snapshot = store.lookup, store.with_snapshot
 local match = string.match
-local parse4 = ipv4.parse4
 local print = ngx.print
 local read_body = ngx.req.read_body
 local send, send_error = respond.send, respond.send_error
@@ -28,7 +28,7 @@ local NDJSON = "application/x-ndjson"
 local ARGUMENTS = { ip = true, format = true }
 local MEMBERS = json.members { "ip", "ips", "format" }
 -- The usual body, as client libraries write it: it needs no parser.
-local PLAIN_BODY = '^{"ip": ?"([%d.]+)"}$'
+local PLAIN_BODY = '^{"ip": ?"([%x.:]+)"}$'
 local MAX_PLAIN_BODY = #'{"ip": ""}' + contract.LIMITS.max_address_bytes
 
 local max_ips
@@ -92,8 +92,13 @@ end
 
 -- Answers one address. Only GET and HEAD carry an ETag: with one, nginx would turn
 -- POST + If-None-Match into 304.
-local function answer_address(ip, high, low, as_object, with_etag)
-    local answer, code, snapshot = lookup(store, high, low, as_object, ip, #ip)
+local function answer_address(ip, as_object, with_etag)
+    local high, low, is_ipv6 = parse(ip)
+    if not high then
+        return send_error("invalid_ip")
+    end
+    local text, length = canonical(is_ipv6, ip, #ip)
+    local answer, code, snapshot = lookup(store, high, low, as_object, text, length)
     if code == "unavailable" then
         return ask_fallback()
     elseif code then
@@ -107,15 +112,10 @@ end
 
 
 local function answer_single(values, with_etag)
-    local ip = values.ip
-    if ip == nil then
+    if values.ip == nil then
         return send_error("missing_ip")
     end
-    local high, low = parse4(ip)
-    if not high then
-        return send_error("invalid_ip")
-    end
-    return answer_address(ip, high, low, values.as_object, with_etag)
+    return answer_address(values.ip, values.as_object, with_etag)
 end
 
 
@@ -211,9 +211,8 @@ end
 
 local function answer_body(body)
     local ip = #body <= MAX_PLAIN_BODY and match(body, PLAIN_BODY)
-    local high, low = parse4(ip)
-    if high then
-        return answer_address(ip, high, low, false, false)
+    if ip then
+        return answer_address(ip, false, false)
     end
     return answer_plain_batch(body) or answer_json(body)
 end

@@ -53,6 +53,7 @@ _POINTER_SIZES = bytes(2 + (byte >> 3 & 3) if byte >> 5 == _POINTER else 0 for b
 """Bytes of a pointer by its control byte; 0 for any other value."""
 
 _DOUBLE = struct.Struct(">d")
+_DOUBLE_CONTROL = 3 << 5 | _DOUBLE.size
 _FLOAT = struct.Struct(">f")
 
 _Decoded: TypeAlias = tuple[Value, int]
@@ -75,7 +76,7 @@ class Decoder:
     def __init__(self, path: Path | str, section: bytes, base: int) -> None:
         self._path = path
         self._data = section
-        self._base = base
+        self.base = base
         # By the bytes of their pointers: map keys, light targets, and heavy ones with weight and
         # height. Nearly all values of a record are light.
         self._keys: dict[bytes, str] = {}
@@ -117,7 +118,7 @@ class Decoder:
         return value
 
     def _fail(self, offset: int, problem: str) -> NoReturn:
-        raise InputError(self._path, f"offset {self._base + offset}", problem)
+        raise InputError(self._path, f"offset {self.base + offset}", problem)
 
     def _count_work(self, start: int, end: int) -> None:
         self._work += end - start
@@ -147,7 +148,7 @@ class Decoder:
         """Return ``size`` bytes of a value."""
         end = start + size
         if end > len(self._data):
-            problem = f"{size} bytes pass the end of the data at {self._base + len(self._data)}"
+            problem = f"{size} bytes pass the end of the data at {self.base + len(self._data)}"
             self._fail(start, problem)
         if size > 28:
             self._weigh(start, size)
@@ -188,9 +189,14 @@ class Decoder:
             end += _POINTER_SIZES[data[offset]]
             value = light.get(data[offset:end])
             if value is None:
-                # One frame a level: no function between this one and the value's own.
-                decode = decoders[data[offset]] or self._extended(offset)
-                value, end = decode(offset, depth)
+                control = data[offset]
+                if control == _DOUBLE_CONTROL and offset + 8 < len(data):
+                    # Most values that are no pointers: positions.
+                    (value,), end = _DOUBLE.unpack_from(data, offset + 1), offset + 9
+                else:
+                    # One frame a level: no function between this one and the value's own.
+                    decode = decoders[control] or self._extended(offset)
+                    value, end = decode(offset, depth)
             offset = end
             result[key] = value
         return result, offset
@@ -251,10 +257,10 @@ class Decoder:
         if length < 3:
             target += (control & 7) << 8 * (length + 1)
         if len(pointer) < length + 2 or target >= len(self._data):
-            problem = f"a pointer to {self._base + target} passes the end of the data"
-            self._fail(offset, f"{problem} at {self._base + len(self._data)}")
+            problem = f"a pointer to {self.base + target} passes the end of the data"
+            self._fail(offset, f"{problem} at {self.base + len(self._data)}")
         if self._data[target] >> 5 == _POINTER:
-            self._fail(offset, f"a pointer to the pointer at {self._base + target}")
+            self._fail(offset, f"a pointer to the pointer at {self.base + target}")
         return target
 
     def _string(self, offset: int, _depth: int) -> _Decoded:

@@ -55,15 +55,24 @@ class Metadata:
         return self.tree_size + SEPARATOR_SIZE
 
 
+def recognises(data: bytes) -> bool:
+    """Whether the whole file ``data`` is an MMDB: it has the marker of the metadata."""
+    return _find_marker(data) >= 0
+
+
+def _find_marker(data: bytes) -> int:
+    return data.rfind(MARKER, max(0, len(data) - METADATA_SIZE))
+
+
 def read_metadata(path: Path | str, data: bytes) -> Metadata:
     """Return the metadata of the whole file ``data``.
 
     Keys that are not known are ignored, and integers may have any unsigned type. Raises InputError
     naming the key for what the format or this reader does not allow.
     """
-    searched = max(0, len(data) - METADATA_SIZE)
-    marker = data.rfind(MARKER, searched)
+    marker = _find_marker(data)
     if marker < 0:
+        searched = max(0, len(data) - METADATA_SIZE)
         raise InputError(path, f"offset {searched}", "no MaxMind DB: no metadata from here on")
     start = marker + len(MARKER)
     values = _Values(path, start, Decoder(path, data[start:], start).decode(0))

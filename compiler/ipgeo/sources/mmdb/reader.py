@@ -1,7 +1,5 @@
 """A whole MMDB: the runs of both families, and the records that they have."""
 
-import contextlib
-import gc
 import hashlib
 import itertools
 from array import array
@@ -23,28 +21,51 @@ MAX_SIZE = 2 << 30
 """The largest file in bytes that is read: some times the largest edition."""
 
 
+class Records:
+    """The records of a file, each decoded when it is asked for: all at once are much memory.
+
+    Two records are different data of the file, but may be equal. They share what they have in
+    common: never change one. Iterating raises InputError at a record that breaks the format.
+    """
+
+    def __init__(self, decoder: Decoder, offsets: "array[int]") -> None:
+        """Take the records at these ``offsets``, in bytes of the decoder's section."""
+        self._decoder = decoder
+        self._offsets = offsets
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return len(self._offsets)
+
+    def __iter__(self) -> Iterator[Value]:
+        """Yield all records by number."""
+        return map(self._decoder.decode, self._offsets)
+
+    def __getitem__(self, number: int) -> Value:
+        """Return record ``number``."""
+        return self._decoder.decode(self._offsets[number])
+
+    def position(self, number: int) -> str:
+        """Return where record ``number`` is in the file, for an error."""
+        return f"offset {self._decoder.base + self._offsets[number]} (record {number})"
+
+
 @dataclass(frozen=True, slots=True)
 class MmdbFile:
     """An MMDB that has been read whole and found valid.
 
     ``v4`` has all 2^32 addresses, ``v6`` all 2^128; it is None for a file of IPv4 alone. Their ids
     are indexes into ``records``, or ``NO_DATA``; neighbours differ. ``v6`` has no data in
-    ``::/96``, which is IPv4, nor in IPv4's aliases. Two records are different data of the file,
-    but may be equal. They share what they have in common: never change one. ``offsets[i]`` is
-    where record ``i`` begins in the file ``path``, in bytes. ``facts`` describes the file for the
-    blob's metadata.
+    ``::/96``, which is IPv4, nor in IPv4's aliases. ``facts`` describes the file for the blob's
+    metadata. ``languages`` are those of names, as the metadata list them.
     """
 
     path: Path | str
     facts: dict[str, str | int]
+    languages: tuple[str, ...]
     v4: Runs4
     v6: Runs6 | None
-    records: list[Value]
-    offsets: "array[int]"
-
-    def position(self, number: int) -> str:
-        """Return where record ``number`` is, for an error."""
-        return f"offset {self.offsets[number]} (record {number})"
+    records: "Records"
 
 
 def read(path: Path) -> MmdbFile:
@@ -70,10 +91,8 @@ def parse(path: Path | str, data: bytes) -> MmdbFile:
     del data  # as large as all of the runs: a caller that keeps no name of it has the memory back
     offsets = _number_records(tree, v4.ids, v6.ids if v6 else array("I"))
     del tree
-    with _without_collecting():
-        records = list(map(Decoder(path, section, metadata.data_start).decode, offsets))
-    offsets = array("Q", (metadata.data_start + offset for offset in offsets))
-    return MmdbFile(path, facts, v4, v6, records, offsets)
+    records = Records(Decoder(path, section, metadata.data_start), offsets)
+    return MmdbFile(path, facts, metadata.languages, v4, v6, records)
 
 
 def _facts(data: bytes, metadata: Metadata, networks: int) -> dict[str, str | int]:
@@ -81,11 +100,10 @@ def _facts(data: bytes, metadata: Metadata, networks: int) -> dict[str, str | in
         "format": FORMAT,
         "database_type": metadata.database_type,
         "build_epoch": metadata.build_epoch,
-        "languages": ",".join(metadata.languages),
         "ip_version": metadata.ip_version,
         "record_size": metadata.record_size,
         "node_count": metadata.node_count,
-        "networks": networks,
+        "records": networks,
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
     }
@@ -107,15 +125,3 @@ def _number_records(tree: Tree, *families: "array[int]") -> "array[int]":
     for ids in families:
         ids[:] = array("I", map(found.__getitem__, ids))
     return offsets
-
-
-@contextlib.contextmanager
-def _without_collecting() -> Iterator[None]:
-    """Pause the search for cycles: a million dictionaries start it often, and none is in one."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()

@@ -11,54 +11,86 @@ They differ in how they write a place:
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from ipgeo.places.coordinates import MAX_LATITUDE, MAX_LONGITUDE, format_degrees
 from ipgeo.sources.mmdb.decode import Value
 
-Names: TypeAlias = Mapping[str, str]
-"""A name in several languages, by the language's tag (``en``, ``zh-CN``)."""
+Names: TypeAlias = Mapping[str, Value]
+"""A name in several languages, by the language's tag (``en``, ``zh-CN``), as the file has it."""
 
-Field: TypeAlias = str | int | Names
-"""A name's text or languages, another text, a number or a boolean."""
+Field: TypeAlias = str | int | Names | None
+"""A name's text or languages, another text, a number or a boolean; None for an absent field."""
+
+Record: TypeAlias = Mapping[str, Value]
 
 MAX_PATH = 255
 """The longest path of a field in characters."""
 
 MAX_ASN = (1 << 32) - 1
 
-_COUNTRY_CODE = re.compile(r"(?!ZZ)[A-Z]{2}")  # ZZ is nowhere
+_NOWHERE = "ZZ"
+_COUNTRY_CODE = re.compile(rf"(?!{_NOWHERE})[A-Z]{{2}}")
 _SUBDIVISION_CODE = re.compile(r"[A-Z0-9]{1,3}")
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _AS_NUMBER = re.compile(r"(?:AS)?([0-9]{1,10})")
 _NOTHING: dict[str, Value] = {}
 
 
+PLACE_KEYS = (
+    "country",
+    "registered_country",
+    "country_code",
+    "country_name",
+    "subdivisions",
+    "region",
+    "region_code",
+    "city",
+    "continent",
+    "continent_code",
+    "continent_name",
+    "geoname_id",
+)
+"""The members of a record that ``place_fields`` reads."""
+
+NETWORK_KEYS = (
+    "traits",
+    "autonomous_system_number",
+    "autonomous_system_organization",
+    "asn",
+    "as_name",
+    "organization",
+    "isp",
+    "is_anycast",
+)
+"""The members of a record that ``network_fields`` reads."""
+
+
 def names_in(names: str | Names, languages: Sequence[str]) -> str | None:
     """Return a name in the first of ``languages`` that it has, or None.
 
-    A name without languages is what it is.
+    A name without languages is what it is. What is empty or no text is no name.
     """
     if isinstance(names, str):
         return names
-    return next((names[language] for language in languages if language in names), None)
+    for language in languages:
+        name = names.get(language)
+        if name and isinstance(name, str):
+            return name
+    return None
 
 
-def standard_fields(record: Value) -> dict[str, Field]:
-    """Return the standard fields that a record has; none is empty.
+def place_fields(record: Record) -> dict[str, Field]:
+    """Return the fields of a record's place; none is an empty text.
 
     ``country``, ``province``, ``city`` and ``continent`` are texts or ``Names``.
-    ``province_code`` is ISO 3166-2 (``US-CA``). ``latitude`` and ``longitude`` are texts as
-    ``format_degrees`` writes them. ``asn``, ``geoname_id`` and ``accuracy_radius`` (km) are
-    integers, ``european_union`` and ``anycast`` booleans. A field of another type than sources
-    write is not a standard field. Raises ValueError naming the field for an impossible value.
+    ``country_code`` and ``province_code`` are ISO 3166 (``US``, ``US-CA``), ``geoname_id`` is an
+    integer, ``is_eu`` a boolean. A field of another type than sources write is no field.
     """
-    if not isinstance(record, dict):
-        return {}
     country, country_code = _country(record)
     continent, continent_code = _place(record, "continent", "code")
     province, province_code = _province(record, country_code)
-    fields: dict[str, Field | None] = {
+    return {
         "country": country,
         "country_code": country_code,
         "province": province,
@@ -66,14 +98,44 @@ def standard_fields(record: Value) -> dict[str, Field]:
         "city": _name(record.get("city")),
         "continent": continent,
         "continent_code": continent_code,
-        "european_union": _boolean(_country_map(record).get("is_in_european_union")),
+        "is_eu": _boolean(_country_map(record).get("is_in_european_union")),
+        "geoname_id": _geoname_id(record),
+    }
+
+
+def position_fields(record: Record) -> dict[str, str | int | None]:
+    """Return the fields of a record's position; none is an empty text.
+
+    ``latitude`` and ``longitude`` are texts as ``format_degrees`` writes them,
+    ``accuracy_radius`` (km) is an integer. Raises ValueError naming the field for an impossible
+    value.
+    """
+    location = _map(record, "location") or record
+    return {
+        "latitude": _degrees(location, "latitude", "lat", MAX_LATITUDE),
+        "longitude": _degrees(location, "longitude", "lng", MAX_LONGITUDE),
+        "time_zone": _text(location.get("time_zone")) or _text(location.get("timezone")),
+        "accuracy_radius": _integer(location.get("accuracy_radius")),
         "postal_code": _text(_map(record, "postal").get("code"))
         or _text(record.get("postal_code")),
-        "geoname_id": _geoname_id(record),
-        **_position(record),
-        **_network(record),
     }
-    return {name: value for name, value in fields.items() if value is not None}
+
+
+def network_fields(record: Record) -> dict[str, str | int | None]:
+    """Return the fields of a record's network, which Enterprise has in ``traits``.
+
+    ``asn`` is an integer. Raises ValueError naming the field for an impossible value.
+    """
+    fields = {**_map(record, "traits"), **record}
+    as_organization = _text(fields.get("autonomous_system_organization"))
+    as_organization = as_organization or _text(fields.get("as_name"))
+    return {
+        "asn": _asn(fields),
+        "as_organization": as_organization,
+        "organization": _text(fields.get("organization")) or as_organization,
+        "isp": _text(fields.get("isp")),
+        "anycast": "ANYCAST" if fields.get("is_anycast") is True else None,
+    }
 
 
 def flatten(record: Value) -> dict[str, str | int | float]:
@@ -120,15 +182,10 @@ def _name(place: Value | None) -> str | Names | None:
     """Return the name of a place, which is a text or a map with ``names``."""
     if not isinstance(place, dict):
         return _text(place)
-    names = _map(place, "names")
-    kept = {tag: name for tag, name in names.items() if isinstance(name, str) and name}
-    # Records share their names' maps: so do their fields, where no name is left out.
-    return (cast("Names", names) if len(kept) == len(names) else kept) or None
+    return _map(place, "names") or None
 
 
-def _place(
-    record: dict[str, Value], kind: str, code_key: str
-) -> tuple[str | Names | None, str | None]:
+def _place(record: Record, kind: str, code_key: str) -> tuple[str | Names | None, str | None]:
     """Return the name and the code of a country or continent, however it is written."""
     place = record.get(kind)
     if isinstance(place, dict):
@@ -138,33 +195,31 @@ def _place(
     return _text(record.get(f"{kind}_name")), _text(place)
 
 
-def _country(record: dict[str, Value]) -> tuple[str | Names | None, str | None]:
+def _country(record: Record) -> tuple[str | Names | None, str | None]:
     name, code = _place(record, _country_key(record), "iso_code")
     if code is not None and not _COUNTRY_CODE.fullmatch(code):
-        return None, None  # a list's name (PRIVATE, CLOUDFLARE)
+        return (None if code == _NOWHERE else name or code), None  # PRIVATE, CLOUDFLARE: a list's
     return name, code
 
 
-def _country_key(record: dict[str, Value]) -> str:
+def _country_key(record: Record) -> str:
     """Return where a record has its country: the one of registration if it has no other."""
     missing = _place(record, "country", "iso_code") == (None, None)
     return "registered_country" if missing else "country"
 
 
-def _country_map(record: dict[str, Value]) -> dict[str, Value]:
+def _country_map(record: Record) -> dict[str, Value]:
     return _map(record, _country_key(record))
 
 
-def _subdivision(record: dict[str, Value]) -> dict[str, Value]:
+def _subdivision(record: Record) -> dict[str, Value]:
     """Return the largest subdivision, which is the first one."""
     subdivisions = record.get("subdivisions")
     first = subdivisions[0] if isinstance(subdivisions, list) and subdivisions else None
     return first if isinstance(first, dict) else _NOTHING
 
 
-def _province(
-    record: dict[str, Value], country_code: str | None
-) -> tuple[str | Names | None, str | None]:
+def _province(record: Record, country_code: str | None) -> tuple[str | Names | None, str | None]:
     subdivision = _subdivision(record)
     name = _name(subdivision) or _text(record.get("region"))
     code = _text(subdivision.get("iso_code")) or _text(record.get("region_code"))
@@ -174,18 +229,8 @@ def _province(
     return name, f"{country_code}-{code}" if _SUBDIVISION_CODE.fullmatch(code) else None
 
 
-def _position(record: dict[str, Value]) -> dict[str, Field | None]:
-    location = _map(record, "location") or record
-    return {
-        "latitude": _degrees(location, ("latitude", "lat"), MAX_LATITUDE),
-        "longitude": _degrees(location, ("longitude", "lng"), MAX_LONGITUDE),
-        "time_zone": _text(location.get("time_zone")) or _text(location.get("timezone")),
-        "accuracy_radius": _integer(location.get("accuracy_radius")),
-    }
-
-
-def _degrees(location: dict[str, Value], keys: tuple[str, str], limit: int) -> str | None:
-    key = keys[0] if keys[0] in location else keys[1]
+def _degrees(location: Record, name: str, short: str, limit: int) -> str | None:
+    key = name if name in location else short
     value = location.get(key)
     if not isinstance(value, (float, int, str)) or isinstance(value, bool) or value == "":
         return None
@@ -195,7 +240,7 @@ def _degrees(location: dict[str, Value], keys: tuple[str, str], limit: int) -> s
         raise ValueError(f"{key}: {error}") from None
 
 
-def _geoname_id(record: dict[str, Value]) -> int | None:
+def _geoname_id(record: Record) -> int | None:
     """Return GeoNames' number of the smallest place that has one."""
     places = (record, _map(record, "city"), _subdivision(record), _country_map(record))
     for place in places:
@@ -207,21 +252,7 @@ def _geoname_id(record: dict[str, Value]) -> int | None:
     return None
 
 
-def _network(record: dict[str, Value]) -> dict[str, Field | None]:
-    """Return the fields of the network, which Enterprise has in ``traits``."""
-    fields = {**_map(record, "traits"), **record}
-    as_organization = _text(fields.get("autonomous_system_organization"))
-    as_organization = as_organization or _text(fields.get("as_name"))
-    return {
-        "asn": _asn(fields),
-        "as_organization": as_organization,
-        "organization": _text(fields.get("organization")) or as_organization,
-        "isp": _text(fields.get("isp")),
-        "anycast": _boolean(fields.get("is_anycast")),
-    }
-
-
-def _asn(fields: dict[str, Value]) -> int | None:
+def _asn(fields: Record) -> int | None:
     key = "autonomous_system_number" if "autonomous_system_number" in fields else "asn"
     value = fields.get(key)
     if value == "" or isinstance(value, bool) or not isinstance(value, (int, str)):
