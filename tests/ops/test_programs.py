@@ -154,6 +154,13 @@ def bench_memory(world: World) -> None:
     assert re.search(r"^\| 1,000 synthetic runs \| [\d.]+ \| 1 \| [\d.]+ ", text, re.MULTILINE)
 
 
+def bench_swap(world: World) -> None:
+    text = printed(ROOT / "bench" / "swap", "--seconds", 1, "--runs", 2000)
+    for server in ("edge", "fallback"):
+        figures = rf"^\| {server} \| [\d.]+ MiB \| [\d,]+ \| [\d.]+ \| [\d.]+ \| \d+ \|$"
+        assert len(re.findall(figures, text, re.MULTILINE)) == 2, text
+
+
 def bench_startup(world: World) -> None:
     text = printed(ROOT / "bench" / "startup", "--rounds", 1, world.blob)
     assert re.search(r"1 rounds: median \d+\.\d+ s", text)
@@ -247,6 +254,7 @@ SMOKE: dict[str, Callable[[World], None]] = {
     "bench/lookup": bench_lookup,
     "bench/memory": bench_memory,
     "bench/startup": bench_startup,
+    "bench/swap": bench_swap,
     "bench/batch": bench_batch,
     "bench/compile.py": bench_compile,
     "bench/wrk/get.lua": wrk("get.lua"),
