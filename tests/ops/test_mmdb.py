@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from crosscheck import mmdb, mmdb_answers
+from crosscheck import mmdb_answers
+from harness import steps
 from harness.compiler import SAMPLE, compiler
 from ipgeo.blob.reader import Blob
-from ipgeo.ranges.columns import Runs4, Runs6
 
 DONE, BAD_INPUT, USAGE = 0, 1, 2
 
@@ -340,16 +340,9 @@ def built(
     return build
 
 
-def answers_of(out: Path) -> tuple[mmdb_answers.Steps, mmdb_answers.Steps | None]:
-    """What a blob answers, as the second reading has it."""
-    blob = Blob(out.read_bytes())
-    answers = [f"{a.array.decode()}\n{a.object_without_ip.decode()}" for a in blob.answers()]
-
-    def steps(runs: Runs4 | Runs6) -> mmdb_answers.Steps:
-        known = [*answers, None]
-        return mmdb.steps((first, last + 1, known[row]) for first, last, row in runs)
-
-    return steps(blob.v4), steps(blob.v6) if blob.v6 else None
+def answers_of(out: Path) -> steps.Families:
+    """What the blob in a file answers, as the second reading has it."""
+    return steps.of_blob(Blob(out.read_bytes()))
 
 
 LANGUAGES = {

@@ -17,13 +17,13 @@ from pathlib import Path
 import maxminddb
 import pytest
 
-from crosscheck import mmdb, mmdb_answers
+from crosscheck import mmdb_answers
+from harness import steps
 from harness.mmdb import MARKER
 from ipgeo.compiling.compile import compile_blob
 from ipgeo.errors import InputError
-from ipgeo.places.answers import answer_of, fields_of, rows_of
 from ipgeo.places.codes import Codes
-from ipgeo.places.location import NO_DATA, Source
+from ipgeo.places.location import Source
 from ipgeo.sources.mmdb.source import read_mmdb
 from ipgeo.sources.options import DEFAULTS
 
@@ -56,8 +56,6 @@ MUTATIONS = {
 
 WHOLE_BUILDS = 30
 """One of so many is also built to a blob and proven: the others end with the source's answers."""
-
-Answers = tuple[mmdb_answers.Steps, mmdb_answers.Steps | None]
 
 
 def mutated(original: bytes, rng: random.Random) -> bytes:
@@ -109,22 +107,7 @@ def preorder(records: list[int], count: int, side: int) -> Iterator[int]:
         stack.extend(record for record in below if record < count)
 
 
-def answers_of(source: Source) -> Answers:
-    """What a source says, as the second reading has it."""
-    fields = fields_of(source.extra)
-    row_of = rows_of(Codes(), source.extra, fields)
-    answers: dict[int, str | None] = {NO_DATA: None}
-    for number, location in enumerate(source.locations):
-        answer = answer_of(row_of(location), fields)
-        answers[number] = f"{answer.array.decode()}\n{answer.object_without_ip.decode()}"
-    ipv4, ipv6 = (
-        mmdb.steps((first, last + 1, answers[number]) for first, last, number in runs or ())
-        for runs in (source.v4, source.v6)
-    )
-    return ipv4, ipv6 if source.v6 else None
-
-
-def second_reading(path: Path, metadata: bytes, source: Source) -> Answers:
+def second_reading(path: Path, metadata: bytes, source: Source) -> steps.Families:
     """Read a file that the product has read.
 
     MaxMind's reader refuses one that lacks optional metadata: then ``metadata`` take their place.
@@ -149,7 +132,7 @@ def judge(path: Path, metadata: bytes, *, whole: bool) -> str:
     finally:
         signal.alarm(0)
     expected = second_reading(path, metadata, source)
-    return "right" if answers_of(source) == expected else "wrong"
+    return "right" if steps.of_source(source) == expected else "wrong"
 
 
 def judge_all(name: str, original: bytes, path: Path) -> dict[int, str]:
