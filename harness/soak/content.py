@@ -15,7 +15,7 @@ FIELDS = (*ARRAY_FIELDS, "latitude", "longitude", "time_zone", "continent_code")
 _COUNTRIES = 200
 _PROVINCES = 2_000
 _OWNERS = 30_000
-_PADDINGS = 40
+_PADDINGS = 8
 
 
 def runs_of(chance: random.Random, runs: int, rows: int) -> tuple[Runs4, Runs6]:
@@ -33,8 +33,13 @@ def _row_numbers(chance: random.Random, runs: int, rows: int) -> "array[int]":
     """Give each run a row, each row a run, and no two neighbours the same one."""
     numbers = array("I", (n % rows for n in range(runs)))
     for run in range(rows, runs):
-        numbers[run] = (numbers[run - 1] + chance.randrange(1, rows)) % rows
+        numbers[run] = (numbers[run - 1] + 1 + _below(chance, rows - 1)) % rows
     return numbers
+
+
+def _below(chance: random.Random, limit: int) -> int:
+    """Return a number of 0 to ``limit`` - 1; not quite evenly, but faster than ``randrange``."""
+    return int(chance.random() * limit)
 
 
 def rows_of(chance: random.Random, name: str, digit: int, count: int) -> list[Row]:
@@ -52,7 +57,7 @@ def rows_of(chance: random.Random, name: str, digit: int, count: int) -> list[Ro
         values = (
             f"{name} {country}",
             f"{name}.{country}",
-            f"{name}/{province}{paddings[province % 7]}",
+            f"{name}/{province}{paddings[province % _PADDINGS]}",
             f"{name}:{province}" if province % 3 else None,
             f"{name}-{n}{chance.choice(paddings)}",
             f"{name}+{n}" if n % 5 else None,
@@ -68,5 +73,5 @@ def rows_of(chance: random.Random, name: str, digit: int, count: int) -> list[Ro
 
 
 def _degrees(chance: random.Random, limit: int, digit: int) -> float:
-    thousandths = chance.randrange(-limit * 1000, limit * 1000)
+    thousandths = _below(chance, 2000 * limit) - 1000 * limit
     return (thousandths * 10 + digit) / 10_000
