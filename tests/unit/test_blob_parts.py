@@ -141,6 +141,27 @@ def test_few_answers_are_whole() -> None:
 
 
 @pytest.mark.parametrize(
+    ("max_whole", "max_arrays", "columns"),
+    [
+        (25 + 134, 25, [(ColumnKind.ENTRY, 0, 300)]),
+        (25 + 133, 25, [(ColumnKind.ENTRY, 2, 300), (ColumnKind.ENTRY, 2, 300)]),
+        (25 + 133, 24, [(ColumnKind.ENTRY, 2, 300)]),
+    ],
+)
+def test_arrays_stay_whole_longer_than_objects(
+    max_whole: int, max_arrays: int, columns: list[tuple[int, int, int]]
+) -> None:
+    """Limits in bytes of an answer: an array has 25, an object 134."""
+    rows, fields = _rows(300, time_zone=lambda n: f'"{n:03}"')
+    answers = [answer_of(row, fields) for row in rows]
+    assert {tuple(map(len, answer)) for answer in answers} == {(25, 134)}
+    limits = {"max_whole": max_whole * 300, "max_arrays": max_arrays * 300}
+    body = plan_body(rows, fields, **limits)
+    assert _kinds(body) == columns
+    assert list(Blob(write_blob(ALL, body, {})).answers()) == answers
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         (lambda n: f"{n}.5", (ColumnKind.NUMBER, 4, 1)),

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import tempfile
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from ipgeo.blob.reader import Blob
 from ipgeo.cli.main import main
 from ipgeo.exports.csv import export_csv
 from ipgeo.exports.mmdb import export_mmdb
+from ipgeo.places.answers import Answer
 from ipgeo.places.location import NO_DATA
 from ipgeo.ranges.address import LAST_ADDRESS, format_ipv4, parse_ipv4
 
@@ -102,6 +104,17 @@ def test_mmdb_record() -> None:
             "time_zone": "",
         }
         assert reader.get(blobs.GAP_IP) is None
+
+
+def test_equal_values_of_other_types_are_other_values_in_mmdb() -> None:
+    values = [1, 1.0, True, 0, 0.0, False, -1, -1.0, 1 << 32, float(1 << 32), 1 << 100, "1"]
+    texts = [json.dumps(value).encode() for value in values]
+    answers = [Answer(b"[%s]" % text, b'"value":%s}' % text) for text in texts]
+    starts = array("I", range(len(values)))
+    blob = Blob(blobs.of_answers(starts, array("I", range(len(values))), answers))
+    with open_reader(export_mmdb(blob, BUILT)) as reader:
+        found = [reader.get(format_ipv4(number)) for number in starts]
+    assert [repr(record) for record in found] == [repr({"value": value}) for value in values]
 
 
 def test_mmdb_metadata() -> None:
