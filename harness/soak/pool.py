@@ -9,9 +9,9 @@ from typing import NamedTuple
 from harness.soak.expected import ExpectedBlob
 from ipgeo.ranges.address import FAMILIES, IPV4, IPV6, Address, Family, format_address
 
-_MAX_STARTS = 20_000
-_RANDOM_ADDRESSES = 20_000
-_EMBEDDED = 5_000
+_MAX_STARTS = 10_000
+_RANDOM_ADDRESSES = 10_000
+_EMBEDDED = 2_000
 """So many addresses each are of ::ffff:0:0/96 and of 64:ff9b::/96."""
 
 
