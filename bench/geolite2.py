@@ -100,7 +100,7 @@ def _content(file: IO[bytes] | None) -> bytes:
     return file.read()
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("editions", nargs=-1, type=click.Choice(list(EDITIONS)))
 def main(editions: tuple[str, ...]) -> None:
     """Print the path of each edition's file, of both without EDITIONS."""

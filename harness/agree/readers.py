@@ -4,7 +4,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -23,10 +23,10 @@ class Reader(Protocol):
 
     name: str
 
-    def ask(self, texts: Sequence[bytes]) -> bytes:
+    def ask(self, texts: Sequence[bytes], /) -> bytes:
         """Return a line for each text."""
 
-    def line(self, text: bytes, answer: Answer) -> bytes:
+    def line(self, text: bytes, answer: Answer, /) -> bytes:
         """Return the line that is right for a text."""
 
 
@@ -102,8 +102,7 @@ class Count:
         if given == b"".join(expected):
             return
         lines = given.splitlines(keepends=True)
-        lines += [b""] * (len(texts) - len(lines))
-        for text, right, line in zip(texts, expected, lines, strict=False):
+        for text, right, line in zip_longest(texts, expected, lines, fillvalue=b""):
             if line != right:
                 self._add(f"{reader.name} {text.decode()}: expected {right!r}, got {line!r}")
 

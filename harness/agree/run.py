@@ -45,10 +45,11 @@ class Result:
         self.seconds[step] = time.monotonic() - begin
 
 
-def compare(source: Path, count: int, seed: int) -> Result:
+def compare(source: Path, count: int, seed: int, **settings: object) -> Result:
     """Compare the readers at all boundaries and at ``count`` random addresses.
 
-    Raises RuntimeError if the source cannot be built or read, or if a server fails.
+    ``settings`` are further environment variables (IPGEO_...) of the servers. Raises RuntimeError
+    if the source cannot be built or read, or if a server fails.
     """
     result = Result()
     with short_tempdir() as folder:
@@ -62,7 +63,22 @@ def compare(source: Path, count: int, seed: int) -> Result:
             result.blob_bytes = blob.size
             answers = _write(texts, _addresses(blob, expected, count, seed, result), expected)
             result.without_data = answers.count(None)
-        _ask_all(folder, path, texts, answers, result)
+        settings = {
+            "IPGEO_WORKERS": _WORKERS,
+            "IPGEO_BATCH_LIMIT": BATCH,
+            # Two generations, and what the dict needs for itself.
+            "IPGEO_DICT_SIZE": f"{2 * result.blob_bytes // _MIB + 16}m",
+            **settings,
+        }
+        with ExitStack() as running:
+            stack = running.enter_context(Stack(folder, path, **settings))
+            stack.edge.wait_until_ready()
+            readers: list[Reader] = [
+                OverHttp("edge", stack.edge.address),
+                OverHttp("fallback", stack.fallback.address),
+                running.enter_context(Command(path, texts)),
+            ]
+            result.counts = _compared(readers, texts, answers)
     return result
 
 
@@ -89,27 +105,13 @@ def _write(path: Path, addresses: Iterator[Address], expected: Expected) -> list
     return answers
 
 
-def _ask_all(
-    folder: Path, path: Path, texts: Path, answers: Sequence[Answer], result: Result
-) -> None:
-    settings = {
-        "IPGEO_WORKERS": _WORKERS,
-        "IPGEO_BATCH_LIMIT": BATCH,
-        # Two generations, and what the dict needs for itself.
-        "IPGEO_DICT_SIZE": f"{2 * result.blob_bytes // _MIB + 16}m",
-    }
-    with ExitStack() as running:
-        stack = running.enter_context(Stack(folder, path, **settings))
-        stack.edge.wait_until_ready()
-        readers: list[Reader] = [
-            OverHttp("edge", stack.edge.address),
-            OverHttp("fallback", stack.fallback.address),
-            running.enter_context(Command(path, texts)),
-        ]
-        result.counts = {reader.name: Count() for reader in readers}
-        with texts.open("rb") as lines:
-            for start in range(0, len(answers), BATCH):
-                batch = [line.rstrip(b"\n") for line in islice(lines, BATCH)]
-                for reader in readers:
-                    right = answers[start : start + BATCH]
-                    result.counts[reader.name].compare(reader, batch, right)
+def _compared(
+    readers: Sequence[Reader], texts: Path, answers: Sequence[Answer]
+) -> dict[str, Count]:
+    counts = {reader.name: Count() for reader in readers}
+    with texts.open("rb") as lines:
+        for start in range(0, len(answers), BATCH):
+            batch = [line.rstrip(b"\n") for line in islice(lines, BATCH)]
+            for reader in readers:
+                counts[reader.name].compare(reader, batch, answers[start : start + BATCH])
+    return counts
