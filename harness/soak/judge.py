@@ -11,7 +11,7 @@ from harness.soak.tally import MIXED, STALE, WRONG
 from harness.soak.timeline import Timeline
 from harness.soak.traffic import BATCH, GET, LINES, Ask
 
-_EXCERPT = 160
+_EXCERPT = 256
 
 
 class Fault(NamedTuple):

@@ -208,11 +208,11 @@ def test_texts_are_of_every_form() -> None:
         r"\d+\.\d+\.\d+\.\d+",
         "2[0-9a-f]*:[^.]*",
         "::ffff:.*[.].*",
-        "0:0:0:0:0:FFFF:[^.]*",
-        "64:ff9b::[^.]*",
+        "0:0:0:0:0:FFFF:[^.]+?",
+        "64:ff9b::[^.]+?",
         "64:FF9B::.*[.].*",
     ):
-        assert len(re.findall(rf"^{form}$", asked, re.MULTILINE)) > 1000
+        assert len(re.findall(rf"^{form}$", asked, re.MULTILINE)) > 500
     for asked_text, text in zip(pool.asked, pool.texts, strict=True):
         assert parse_address(asked_text.decode()) == parse_address(text.decode())
     assert pool.count_ipv6(0, len(pool)) == sum(b":" in text for text in pool.asked)
