@@ -26,8 +26,13 @@ IPV4_END = 1 << 32
 IPV6_END = 1 << 128
 
 
-def canonical(record: object, as_json: Callable[[bytes], object] = bytes.hex) -> str:
-    """Return a form of a record in which equal records are equal texts; bytes are hexadecimal."""
+def in_hexadecimal(data: bytes) -> object:
+    """Return the digits of bytes, or of a bytearray, which `maxminddb` has in their place."""
+    return data.hex()
+
+
+def canonical(record: object, as_json: Callable[[bytes], object] = in_hexadecimal) -> str:
+    """Return a form of a record in which equal records are equal texts; JSON has no bytes."""
     return json.dumps(record, sort_keys=True, ensure_ascii=False, default=as_json)
 
 

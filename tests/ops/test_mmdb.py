@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -401,6 +402,26 @@ def test_the_second_reading_notices_a_wrong_answer(
     assert found == expected
     for wrong in (mmdb_answers.read(source, ("de",)), mmdb_answers.read(source, (), ("city",))):
         assert found != wrong[0]
+
+
+def test_broken_files_are_refused_at_an_offset_or_answer_right(
+    real_data: Path, tmp_path: Path
+) -> None:
+    sound = {real_data / path for path in PATHS}
+    broken = sorted(set((real_data / "mmdb").rglob("*.mmdb")) - sound)
+    unexpected = {}
+    for path in broken:
+        out = tmp_path / f"{path.stem}.blob"
+        done = compiler("build", path, "-o", out)
+        if done.status == DONE:
+            right = answers_of(out) == mmdb_answers.read(path)
+        else:
+            refused = re.fullmatch(rf"Error: {re.escape(str(path))}: offset \d+.*\n", done.err)
+            right = done.status == BAD_INPUT and bool(refused) and not out.exists()
+        if not right:
+            unexpected[path.name] = done
+    assert unexpected == {}
+    assert len(list(tmp_path.glob("*.blob"))) < len(broken) / 4
 
 
 # What was counted and looked up by others

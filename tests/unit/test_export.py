@@ -184,12 +184,25 @@ def test_csv_has_a_row_for_each_run() -> None:
     assert rows[0]["country_code"] == rows[0]["latitude"] == ""
 
 
+def test_csv_has_numbers_without_exponent_and_json_booleans() -> None:
+    texts = {"1e-06": "0.000001", "34.0": "34.0", "7": "7", "true": "true", "false": "false"}
+    answers = [Answer(b"[%s]" % t, b'"value":%s}' % t) for t in map(str.encode, texts)]
+    numbers = array("I", range(len(texts)))
+    rows = read_csv(export_csv(Blob(blobs.of_answers(numbers, numbers, answers))).decode())
+    assert [row["value"] for row in rows] == list(texts.values())
+
+
+def as_cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    return text.lower() if isinstance(value, bool) else text
+
+
 @pytest.mark.slow
 def test_csv_of_the_real_data(real_blob: bytes) -> None:
     blob = Blob(real_blob)
     rows = read_csv(export_csv(blob).decode())
     cells = [
-        {name: "" if value is None else str(value) for name, value in (members or {}).items()}
+        {name: as_cell(value) for name, value in (members or {}).items()}
         for members in expected_members(blob)
     ]
     assert len(rows) == blob.runs

@@ -1,7 +1,6 @@
 """The answers of a blob, put together from the parts of a row."""
 
 import itertools
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -57,9 +56,7 @@ def read_parts(shape: Shape, rows: memoryview, texts: Texts) -> Parts:
     for form in shape.forms:
         longest = sum(_longest(piece, shape, texts) for piece in form)
         require(longest <= MAX_ANSWER, f"answers of {longest} bytes (limit {MAX_ANSWER})")
-    if not shape.row_size:
-        return Parts(shape, [range(shape.rows)], texts)
-    cells = [_cells(column, rows, shape.row_size) for column in shape.columns]
+    cells = [_cells(column, rows, shape) for column in shape.columns]
     for number, (column, its_cells) in enumerate(zip(shape.columns, cells, strict=True)):
         if column.kind == ColumnKind.ENTRY:
             there = max(its_cells, default=-1) < column.limit
@@ -75,10 +72,12 @@ def _longest(piece: Piece, shape: Shape, texts: Texts) -> int:
     return MAX_NUMBER_BYTES
 
 
-def _cells(column: Column, rows: memoryview, row_size: int) -> "array[int]":
+def _cells(column: Column, rows: memoryview, shape: Shape) -> Sequence[int]:
     """Return the cells of a column: byte by byte, all rows at once."""
-    content = bytearray(len(rows) // row_size * column.width)
+    if not column.width:
+        return range(shape.rows)
+    content = bytearray(shape.rows * column.width)
     for byte in range(column.width):
-        content[byte :: column.width] = rows[column.at + byte :: row_size]
+        content[byte :: column.width] = rows[column.at + byte :: shape.row_size]
     code = "i" if column.kind == ColumnKind.NUMBER else ENTRY_CODES[column.width]
     return read_column(ROW, code, memoryview(content))
