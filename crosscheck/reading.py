@@ -17,10 +17,12 @@ import bisect
 import io
 import json
 import os
+import re
 import stat
 import struct
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 FIELDS = [
@@ -73,6 +75,32 @@ def built_in_codes() -> dict[tuple[str | None, ...], str]:
     return found
 
 
+@cache
+def countries() -> dict[str | None, dict[str, str]]:
+    """Return what the built-in table knows of countries by their codes."""
+    return {line["alpha2"]: line for line in table("countries.tsv")}
+
+
+def followed_from(country_code: str | None) -> dict[str, object]:
+    """Return the fields that follow from a country's code, empty for an unknown one."""
+    known = countries().get(country_code, {})
+    texts = ("phone_prefix", "continent_code", "currency_code")
+    is_eu = known["is_eu"] == "true" if known else None
+    return {"is_eu": is_eu} | {name: known.get(name, "") for name in texts}
+
+
+@cache
+def kind_of(name: str) -> str | None:
+    """Return the kind of a country's name that has no code, None for one that is not known."""
+    for line in table("kinds.tsv"):
+        if line["name"].casefold() == name.casefold():
+            return line["kind"]
+    is_domain = re.fullmatch(r"([A-Z0-9-]+\.)+[A-Z0-9-]+", name, re.IGNORECASE | re.ASCII)
+    in_capitals = re.fullmatch(r"[A-Z0-9][A-Z0-9 &.-]+", name) and re.search("[A-Z]", name)
+    return "organization" if name.endswith("骨干网") or is_domain or in_capitals else None
+
+
+@cache
 def table(name: str) -> list[dict[str, str]]:
     """Return the rows of a built-in table, by its first line's names."""
     head, *lines = (TABLES / name).read_text(encoding="utf-8").splitlines()
@@ -133,6 +161,9 @@ class Tables:
                 whole[name] = float(fields[name]) if fields[name] else None
         for level, code in zip(("country", "province", "city"), codes, strict=True):
             whole[f"{level}_code"] = code
+        for name, value in followed_from(codes[0]).items():
+            whole[name] = whole.get(name) or value
+        whole["kind"] = None if codes[0] else kind_of(fields["country"])
         array_form = ["None" if value is None else value for value in row]
         return canonical(array_form), canonical(whole)
 

@@ -16,6 +16,15 @@ METADATA: dict[str, Any] = {
     "languages": ["en", "zh-CN"],
 }
 
+_TYPES = {
+    "binary_format_major_version": 5,
+    "binary_format_minor_version": 5,
+    "build_epoch": 9,
+    "ip_version": 5,
+    "record_size": 5,
+}
+"""Integers of the metadata that are uint16 or uint64."""
+
 
 def head(kind: int, size: int) -> bytes:
     """Return the control byte of a value with what belongs to it."""
@@ -89,4 +98,26 @@ def mmdb(
         key: value for key, value in (described | dict(metadata or {})).items() if value is not None
     }
     tree = b"".join(node(left, right, record_size) for left, right in nodes)
-    return tree + bytes(16) + data + MARKER + encode(described)
+    return tree + bytes(16) + data + MARKER + _encode_metadata(described)
+
+
+def _encode_metadata(described: Mapping[str, Any]) -> bytes:
+    """Return the map with the integers' types of the specification: MaxMind's reader needs them."""
+    pairs = b"".join(
+        encode(key) + _typed(value, _TYPES.get(key)) for key, value in described.items()
+    )
+    return head(7, len(described)) + pairs
+
+
+def _typed(value: Any, kind: int | None) -> bytes:
+    data = encode(value)
+    return data if kind is None or data[0] >> 5 != 6 else head(kind, len(data) - 1) + data[1:]
+
+
+def of_records(records: Sequence[Any], metadata: Mapping[str, Any] | None = None) -> bytes:
+    """Return a file of IPv4: record 0 has 0.0.0.0/1, record 1 128.0.0.0/2, and so on."""
+    count = len(records)
+    values = [encode(record) for record in records]
+    starts = [count + 16 + len(b"".join(values[:number])) for number in range(count)]
+    nodes = [(start, number) for number, start in enumerate(starts, start=1)]
+    return mmdb(nodes, b"".join(values), {"ip_version": 4} | dict(metadata or {}))

@@ -46,8 +46,12 @@ class InParts:
         return answer_of(self.rows[row], self.fields)
 
 
-def in_parts(rows: int = 500, runs4: int = 2000, runs6: int = 2000, seed: int = 1) -> InParts:
+def in_parts(
+    rows: int = 500, runs4: int = 2000, runs6: int = 2000, seed: int = 1, max_arrays: int = 0
+) -> InParts:
     """Return a blob whose answers are in parts; over 8,192 ``rows`` make large tables, too.
+
+    Up to ``max_arrays`` bytes of arrays are whole.
 
     One run in eight has no data. Some IPv6 runs are longer than /64, some far shorter.
     """
@@ -56,7 +60,9 @@ def in_parts(rows: int = 500, runs4: int = 2000, runs6: int = 2000, seed: int = 
     fields = (*ARRAY_FIELDS, *_EXTRA)
     made = list(dict.fromkeys(map(rows_of(codes, _EXTRA, fields), locations)))
     v4, v6 = _runs4(chance, runs4, len(made)), _runs6(chance, runs6, len(made))
-    data = write_blob(v4, plan_body(made, fields, max_arrays=0), {"sample": True}, v6)
+    data = write_blob(
+        v4, plan_body(made, fields, max_whole=0, max_arrays=max_arrays), {"sample": True}, v6
+    )
     return InParts(data, v4, v6, made, fields)
 
 

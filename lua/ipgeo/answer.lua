@@ -13,7 +13,7 @@ local views = require "ipgeo.blob.view"
 
 local bytes6 = addresses.bytes6
 local copy, ffi_string = ffi.copy, ffi.string
-local locate, put = rows.locate, rows.put
+local is_whole, locate, put = rows.is_whole, rows.locate, rows.put
 local min = math.min
 
 local ARRAY, OBJECT = views.ARRAY, views.OBJECT
@@ -50,7 +50,7 @@ local function put_object(view, row, ip, ip_length)
     copy(scratch, HEAD, #HEAD)
     copy(scratch + #HEAD, ip, ip_length)
     copy(scratch + at - #IP_END, IP_END, #IP_END)
-    if view.is_whole == 0 then
+    if not is_whole(view, OBJECT) then
         return at + put(view, row, OBJECT, scratch + at)
     end
     local tail, length = locate(view, row, OBJECT)
@@ -68,7 +68,7 @@ function _M.copy(view, high, low, as_object, ip, ip_length)
         return nil
     elseif as_object then
         return (ffi_string(scratch, put_object(view, row, ip, ip_length)))
-    elseif view.is_whole ~= 0 then
+    elseif is_whole(view, ARRAY) then
         return (ffi_string(locate(view, row, ARRAY)))
     end
     return (ffi_string(scratch, put(view, row, ARRAY, scratch)))
@@ -82,7 +82,7 @@ function _M.write(reserve, view, high, low, as_object, ip, ip_length)
     if not row then
         return false
     end
-    if not as_object and view.is_whole ~= 0 then
+    if not as_object and is_whole(view, ARRAY) then
         local source, length = locate(view, row, ARRAY)
         copy(reserve(length), source, length)
         return true

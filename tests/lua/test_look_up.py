@@ -97,9 +97,12 @@ def test_without_ipv6_there_is_no_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("family", "digits"), [(IPV4, 8), (IPV6, 32)])
-@pytest.mark.parametrize("rows", [300, 9000])
-def test_answers_in_parts(tmp_path: Path, family: Family, digits: int, rows: int) -> None:
-    blob = in_parts(rows)
+@pytest.mark.parametrize(("rows", "max_arrays"), [(300, 0), (9000, 0), (300, 1 << 20)])
+def test_answers_in_parts(
+    tmp_path: Path, family: Family, digits: int, rows: int, max_arrays: int
+) -> None:
+    """The last ones have whole arrays, and only their objects in parts."""
+    blob = in_parts(rows, max_arrays=max_arrays)
     runs = blob.v4 if family == IPV4 else blob.v6
     addresses = _edges([first for first, _, _ in runs], 1 << (4 * digits))
     expected = []

@@ -144,7 +144,7 @@ def test_few_answers_are_whole() -> None:
     ("max_whole", "max_arrays", "columns"),
     [
         (25 + 134, 25, [(ColumnKind.ENTRY, 0, 300)]),
-        (25 + 133, 25, [(ColumnKind.ENTRY, 2, 300), (ColumnKind.ENTRY, 2, 300)]),
+        (25 + 133, 25, [(ColumnKind.ENTRY, 2, 300), (ColumnKind.ENTRY, 0, 300)]),
         (25 + 133, 24, [(ColumnKind.ENTRY, 2, 300)]),
     ],
 )
@@ -238,7 +238,8 @@ WORDS = encode_shape(SHAPE)
 HOSTILE = {
     "more rows": (0, 3, "section row has 14 bytes, the rows have 21"),
     "wider rows": (1, 8, "section row has 14 bytes, the rows have 16"),
-    "no bytes a row": (1, 0, "rows without bytes have one column"),
+    "no bytes a row": (1, 0, "column 0 passes the row's end"),
+    "no bytes in a column": (12, 0, "column 1 has a kind"),
     "65 columns": (2, 65, "65 columns, a blob has at most 64"),
     "257 tables": (3, 257, "257 tables, a blob has at most 256"),
     "65 forms": (4, 65, "65 forms, a blob has at most 64"),

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import tempfile
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from ipgeo.blob.reader import Blob
 from ipgeo.cli.main import main
 from ipgeo.exports.csv import export_csv
 from ipgeo.exports.mmdb import export_mmdb
+from ipgeo.places.answers import Answer
 from ipgeo.places.location import NO_DATA
 from ipgeo.ranges.address import LAST_ADDRESS, format_ipv4, parse_ipv4
 
@@ -104,6 +106,17 @@ def test_mmdb_record() -> None:
         assert reader.get(blobs.GAP_IP) is None
 
 
+def test_equal_values_of_other_types_are_other_values_in_mmdb() -> None:
+    values = [1, 1.0, True, 0, 0.0, False, -1, -1.0, 1 << 32, float(1 << 32), 1 << 100, "1"]
+    texts = [json.dumps(value).encode() for value in values]
+    answers = [Answer(b"[%s]" % text, b'"value":%s}' % text) for text in texts]
+    starts = array("I", range(len(values)))
+    blob = Blob(blobs.of_answers(starts, array("I", range(len(values))), answers))
+    with open_reader(export_mmdb(blob, BUILT)) as reader:
+        found = [reader.get(format_ipv4(number)) for number in starts]
+    assert [repr(record) for record in found] == [repr({"value": value}) for value in values]
+
+
 def test_mmdb_metadata() -> None:
     blob = Blob(blobs.fictional())
     mmdb = export_mmdb(blob, BUILT)
@@ -171,12 +184,25 @@ def test_csv_has_a_row_for_each_run() -> None:
     assert rows[0]["country_code"] == rows[0]["latitude"] == ""
 
 
+def test_csv_has_numbers_without_exponent_and_json_booleans() -> None:
+    texts = {"1e-06": "0.000001", "34.0": "34.0", "7": "7", "true": "true", "false": "false"}
+    answers = [Answer(b"[%s]" % t, b'"value":%s}' % t) for t in map(str.encode, texts)]
+    numbers = array("I", range(len(texts)))
+    rows = read_csv(export_csv(Blob(blobs.of_answers(numbers, numbers, answers))).decode())
+    assert [row["value"] for row in rows] == list(texts.values())
+
+
+def as_cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    return text.lower() if isinstance(value, bool) else text
+
+
 @pytest.mark.slow
 def test_csv_of_the_real_data(real_blob: bytes) -> None:
     blob = Blob(real_blob)
     rows = read_csv(export_csv(blob).decode())
     cells = [
-        {name: "" if value is None else str(value) for name, value in (members or {}).items()}
+        {name: as_cell(value) for name, value in (members or {}).items()}
         for members in expected_members(blob)
     ]
     assert len(rows) == blob.runs

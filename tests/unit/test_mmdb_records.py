@@ -78,10 +78,27 @@ RECORDS: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     "country without names": ({"country": {"iso_code": "CN"}}, {"country_code": "CN"}),
     "country with names alone": ({"country": {"names": {"en": "Sea"}}}, {"country": {"en": "Sea"}}),
-    "a list's name": ({"country": {"iso_code": "PRIVATE"}}, {"country": "PRIVATE"}),
+    "a list's name": ({"country": {"iso_code": "PRIVATE"}}, {"list_name": "PRIVATE"}),
     "a list's name and names": (
         {"country": {"iso_code": "CLOUDFLARE", "names": {"en": "Cloudflare"}}},
-        {"country": {"en": "Cloudflare"}},
+        {"country": {"en": "Cloudflare"}, "list_name": "CLOUDFLARE"},
+    ),
+    "a number for the smallest place that has one": (
+        {
+            "country": FR,
+            "subdivisions": [
+                {"geoname_id": 3012874, "iso_code": "IDF"},
+                {"geoname_id": 2988506, "iso_code": "75"},
+                {"iso_code": "751"},
+            ],
+        },
+        {
+            "country": {"en": "France"},
+            "country_code": "FR",
+            "is_eu": True,
+            "province_code": "FR-IDF",
+            "geoname_id": 2988506,
+        },
     ),
     "nowhere": ({"country": {"iso_code": "ZZ", "names": {"en": "nowhere"}}}, {}),
     "GeoLite2-ASN": (
@@ -262,6 +279,12 @@ def test_a_record_is_flattened_in_its_order() -> None:
     expected = {"b.names.en": "x", "a.0": 1, "a.1.c": True, "e": "00ff", "f": 0.5}
     assert list(flatten(record).items()) == list(expected.items())
     assert flatten("x") == {"": "x"}
+
+
+def test_two_values_have_two_paths() -> None:
+    record: Any = {"a.b": 1, "a": {"b": 2}}
+    with pytest.raises(ValueError, match=r"two values have the path a\.b"):
+        flatten(record)
 
 
 def test_a_path_has_a_limit() -> None:

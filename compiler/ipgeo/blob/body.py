@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ipgeo.blob.shape import Column, ColumnKind, Piece, PieceKind, Shape, Table
+from ipgeo.blob.shape import Piece, PieceKind, Shape, Table, row_number_column
 from ipgeo.places.answers import Answer
 
 
@@ -12,7 +12,7 @@ from ipgeo.places.answers import Answer
 class Body:
     """The answers of all rows, in parts.
 
-    ``cells`` are the cells of each column of ``shape``, by row; none where a row has no bytes.
+    ``cells`` are the cells of each column of ``shape``, by row; none of one without bytes.
     ``fields`` are the names of the object's members in order, without ``ip``.
     """
 
@@ -28,9 +28,9 @@ def whole_answers(answers: Sequence[Answer], fields: Sequence[str]) -> Body:
     shape = Shape(
         rows=rows,
         row_size=0,
-        columns=[Column(ColumnKind.ENTRY, 0, 0, rows)],
+        columns=[row_number_column(rows)],
         tables=[Table(0, 0), Table(0, rows)],
         forms=[[Piece(PieceKind.TABLE, 0)], [Piece(PieceKind.TABLE, 1)]],
     )
     texts = [answer.array for answer in answers] + [answer.object_tail for answer in answers]
-    return Body(shape, [], texts, fields)
+    return Body(shape, [array("B")], texts, fields)

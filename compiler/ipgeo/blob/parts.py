@@ -1,7 +1,6 @@
 """The answers of a blob, put together from the parts of a row."""
 
 import itertools
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,10 +26,7 @@ class Parts:
     @cached_property
     def cells(self) -> Sequence[Sequence[int]]:
         """The cells of each column, by row."""
-        shape = self.shape
-        if not shape.row_size:
-            return [range(shape.rows)]
-        return [_cells(column, self.rows, shape.row_size) for column in shape.columns]
+        return [_cells(column, self.rows, self.shape) for column in self.shape.columns]
 
     def answer(self, form: int, row: int) -> bytes:
         """Return a form's answer for a row."""
@@ -59,9 +55,9 @@ class Parts:
         return number_text(self._cell(piece.arg, row), self.shape.columns[piece.arg].limit)
 
     def _cell(self, number: int, row: int) -> int:
-        if not self.shape.row_size:
-            return row
         column = self.shape.columns[number]
+        if not column.width:
+            return row
         at = row * self.shape.row_size + column.at
         signed = column.kind == ColumnKind.NUMBER
         return int.from_bytes(self.rows[at : at + column.width], "little", signed=signed)
@@ -90,10 +86,12 @@ def _longest(piece: Piece, shape: Shape, texts: Texts) -> int:
     return MAX_NUMBER_BYTES
 
 
-def _cells(column: Column, rows: memoryview, row_size: int) -> "array[int]":
+def _cells(column: Column, rows: memoryview, shape: Shape) -> Sequence[int]:
     """Return the cells of a column: byte by byte, all rows at once."""
-    content = bytearray(len(rows) // row_size * column.width)
+    if not column.width:
+        return range(shape.rows)
+    content = bytearray(shape.rows * column.width)
     for byte in range(column.width):
-        content[byte :: column.width] = rows[column.at + byte :: row_size]
+        content[byte :: column.width] = rows[column.at + byte :: shape.row_size]
     code = "i" if column.kind == ColumnKind.NUMBER else ENTRY_CODES[column.width]
     return read_column(ROW, code, memoryview(content))

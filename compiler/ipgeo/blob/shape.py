@@ -72,7 +72,7 @@ class Piece:
 class Shape:
     """How answers are put together: a form's answer is the texts of its pieces, in order.
 
-    ``row_size`` is 0 where a row's only cell is its own number.
+    A column of width 0 is the row's own number.
     """
 
     rows: int
@@ -85,6 +85,11 @@ class Shape:
         """Return the numbers of the texts of a table."""
         first = self.tables[table].first
         return range(first, first + self.columns[self.tables[table].column].limit)
+
+
+def row_number_column(rows: int) -> Column:
+    """Return the column of the rows' own numbers, which has no bytes."""
+    return Column(ColumnKind.ENTRY, 0, 0, rows)
 
 
 def encode_shape(shape: Shape) -> list[int]:
@@ -150,12 +155,12 @@ def _forms(spans: Sequence[Sequence[int]], pieces: Sequence[Piece]) -> list[Sequ
 
 
 def _check_columns(shape: Shape) -> None:
-    if not shape.row_size:
-        whole = [Column(ColumnKind.ENTRY, 0, 0, shape.rows)]
-        require(shape.columns == whole, "rows without bytes have one column, their own number")
-        return
     taken: set[int] = set()
+    row_number = row_number_column(shape.rows)
+    require(list(shape.columns).count(row_number) <= 1, "two columns are the row's own number")
     for number, column in enumerate(shape.columns):
+        if column == row_number:
+            continue
         widths, limit = _ALLOWED.get(column.kind, ((), -1))
         fits = column.width in widths and column.limit <= limit
         require(fits, f"column {number} has a kind, width or limit that does not exist")

@@ -71,11 +71,6 @@ def plan_columns(rows: Sequence[Row], fields: Sequence[str]) -> Columns:
     return Columns(constants, entries, numbers)
 
 
-def row_numbers(rows: int) -> EntryColumn:
-    """Return the column of no field whose cells are the numbers of the rows."""
-    return EntryColumn((), [()] * rows, array("I", range(rows)))
-
-
 def _single(rows: Sequence[Row], number: int) -> EntryColumn:
     """Return the column of one field; its entries are in the order of the rows."""
     texts = [row[number] for row in rows]

@@ -55,10 +55,9 @@ class Forms:
         _add_constant(parts, end)
         return [self._piece(part, written) for part in parts]
 
-    def table(self, texts: Sequence[str]) -> Piece:
-        """Return the piece of a text for each row, in the column of their numbers."""
-        index = next(n for n, column in enumerate(self._columns) if not column.fields)
-        return self._known_piece(index, texts)
+    def whole(self, texts: Sequence[str]) -> Piece:
+        """Return the piece of a text for each row, in a column after the others."""
+        return self._known_piece(len(self._columns), texts)
 
     def _add_field(self, parts: list[_Part], number: int) -> None:
         index = self._column_of[number]

@@ -11,8 +11,15 @@ from collections.abc import Sequence
 from itertools import accumulate, chain
 
 from ipgeo.blob.body import Body, whole_answers
-from ipgeo.blob.shape import ENTRY_CODES, NUMBER_WIDTH, Column, ColumnKind, Shape
-from ipgeo.compiling.columns import AnyColumn, NumberColumn, plan_columns, row_numbers
+from ipgeo.blob.shape import (
+    ENTRY_CODES,
+    NUMBER_WIDTH,
+    Column,
+    ColumnKind,
+    Shape,
+    row_number_column,
+)
+from ipgeo.compiling.columns import AnyColumn, NumberColumn, plan_columns
 from ipgeo.compiling.forms import Forms
 from ipgeo.contract import ARRAY_FIELDS
 from ipgeo.places.answers import Answer, Row, answer_of, in_array
@@ -56,12 +63,10 @@ def _in_parts(rows: Sequence[Row], fields: Sequence[str], arrays: Sequence[str] 
     planned = plan_columns(rows, fields)
     # Wide cells first: so each lies at a multiple of its width.
     by_width: list[AnyColumn] = [*planned.numbers, *planned.entries]
-    if arrays:
-        by_width.append(row_numbers(len(rows)))
     by_width.sort(key=_width, reverse=True)
     forms = Forms(planned.constants, by_width)
     if arrays:
-        array_form = [forms.table(arrays)]
+        array_form = [forms.whole(arrays)]
     else:
         marks = ["[", *"," * (len(ARRAY_FIELDS) - 1)]
         array_form = forms.pieces(marks, "]", in_array)
@@ -71,8 +76,12 @@ def _in_parts(rows: Sequence[Row], fields: Sequence[str], arrays: Sequence[str] 
         forms.pieces([names[0], *("," + name for name in names[1:])], "}", str),
     ]
     row_size = sum(map(_width, by_width))
-    shape = Shape(len(rows), row_size, _laid_out(by_width), forms.tables, pieces)
-    return Body(shape, [_narrowed(column) for column in by_width], forms.texts, fields)
+    columns, cells = _laid_out(by_width), [_narrowed(column) for column in by_width]
+    if arrays:
+        columns.append(row_number_column(len(rows)))
+        cells.append(array("B"))
+    shape = Shape(len(rows), row_size, columns, forms.tables, pieces)
+    return Body(shape, cells, forms.texts, fields)
 
 
 def _width(column: AnyColumn) -> int:

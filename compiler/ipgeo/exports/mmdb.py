@@ -3,11 +3,23 @@
 import tempfile
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mmdb_writer import SearchTreeLeaf, SearchTreeNode, TreeWriter
+from mmdb_writer import (
+    MmdbBaseType,
+    MmdbF64,
+    MmdbI32,
+    MmdbU32,
+    MmdbU64,
+    MmdbU128,
+    SearchTreeLeaf,
+    SearchTreeNode,
+    TreeWriter,
+)
 
+from ipgeo.blob.members import Value
 from ipgeo.blob.reader import Blob
 from ipgeo.exports.members import row_values
 from ipgeo.ranges.address import EMBEDDING, IPV4, IPV6, Family
@@ -37,8 +49,7 @@ def export_mmdb(blob: Blob, built: int) -> bytes:
         "description": {"en": f"ipgeo blob {blob.build_id}"},
         "build_epoch": built,
     }
-    # Doubles: a float32 of degrees is off by metres.
-    writer = TreeWriter(_whole_tree(blob), meta, float_type="f64")
+    writer = TreeWriter(_whole_tree(blob), meta)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mmdb"  # the library writes to a name only
         writer.write(str(path))
@@ -61,10 +72,32 @@ def _leaves(blob: Blob) -> list[Tree]:
     """Return the record of each row; the number after the last row's is no data."""
     rows = (zip(blob.fields, values, strict=True) for values in row_values(blob))
     leaves: list[Tree] = [
-        SearchTreeLeaf({name: value for name, value in members if value is not None})
+        SearchTreeLeaf({name: _typed(value) for name, value in members if value is not None})
         for members in rows
     ]
     return [*leaves, None]
+
+
+def _typed(value: Value) -> Value | MmdbBaseType:
+    """Return a value as the library writes it: a number with its type."""
+    return value if isinstance(value, str | bool) or value is None else _number(value)
+
+
+@lru_cache(1 << 20, typed=True)
+def _number(value: float) -> MmdbBaseType:
+    """Return the one object for a number, which is an integer or a double.
+
+    The library writes equal values once, but takes 1, 1.0 and True for equal. Objects of its types
+    are equal to themselves alone.
+    """
+    if not isinstance(value, int):
+        return MmdbF64(value)  # a float32 of degrees is off by metres
+    if value < 0:
+        return MmdbI32(value)
+    return next(kind(value) for bits, kind in _UNSIGNED if value < 1 << bits)
+
+
+_UNSIGNED = ((32, MmdbU32), (64, MmdbU64), (128, MmdbU128))
 
 
 def _tree(

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from functools import cache, lru_cache
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from typing import NamedTuple
 from ipgeo.contract import ARRAY_FIELDS, FIELDS, FILLED_FIELDS, NUMERIC_FIELDS
 from ipgeo.places.built_in import countries
 from ipgeo.places.codes import Codes
+from ipgeo.places.coordinates import shortest
 from ipgeo.places.kinds import kind_of
 from ipgeo.places.location import Location, Value
 
@@ -141,11 +141,8 @@ def _json(name: str, value: Value) -> str:
 
 
 def _degrees(text: str) -> str:
-    """Return the JSON of a number in a text, shortest and without exponent, or of none."""
-    if not text:
-        return _NULL
-    shortest = repr(float(text))
-    return f"{Decimal(shortest):f}" if "e" in shortest else shortest
+    """Return the JSON of a number in a text, or of none."""
+    return shortest(float(text)) if text else _NULL
 
 
 def in_array(text: str) -> str:

@@ -26,6 +26,12 @@ def format_degrees(value: float | str, limit: int) -> str:
     return "0.0" if text == "-0.0" else text
 
 
+def shortest(value: float) -> str:
+    """Return the shortest text without exponent that is this number: ``34.0``, ``0.000001``."""
+    text = repr(value)
+    return f"{Decimal(text):f}" if "e" in text else text
+
+
 def _decimal(text: str) -> Decimal:
     if not _DECIMAL.fullmatch(text):
         raise ValueError(f"{text!r:.40} is not a decimal number of degrees")

@@ -86,9 +86,9 @@ end
 
 
 function _M.check_cells(view, on_slice, shape)
-    for i = 0, view.row_size > 0 and shape.column_count - 1 or -1 do
+    for i = 0, shape.column_count - 1 do
         local column = shape.columns[i]
-        if column.kind == shapes.ENTRY then
+        if column.kind == shapes.ENTRY and column.width > 0 then
             local ok, err = check_column(view, column, on_slice)
             if not ok then
                 return nil, err

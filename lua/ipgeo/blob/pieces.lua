@@ -65,6 +65,9 @@ local PUT = {
         local entry = max(min(read_cell(piece, cells), piece.last), 0)
         return (put_text(view, piece.text + entry, target, at))
     end,
+    ROW = function(view, piece, _, target, at, row)
+        return (put_text(view, piece.text + row, target, at))
+    end,
     CELL = function(_, piece, cells, target, at)
         local value = cast(i32_t, cells + piece.at)[0]
         return (put_number(target, min(at, MAX_ANSWER - MAX_NUMBER), value, piece.decimals))
@@ -72,9 +75,10 @@ local PUT = {
 }
 
 
-local BEGIN = "local PUT = ...\nlocal CONSTANT, TABLE, CELL = PUT.CONSTANT, PUT.TABLE, PUT.CELL\n"
-    .. "return function(view, piece, cells, target)\nlocal at = 0\n"
-local STEP = "at = %s(view, piece[%d], cells, target, at)\n"
+local BEGIN = "local PUT = ...\n"
+    .. "local CONSTANT, TABLE, ROW, CELL = PUT.CONSTANT, PUT.TABLE, PUT.ROW, PUT.CELL\n"
+    .. "return function(view, piece, cells, target, row)\nlocal at = 0\n"
+local STEP = "at = %s(view, piece[%d], cells, target, at, row)\n"
 local END = "return at\nend"
 
 local numbers = {} -- by the source code
@@ -82,8 +86,8 @@ local functions = {}
 
 
 -- Returns the number of the function that puts pieces of these kinds (names in PUT) together. It
--- takes a view, its first piece, the cells of the row and where the answer is to go, and returns
--- the answer's length.
+-- takes a view, its first piece, the cells of the row, where the answer is to go and the row's
+-- number, and returns the answer's length.
 function _M.function_number(kinds)
     local steps = {}
     for i = 1, #kinds do

@@ -87,18 +87,12 @@ local function check_rows(shape, _, row_bytes)
 end
 
 
--- The only column of rows without bytes is the row's own number.
-local function check_row_number(shape)
-    local column = shape.columns[0]
-    return shape.column_count == 1 and column.kind == ENTRY and column.at == 0
-        and column.width == 0 and column.limit == shape.rows,
-        "shape's only column is not the row's number"
-end
-
-
-local function is_sound(column, row_size)
-    if column.at + column.width > row_size then
+-- A column without bytes is the row's own number.
+local function is_sound(column, shape)
+    if column.at + column.width > shape.row_size then
         return false
+    elseif column.width == 0 then
+        return column.kind == ENTRY and column.at == 0 and column.limit == shape.rows
     elseif column.kind == NUMBER then
         return column.width == 4 and column.limit <= MAX_DECIMALS
     end
@@ -107,17 +101,14 @@ end
 
 
 local function overlap(a, b)
-    return a.at < b.at + b.width and b.at < a.at + a.width
+    return a.at < b.at + b.width and b.at < a.at + a.width or a.width + b.width == 0
 end
 
 
 local function check_columns(shape)
-    if shape.row_size == 0 then
-        return check_row_number(shape)
-    end
     local columns = shape.columns
     for i = 0, shape.column_count - 1 do
-        if not is_sound(columns[i], shape.row_size) then
+        if not is_sound(columns[i], shape) then
             return false, format("column %d of shape is not valid", i)
         end
         for j = 0, i - 1 do

@@ -31,8 +31,7 @@ local view_t = ffi.typeof([[
         const uint8_t *heap, *row;
         int32_t runs, wide, runs6, wide6;
         int32_t rows, row_size, texts, heap_size;
-        int32_t is_whole;
-        struct { int32_t first, put_all, text; } form[2];
+        struct { int32_t first, put_all, text, is_whole; } form[2];
         struct { int32_t at, shift, last, text, decimals; } piece[?];
     }]])
 local i32_t = ffi.typeof("const int32_t *")
@@ -66,8 +65,7 @@ end
 
 -- Where a cell is, as pieces.lua reads it: before its end, and the other bits of a 32-bit word.
 local function set_cell(to, column)
-    local width = column.width == 0 and 4 or column.width
-    to.at, to.shift = column.at + width - 4, 32 - 8 * width
+    to.at, to.shift = column.at + column.width - 4, 32 - 8 * column.width
 end
 
 
@@ -79,8 +77,12 @@ local function set_piece(to, piece, shape)
     elseif piece.kind == shapes.TABLE then
         local entries = shape.tables[piece.arg]
         local column = shape.columns[entries.column]
+        to.text = entries.first
+        if column.width == 0 then
+            return "ROW"
+        end
         set_cell(to, column)
-        to.last, to.text = column.limit - 1, entries.first
+        to.last = column.limit - 1
         return "TABLE"
     end
     local column = shape.columns[piece.arg]
@@ -90,7 +92,7 @@ local function set_piece(to, piece, shape)
 end
 
 
--- Sets the pieces of a form. Returns whether its answers are whole texts, by row number.
+-- Sets the pieces of a form, whose answers may be whole texts, by row number.
 local function set_form(view, shape, number)
     local to, from = view.form[number], shape.forms[number]
     local kinds = {}
@@ -100,17 +102,15 @@ local function set_form(view, shape, number)
     end
     to.first, to.put_all = from.first, pieces.function_number(kinds)
     to.text = view.piece[from.first].text
-    return shape.row_size == 0 and #kinds == 1 and kinds[1] == "TABLE"
+    to.is_whole = #kinds == 1 and kinds[1] == "ROW" and 1 or 0
 end
 
 
 local function set_shape(view, shape)
     view.rows, view.row_size = shape.rows, shape.row_size
-    local is_whole = true
     for number = ARRAY, OBJECT do
-        is_whole = set_form(view, shape, number) and is_whole
+        set_form(view, shape, number)
     end
-    view.is_whole = is_whole and 1 or 0
 end
 
 

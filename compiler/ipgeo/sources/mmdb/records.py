@@ -30,7 +30,7 @@ MAX_PATH = 255
 MAX_ASN = (1 << 32) - 1
 
 _NOWHERE = "ZZ"
-_COUNTRY_CODE = re.compile(rf"(?!{_NOWHERE})[A-Z]{{2}}")
+_COUNTRY_CODE = re.compile(r"[A-Z]{2}")
 _SUBDIVISION_CODE = re.compile(r"[A-Z0-9]{1,3}")
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _AS_NUMBER = re.compile(r"(?:AS)?([0-9]{1,10})")
@@ -84,15 +84,18 @@ def place_fields(record: Record) -> dict[str, Field]:
     """Return the fields of a record's place; none is an empty text.
 
     ``country``, ``province``, ``city`` and ``continent`` are texts or ``Names``.
-    ``country_code`` and ``province_code`` are ISO 3166 (``US``, ``US-CA``), ``geoname_id`` is an
-    integer, ``is_eu`` a boolean. A field of another type than sources write is no field.
+    ``country_code`` and ``province_code`` are ISO 3166 (``US``, ``US-CA``), ``list_name`` is what a
+    list has in the place of a country's code (``PRIVATE``), ``geoname_id`` is an integer, ``is_eu``
+    a boolean. A field of another type than sources write is no field.
     """
-    country, country_code = _country(record)
+    country, code = _country(record)
+    country_code = code if code and _COUNTRY_CODE.fullmatch(code) else None
     continent, continent_code = _place(record, "continent", "code")
     province, province_code = _province(record, country_code)
     return {
         "country": country,
         "country_code": country_code,
+        "list_name": code if country_code is None else None,
         "province": province,
         "province_code": province_code,
         "city": _name(record.get("city")),
@@ -142,7 +145,8 @@ def flatten(record: Value) -> dict[str, str | int | float]:
     """Return all scalars of a record by their paths: ``subdivisions.0.names.en``.
 
     Bytes become hexadecimal digits. The path of a record that is a scalar is empty; empty maps and
-    arrays have none. Raises ValueError for a path of over ``MAX_PATH`` characters.
+    arrays have none. Raises ValueError for a path of over ``MAX_PATH`` characters, and for two
+    scalars with one path, as keys with dots can make them.
     """
     fields: dict[str, str | int | float] = {}
     stack: list[tuple[str, Value]] = [("", record)]
@@ -156,6 +160,8 @@ def flatten(record: Value) -> dict[str, str | int | float]:
         elif isinstance(value, list):
             items = list(enumerate(value))
             stack.extend((f"{prefix}{index}", item) for index, item in reversed(items))
+        elif path in fields:
+            raise ValueError(f"two values have the path {path}")
         else:
             fields[path] = value.hex() if isinstance(value, bytes) else value
     return fields
@@ -196,10 +202,9 @@ def _place(record: Record, kind: str, code_key: str) -> tuple[str | Names | None
 
 
 def _country(record: Record) -> tuple[str | Names | None, str | None]:
+    """Return the name and the code of the country, or of the list that is in its place."""
     name, code = _place(record, _country_key(record), "iso_code")
-    if code is not None and not _COUNTRY_CODE.fullmatch(code):
-        return (None if code == _NOWHERE else name or code), None  # PRIVATE, CLOUDFLARE: a list's
-    return name, code
+    return (None, None) if code == _NOWHERE else (name, code)
 
 
 def _country_key(record: Record) -> str:
@@ -212,15 +217,15 @@ def _country_map(record: Record) -> dict[str, Value]:
     return _map(record, _country_key(record))
 
 
-def _subdivision(record: Record) -> dict[str, Value]:
-    """Return the largest subdivision, which is the first one."""
-    subdivisions = record.get("subdivisions")
-    first = subdivisions[0] if isinstance(subdivisions, list) and subdivisions else None
-    return first if isinstance(first, dict) else _NOTHING
+def _subdivisions(record: Record) -> list[dict[str, Value]]:
+    """Return the subdivisions, the largest one first."""
+    found = record.get("subdivisions")
+    subdivisions = found if isinstance(found, list) else []
+    return [each if isinstance(each, dict) else _NOTHING for each in subdivisions]
 
 
 def _province(record: Record, country_code: str | None) -> tuple[str | Names | None, str | None]:
-    subdivision = _subdivision(record)
+    subdivision = next(iter(_subdivisions(record)), _NOTHING)
     name = _name(subdivision) or _text(record.get("region"))
     code = _text(subdivision.get("iso_code")) or _text(record.get("region_code"))
     if code is None or country_code is None:
@@ -242,8 +247,8 @@ def _degrees(location: Record, name: str, short: str, limit: int) -> str | None:
 
 def _geoname_id(record: Record) -> int | None:
     """Return GeoNames' number of the smallest place that has one."""
-    places = (record, _map(record, "city"), _subdivision(record), _country_map(record))
-    for place in places:
+    smallest_first = reversed(_subdivisions(record))
+    for place in (record, _map(record, "city"), *smallest_first, _country_map(record)):
         number = place.get("geoname_id")
         if isinstance(number, str) and _NUMBER.fullmatch(number):  # IPinfo's
             number = int(number)

@@ -143,6 +143,7 @@ def _names(fields: dict[str, Field], languages: tuple[str, ...]) -> tuple[str, s
         str(_value(fields.get(name), languages) or "") for name in ("country", "province", "city")
     )
     country = country or country_name(_text(fields, "country_code") or "", languages)
+    country = country or _text(fields, "list_name") or ""
     province = province or province_name(_text(fields, "province_code") or "", languages)
     return country, province, city
 
@@ -184,7 +185,10 @@ def _own_fields(file: MmdbFile, keep: Sequence[str]) -> dict[str, list[Value]]:
     if len(paths) > MAX_OWN_FIELDS:
         problem = f"{len(paths)} fields to keep (limit {MAX_OWN_FIELDS}): --keep chooses"
         raise InputError(file.path, "", problem)
-    return {_own_name(path): [record.get(path) for record in records] for path in paths}
+    names = {path: _own_name(path) for path in paths}
+    if len(set(names.values())) < len(names):
+        raise InputError(file.path, "", "a value without a name, and a field named value")
+    return {name: [record.get(path) for record in records] for path, name in names.items()}
 
 
 def _own_values(file: MmdbFile, number: int, keep: Sequence[str]) -> dict[str, Value]:
