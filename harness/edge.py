@@ -9,6 +9,7 @@ from harness.client import get
 from harness.logs import NGINX, Log
 from harness.ports import free_port
 from harness.process import Server, children, environment
+from ipgeo.settings.listens import listens
 
 START = ROOT / "nginx" / "start"
 
@@ -77,8 +78,10 @@ class Edge(Server):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port."""
-        return str(self._settings.get("IPGEO_BIND", "127.0.0.1")), self.port
+        """Host and port: IPGEO_BIND's first address."""
+        first, *_ = listens("IPGEO_BIND", str(self._settings.get("IPGEO_BIND", "127.0.0.1")))
+        host, _, _ = first.removeprefix("[").partition("]" if first[0] == "[" else ":")
+        return host, self.port
 
     def start(self) -> None:
         """Configure and start it; return when it answers."""

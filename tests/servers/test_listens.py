@@ -11,15 +11,11 @@ import pytest
 from harness import ROOT, blobs
 from harness.client import get
 from harness.edge import Edge
-from harness.ports import free_port
+from harness.ports import HAS_IPV6, free_port
 from harness.process import environment
 
 QUERY = f"/api/ip_query?ip={blobs.ATLANTIS_IP}"
 V4, V6 = "127.0.0.1", "::1"
-
-with_ipv6 = pytest.mark.skipif(
-    not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6"
-)
 
 
 def reached(port: int, other: int) -> dict[str, set[str]]:
@@ -37,7 +33,7 @@ def answers(host: str, port: int) -> bool:
         return False
 
 
-@with_ipv6
+@pytest.mark.skipif(not HAS_IPV6, reason="this machine has no IPv6")
 @pytest.mark.parametrize(
     ("bind", "port", "other"),
     [
