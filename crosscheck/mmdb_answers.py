@@ -94,16 +94,20 @@ def read(
     """
     ipv4, ipv6 = mmdb.read(path, _tagged)
     texts = {text for _, text in [*ipv4, *(ipv6 or ())] if text is not None}
-    records = {text: json.loads(text, object_hook=_untagged) for text in texts}
     with maxminddb.open_database(path) as reader:
         languages = languages or _default_languages(reader.metadata().languages)
-    answers = _answers(records, languages, keep)
+    answers = _answers(texts, languages, keep)
     return _answered(ipv4, answers), _answered(ipv6, answers) if ipv6 else None
 
 
 def _tagged(record: object) -> str:
     """Return a record as JSON in which bytes are no text."""
     return mmdb.canonical(record, lambda data: {"": data.hex(), "is": "bytes"})
+
+
+def _record(text: str) -> object:
+    """Return the record that a text of ``_tagged`` is."""
+    return json.loads(text, object_hook=_untagged)
 
 
 def _untagged(value: Record) -> object:
@@ -124,19 +128,22 @@ def _default_languages(known: Sequence[str]) -> Sequence[str]:
     return ("zh-CN", "en") if "zh-CN" in known or not known else known[:1]
 
 
-def _answers(
-    records: dict[str, object], languages: Sequence[str], keep: Sequence[str]
-) -> dict[str, str]:
-    """Return the answers by the texts of their records."""
-    standard = {
-        text: completed(fields_of(record) if isinstance(record, dict) else {}, languages)
-        for text, record in records.items()
-    }
+def _answers(texts: Iterable[str], languages: Sequence[str], keep: Sequence[str]) -> dict[str, str]:
+    """Return the answers by the texts of their records.
+
+    A record is read once more rather than kept: a large file has hundreds of thousands.
+    """
+    standard = {text: completed(_fields(text), languages) for text in texts}
     known = {name for fields in standard.values() for name in fields if fields[name] not in ABSENT}
     whole = keep or not known
-    own = {text: _own(record, keep) if whole else {} for text, record in records.items()}
+    own = {text: _own(_record(text), keep) if whole else {} for text in standard}
     names = sorted({name for fields in own.values() for name in fields})
-    return {text: _answer(standard[text], known | ALWAYS, own[text], names) for text in records}
+    return {text: _answer(standard[text], known | ALWAYS, own[text], names) for text in standard}
+
+
+def _fields(text: str) -> Record:
+    record = _record(text)
+    return fields_of(record) if isinstance(record, dict) else {}
 
 
 def _answer(fields: Record, used: set[str], own: Record, own_names: Iterable[str]) -> str:

@@ -84,6 +84,8 @@ except SettingError as error:
 # The place that gunicorn imports from: relative settings have been read by now.
 chdir = str(Path(__file__).resolve().parent)
 wsgi_app = "ipgeo_fallback:create_app()"
+# Made here, so that all workers inherit it; anew at a HUP.
+_shared_copy = _executed("shared_copy.py")["SharedCopy"]()
 # Only owner and group may use the socket; `when_ready` gives it to the workers' group, as which
 # nginx's workers run too. A process that can connect could fill it, or forge X-Forwarded-For.
 umask = 0o117
@@ -167,6 +169,18 @@ class _Config(Protocol):
 
 class _Server(Protocol):
     START_CTX: dict[str, Any]
+    shared_copy: Any
+
+
+def on_starting(server: _Server) -> None:
+    """Remember the place of the copy for `on_reload`, which runs in another configuration."""
+    server.shared_copy = _shared_copy
+
+
+def on_reload(server: _Server) -> None:
+    """Give up the earlier configuration's place, so that its copy ends with the old workers."""
+    server.shared_copy.close()
+    server.shared_copy = _shared_copy
 
 
 def pre_exec(server: _Server) -> None:
@@ -178,9 +192,14 @@ class _Log(Protocol):
     error_log: logging.Logger
 
 
+class _App(Protocol):
+    app_uri: str
+
+
 class _Worker(Protocol):
     """The parts of gunicorn's worker that are used here; gunicorn has no types."""
 
+    app: _App
     log: _Log
     tmp: BinaryIO
     wsgi: "Flask"
@@ -209,6 +228,8 @@ def post_fork(_server: object, worker: _Worker) -> None:
     The lock stays with the masters, which own pid file and socket.
     """
     _instance["release"](_var)
+    # Not as `wsgi_app`: at a HUP gunicorn keeps the one that it has, and the command line's wins.
+    worker.app.app_uri = f"ipgeo_fallback:create_app(shared={_shared_copy.descriptors})"
     log = logging.getLogger("ipgeo_fallback")
     log.handlers = worker.log.error_log.handlers
     log.setLevel(worker.log.error_log.level)
@@ -216,13 +237,17 @@ def post_fork(_server: object, worker: _Worker) -> None:
 
 
 def post_worker_init(worker: _Worker) -> None:
-    """Drop root's privileges, and check that the blob can still be read."""
-    from ipgeo_fallback import store_of, warm_up  # noqa: PLC0415 - not by the master
+    """Drop root's privileges, check that the blob can still be read, and follow its file."""
+    from gevent import spawn  # noqa: PLC0415 - not by the master
+
+    from ipgeo_fallback import store_of, warm_up  # noqa: PLC0415
 
     if _worker_user:
         warm_up(worker.wsgi)
         _become(_worker_user, worker)
-    store_of(worker.wsgi).warn_unless_readable()
+    store = store_of(worker.wsgi)
+    store.warn_unless_readable()
+    spawn(store.follow)
 
 
 def _become(user: pwd.struct_passwd, worker: _Worker) -> None:

@@ -34,7 +34,9 @@ http {
     lua_package_path "{{ settings.IPGEO_LUA }}/?.lua;{{ settings.IPGEO_LUA }}/?/init.lua;;";
     HTTP
     server {
-        listen {{ listen_address }}:{{ settings.IPGEO_PORT }};
+% for _, socket in ipairs(sockets) do
+        listen {{ socket.address }};
+% end
         SERVER
     }
 }

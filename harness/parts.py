@@ -3,7 +3,7 @@
 import random
 from array import array
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
@@ -51,9 +51,7 @@ def in_parts(
 ) -> InParts:
     """Return a blob whose answers are in parts; over 8,192 ``rows`` make large tables, too.
 
-    Up to ``max_arrays`` bytes of arrays are whole.
-
-    One run in eight has no data. Some IPv6 runs are longer than /64, some far shorter.
+    Up to ``max_arrays`` bytes of arrays are whole. One run in eight has no data.
     """
     chance = random.Random(seed)
     locations, codes = _places(chance, rows)
@@ -68,10 +66,28 @@ def in_parts(
 
 def runs6(rows: Mapping[str, int]) -> Runs6:
     """Return runs from first addresses, ascending from ::, to rows."""
-    starts = [int(IPv6Address(text)) for text in rows]
+    return columns6([int(IPv6Address(text)) for text in rows], array("I", rows.values()))
+
+
+def columns6(starts: Sequence[int], ids: "array[int]") -> Runs6:
+    """Return runs from first addresses, ascending from ::, to ids."""
     highs = array("Q", (start >> 64 for start in starts))
     lows = array("Q", (start % (1 << 64) for start in starts))
-    return Runs6(highs, lows, array("I", rows.values()))
+    return Runs6(highs, lows, ids)
+
+
+def starts6(chance: random.Random, count: int) -> list[int]:
+    """Return ascending first addresses from :: on: ``count`` of them, or one or two more.
+
+    Some runs are longer than /64, some far shorter; most lie where the Internet is busy.
+    """
+    starts = {0}
+    while len(starts) < count:
+        site = chance.choice(_BUSY) << 112 | chance.getrandbits(32) << 80
+        starts |= {site, site + (1 << chance.randrange(80))}
+        if not chance.randrange(8):
+            starts.add(chance.getrandbits(128))
+    return sorted(starts)
 
 
 def _places(chance: random.Random, count: int) -> tuple[list[Location], Codes]:
@@ -108,16 +124,8 @@ def _runs4(chance: random.Random, count: int, rows: int) -> Runs4:
 
 
 def _runs6(chance: random.Random, count: int, rows: int) -> Runs6:
-    starts = {0}
-    while len(starts) < count:
-        site = chance.choice(_BUSY) << 112 | chance.getrandbits(32) << 80
-        starts |= {site, site + (1 << chance.randrange(80))}
-        if not chance.randrange(8):
-            starts.add(chance.getrandbits(128))
-    ordered = sorted(starts)
-    highs = array("Q", (start >> 64 for start in ordered))
-    lows = array("Q", (start % (1 << 64) for start in ordered))
-    return Runs6(highs, lows, _ids(chance, len(ordered), rows)).coalesced()
+    starts = starts6(chance, count)
+    return columns6(starts, _ids(chance, len(starts), rows)).coalesced()
 
 
 def _ids(chance: random.Random, count: int, rows: int) -> "array[int]":

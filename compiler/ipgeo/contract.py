@@ -12,6 +12,10 @@ BODY_BYTES_OVERHEAD = 1024
 MIN_BODY_LIMIT = 65536
 MAX_RELAY_HOPS = 3
 MEMORY_LAYOUT = 2
+ARENA_PAGE = 4096
+ARENA_FRONT = 65536
+ARENA_FRONT_SHARE = 128
+MIN_ARENA = 524288
 CLIENT_TIMEOUT = 10
 MAX_SOCKET_PATH = 107
 
@@ -139,8 +143,9 @@ class Setting:
 SETTINGS = (
     Setting("IPGEO_BLOB", "path", "{IPGEO_VAR}/ipgeo.blob", ("edge", "fallback")),
     Setting("IPGEO_VAR", "path", "{ROOT}/var", ("edge", "fallback")),
-    Setting("IPGEO_BIND", "address", "127.0.0.1", ("edge", "compose")),
+    Setting("IPGEO_BIND", "listens", "127.0.0.1", ("edge",)),
     Setting("IPGEO_PORT", "integer", "8080", ("edge", "compose"), min="1", max="65535"),
+    Setting("IPGEO_PUBLISH", "address", "127.0.0.1", ("compose",)),
     Setting("IPGEO_MODE", "choice", "edge", ("edge", "compose"), values=("edge", "proxy")),
     Setting(
         "IPGEO_WORKERS",
@@ -152,7 +157,7 @@ SETTINGS = (
         values=("auto",),
     ),
     Setting("IPGEO_FALLBACK_WORKERS", "integer", "2", ("fallback", "compose"), min="1", max="999"),
-    Setting("IPGEO_DICT_SIZE", "size", "64m", ("edge", "compose"), min="64k", max="16384m"),
+    Setting("IPGEO_DICT_SIZE", "size", "256m", ("edge", "compose"), min="64k", max="16384m"),
     Setting(
         "IPGEO_REFRESH_INTERVAL",
         "seconds",

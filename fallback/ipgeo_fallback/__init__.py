@@ -12,6 +12,7 @@ from flask import Flask
 from ipgeo_fallback import api
 from ipgeo_fallback.forwarded import Forwarded
 from ipgeo_fallback.settings import Settings
+from ipgeo_fallback.shared_copy import SharedCopy
 from ipgeo_fallback.store import BlobStore
 
 if TYPE_CHECKING:
@@ -32,8 +33,12 @@ class _Application(Flask):
         return super().wsgi_app(environ, start_response)
 
 
-def create_app(settings: Settings | None = None) -> Flask:
+def create_app(
+    settings: Settings | None = None, shared: tuple[int, int, int] | None = None
+) -> Flask:
     """Return the application; without ``settings`` they come from the environment.
+
+    ``shared`` are the descriptors of the ``SharedCopy`` of several processes.
 
     A missing or damaged blob does not raise: the problem is logged, lookups answer 503, and the
     file is checked again later.
@@ -42,11 +47,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = _Application(__name__, static_folder=None)
     # //api/ip_query is another path, not a redirection.
     app.url_map.merge_slashes = False
-    store = BlobStore(settings.blob, settings.refresh_interval)
+    place = SharedCopy(shared) if shared else None
+    store = BlobStore(settings.blob, settings.refresh_interval, place)
     app.extensions[_STORE] = store
     api.install(app, store, settings)
     app.wsgi_app = Forwarded(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
-    store.current()
+    store.load_first()
     return app
 
 

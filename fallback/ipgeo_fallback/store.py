@@ -1,23 +1,31 @@
-"""The blob in memory, and the one reference that a newer blob replaces."""
+"""The blob that is served, and the one reference that a newer blob replaces."""
 
 import errno
+import hashlib
 import logging
 import os
+import random
 import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ipgeo.blob.reader import Blob, read_content
+from ipgeo.blob.view import BlobView
 from ipgeo.errors import BlobError
 from ipgeo.files.reading import NotRegularError
+from ipgeo_fallback.checked_copy import checked_copy, open_copy
 from ipgeo_fallback.resolved_path import MovedError, ResolvedPath
+from ipgeo_fallback.shared_copy import Copy, SharedCopy
 
 _log = logging.getLogger(__name__)
 
 _HEAD = 4096
 _NUMBER = re.compile(r"[0-9]+")
+_FIRST_LOAD_SECONDS = 10
+"""How long a process without a blob waits for another one that is checking it."""
+
+_PAUSE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,11 @@ class _Fingerprint:
     size: int
     mtime_ns: int
     head: bytes
+
+    @property
+    def label(self) -> bytes:
+        """What other processes know this state by."""
+        return hashlib.sha256(repr(self).encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +64,7 @@ class LoadedBlob:
     ``generation`` counts the loads of this process from 1; ``mtime`` is the file's, in seconds.
     """
 
-    blob: Blob
+    blob: BlobView
     generation: int
     mtime: float
 
@@ -78,15 +91,19 @@ class BlobStore:
     A request takes the current blob once and works with that: replacing it is one assignment.
     """
 
-    def __init__(self, path: Path | None, interval: float = 1.0) -> None:
-        """Follow the blob at ``path``, checked for a change at most every ``interval`` seconds.
+    def __init__(
+        self, path: Path | None, interval: float = 1.0, shared: SharedCopy | None = None
+    ) -> None:
+        """Follow the blob at ``path``, checked for a change every ``interval`` seconds.
 
-        Nothing is read before the first ``current()``. Folder and symbolic links of the path are
-        held open from now on: a worker that drops its privileges later may not open them again.
+        ``shared`` is the place of the copy that this process shares with others, if there are any.
+        Nothing is read before the first load. Folder and symbolic links of the path are held open
+        from now on: a worker that drops its privileges later may not open them again.
         """
         self._path = path
         self._resolved_path = ResolvedPath(path) if path else None
         self._interval = interval
+        self._shared = shared
         self._current: LoadedBlob | None = None
         self._next_check = float("-inf")
         self._loaded: _Fingerprint | None = None
@@ -96,14 +113,31 @@ class BlobStore:
     def current(self) -> LoadedBlob | None:
         """Return the current blob; None while none could be loaded.
 
-        A changed file is loaded here, at a request. One that is missing or damaged changes
-        nothing but ``refresh_error``.
+        Unless ``follow`` does so, the file is checked here, and a changed one loaded. One that is
+        missing or damaged changes nothing but ``refresh_error``.
         """
         now = time.monotonic()
         if now >= self._next_check:
             self._next_check = now + self._interval
             self._reload_if_changed()
         return self._current
+
+    def load_first(self) -> None:
+        """Load the blob, or wait while another process checks it."""
+        deadline = time.monotonic() + _FIRST_LOAD_SECONDS
+        while not self._reload_if_changed() and time.monotonic() < deadline:
+            time.sleep(_PAUSE)
+
+    def follow(self) -> None:
+        """Check the file every interval from now on, at a moment in it that is left to chance.
+
+        Never returns. So servers that start together do not all load at the same time.
+        """
+        self._next_check = float("inf")
+        time.sleep(random.uniform(0, self._interval))  # noqa: S311 - no secret
+        while True:
+            self._reload_if_changed()
+            time.sleep(self._interval)
 
     def warn_unless_readable(self) -> None:
         """Log a warning if the file that was loaded could not be read again by this user."""
@@ -114,29 +148,41 @@ class BlobStore:
                 _log.warning("no newer blob can be loaded by this user: %s", error)
                 self.refresh_error = _failure_of(error)
 
-    def _reload_if_changed(self) -> None:
-        """Load the file if it is not the one that was loaded or refused last; log a failure."""
+    def _reload_if_changed(self) -> bool:
+        """Load the file if it is not the one that was loaded or refused last; log a failure.
+
+        Return False, and change nothing, if another process is checking a file right now.
+        """
         try:
-            self._load_if_other()
+            complete = self._load_if_other()
         except (BlobError, OSError, MemoryError) as error:
             self._warn_once(_failure_of(error))
-        else:
+            return True
+        if complete:
             self.refresh_error = None
+        return complete
 
-    def _load_if_other(self) -> None:
+    def _load_if_other(self) -> bool:
         with self._open() as file:
             seen, ctime_ns = _fingerprint(file)
             if self._refused and self._refused.is_same(seen, ctime_ns):
                 raise BlobError(self._refused.reason)
-            if seen != self._loaded:
-                self._load(file, seen, ctime_ns)
+            if seen != self._loaded and not self._load(file, seen, ctime_ns):
+                return False
             if not os.fstat(file.fileno()).st_nlink:
                 raise FileNotFoundError(errno.ENOENT, "the file was deleted while it is served")
+        return True
 
-    def _load(self, file: BinaryIO, fingerprint: _Fingerprint, ctime_ns: int) -> None:
+    def _load(self, file: BinaryIO, fingerprint: _Fingerprint, ctime_ns: int) -> bool:
         """Load the file. Only bad bytes are remembered: a failed read may succeed the next time."""
         try:
-            blob = Blob(read_content(file))
+            descriptor = self._copy_of(file, fingerprint.label)
+            if descriptor is None:
+                return False
+            try:
+                blob = BlobView(open_copy(descriptor))
+            finally:
+                os.close(descriptor)
         except BlobError as error:
             self._refused = _RefusedFile(fingerprint, ctime_ns, str(error))
             raise
@@ -144,6 +190,20 @@ class BlobStore:
         generation = self._current.generation + 1 if self._current else 1
         self._current = LoadedBlob(blob, generation, fingerprint.mtime_ns / 1e9)
         _log.info("loaded blob %s, %d runs", blob.build_id, blob.runs)
+        return True
+
+    def _copy_of(self, file: BinaryIO, label: bytes) -> int | None:
+        """Return a descriptor of the file's checked copy; None if another process is checking."""
+        if self._shared is None:
+            return checked_copy(file)
+        found = self._shared.get(label)
+        if found is not None:
+            return found
+        with self._shared.locked() as locked:
+            if not locked:
+                return None
+            found = self._shared.get(label)  # it was put there before the lock was ours
+            return found if found is not None else _new_copy(file, label, self._shared)
 
     def _warn_once(self, failure: RefreshFailure) -> None:
         """Log why the file is not loaded: once for each reason, not at every check."""
@@ -163,6 +223,17 @@ class BlobStore:
             return file
         file.close()
         return self._resolved_path.open()
+
+
+def _new_copy(file: BinaryIO, label: bytes, shared: SharedCopy) -> int:
+    """Check the file and share the copy; return its descriptor."""
+    descriptor = checked_copy(file)
+    try:
+        shared.put(Copy(label, descriptor))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _without_numbers(failure: RefreshFailure) -> RefreshFailure:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from harness.soak import interrupts
-from harness.soak.run import Plan, Result, run
+from harness.soak.run import SIZES, Plan, Result, run
 from harness.soak.tally import FAULTS, percentile
 from harness.soak.traffic import KINDS
 
@@ -28,6 +28,16 @@ from harness.soak.traffic import KINDS
 @click.option("--connections", type=click.IntRange(min=1), default=32, help="All clients together.")
 @click.option("--processes", type=click.IntRange(min=1), default=1, help="Processes of clients.")
 @click.option("--batch", type=click.IntRange(min=2), default=500, help="Largest batch.")
+@click.option(
+    "--runs",
+    "sizes",
+    multiple=True,
+    type=click.IntRange(min=1),
+    default=SIZES,
+    metavar="N",
+    help="Runs of a blob; given once for each of two blobs or more."
+    " Without it they are of about 1, 20 and 40 MB.",
+)
 @click.option("--seed", type=int, default=1, help="Chooses blobs, order, requests.")
 def main(interval: float | None, hup: bool, **options: Any) -> None:
     """Swap blobs under load and judge every answer.
@@ -40,6 +50,8 @@ def main(interval: float | None, hup: bool, **options: Any) -> None:
     plan = Plan(interval=interval, hup=hup, **options)
     if not plan.swaps and not plan.seconds:
         raise click.UsageError("--swaps or --seconds is needed")
+    if not 2 <= len(plan.sizes) <= 10:
+        raise click.UsageError("--runs is needed for each of 2 to 10 blobs")
     if plan.fallback and hup:
         raise click.UsageError("--fallback refreshes by its timer alone")
     if plan.freeze and (hup or plan.fallback or plan.workers < 2):
@@ -67,8 +79,10 @@ def _report(plan: Plan, result: Result) -> None:
     rows = [
         ("server", f"{server}; refresh by {' and '.join(by)}"),
         ("load", f"{plan.connections} connections, {result.seconds:.1f} s, seed {plan.seed}"),
+        ("blobs", f"{', '.join(f'{size / 1e6:.1f}' for size in result.blob_bytes)} MB"),
         ("answers", f"{tally.answers:,} ({tally.answers / result.seconds:,.0f} a second)"),
         *((f"  by {kind}", f"{tally.right[kind]:,}") for kind in KINDS),
+        ("  of IPv6", f"{tally.right_ipv6:,}"),
         *((kind, f"{tally.faults[kind]:,}") for kind in FAULTS),
         ("retried", f"{tally.retried:,}"),
         ("swaps", f"{result.swaps:,}, seen {result.seen:,}"),

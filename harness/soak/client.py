@@ -223,6 +223,7 @@ class Client:
             tally.fault(*fault)
             return
         tally.right[ask.kind] += ask.size
+        tally.right_ipv6 += ask.ipv6
         if not sent.in_burst:
             tally.latencies[self._timeline.swapping, ask.kind in SINGLE].append(seconds)
 

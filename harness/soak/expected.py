@@ -1,6 +1,5 @@
 """Blobs whose answers all differ at every address, with the expected answers of each."""
 
-import itertools
 import json
 import random
 import runpy
@@ -10,56 +9,57 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import ROOT
-from harness.blobs import of_answers
-from ipgeo.blob.reader import Blob
+from harness.soak import content
+from ipgeo.blob.layout import BUILD_ID_AT, BUILD_ID_SIZE
+from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.compile import compile_blob
-from ipgeo.contract import ARRAY_FIELDS
-from ipgeo.places.answers import answer_of, rows_of
+from ipgeo.compiling.plan import plan_body
+from ipgeo.contract import FIELDS
+from ipgeo.places.answers import answer_of
 from ipgeo.places.code_files import read_codes
-from ipgeo.places.codes import Codes
-from ipgeo.places.location import Location
-from ipgeo.ranges.address import LAST_ADDRESS, format_ipv4
+from ipgeo.ranges.address import IPV4, IPV6, Address, Family
+from ipgeo.ranges.columns import Runs6
 from ipgeo.sources.registry import read_source
 
 ARRAY, OBJECT = "array", "object"
 
-_RUNS_PER_LOCATION = 8
-_RANDOM_ADDRESSES = 20_000
-_MAX_PADDING = 60
+_RUNS_PER_ROW = 16
+_MAX_ROWS = 100_000
+_MAX_WHOLE_ARRAYS = 1 << 18
+"""Less than the compiler has: so blobs that load within milliseconds have arrays in parts, too."""
 
 
 class ExpectedBlob:
     """One blob and all its answers, kept from before they were written into it."""
 
-    def __init__(self, name: str, runs: int, seed: int) -> None:
-        """Make a blob of about ``runs`` runs; ``name`` is in each of its answers."""
+    def __init__(self, name: str, runs: int, seed: int, digit: int = 0) -> None:
+        """Make a blob of about ``runs`` runs; ``name`` or ``digit`` is in each of its values.
+
+        Its answers are whole, or its objects in parts, or both forms: that depends on their number.
+        """
         chance = random.Random(f"{seed} {name}")
-        locations = max(2, runs // _RUNS_PER_LOCATION)
+        rows = content.rows_of(chance, name, digit, min(max(2, runs // _RUNS_PER_ROW), _MAX_ROWS))
+        v4, v6 = content.runs_of(chance, runs, len(rows))
+        body = plan_body(rows, content.FIELDS, max_arrays=_MAX_WHOLE_ARRAYS)
         self.name = name
-        self.starts = array("I", sorted({0, *(chance.getrandbits(32) for _ in range(runs - 1))}))
-        self._location_ids = _location_ids(chance, len(self.starts), locations)
-        # Answers of many lengths: those of two blobs never lie at the same offsets.
-        made = [
-            Location(f"{name}-{n}", city=name * chance.randrange(_MAX_PADDING))
-            for n in range(locations)
-        ]
-        row_of = rows_of(Codes(), (), ARRAY_FIELDS)
-        answers = [answer_of(row_of(location), ARRAY_FIELDS) for location in made]
+        self.starts: dict[Family, Sequence[int]] = {IPV4: v4.starts, IPV6: _whole_starts(v6)}
+        self._row_numbers = {IPV4: v4.ids, IPV6: v6.ids}
+        answers = [answer_of(row, content.FIELDS) for row in rows]
         self._arrays = [answer.array for answer in answers]
         self._tails = [answer.object_tail for answer in answers]
-        self.data = of_answers(self.starts, self._location_ids, answers, {"name": name})
-        self.build_id = Blob(self.data).build_id
+        self.data = write_blob(v4, body, {"name": name}, v6)
+        self.build_id = _build_id(self.data)
 
-    def location(self, address: int) -> int:
-        """Return the id of the location of ``address``."""
-        return self._location_ids[bisect_right(self.starts, address) - 1]
+    def row(self, address: Address) -> int:
+        """Return the number of the row that answers for ``address``, of a family in ``starts``."""
+        family, number = address
+        return self._row_numbers[family][bisect_right(self.starts[family], number) - 1]
 
-    def answer(self, address: int, text: bytes, form: str) -> bytes:
-        """Return the answer for ``address``, whose dotted decimal form is ``text``."""
-        location = self.location(address)
+    def answer(self, row: int, text: bytes, form: str) -> bytes:
+        """Return the answer that a row gives for an address whose canonical form is ``text``."""
         if form == ARRAY:
-            return self._arrays[location]
-        return b'{"ip":"' + text + b'",' + self._tails[location]
+            return self._arrays[row]
+        return b'{"ip":"' + text + b'",' + self._tails[row]
 
 
 class ExpectedFromSource(ExpectedBlob):
@@ -74,51 +74,31 @@ class ExpectedFromSource(ExpectedBlob):
         changes = list(reading["source_changes"](source, reading["Tables"](codes)))
         ids: dict[tuple[str, str], int] = {}
         self.name = name
-        self.starts = array("I", (address for address, _ in changes))
-        self._location_ids = array("I", (ids.setdefault(text, len(ids)) for _, text in changes))
+        self.starts = {IPV4: array("I", (address for address, _ in changes))}
+        row_numbers = (ids.setdefault(text, len(ids)) for _, text in changes)
+        self._row_numbers = {IPV4: array("I", row_numbers)}
         self._arrays = [_compact(json.loads(text)) for text, _ in ids]
         self._tails = [_tail(json.loads(text)) for _, text in ids]
         self.data = compile_blob(read_source(source), read_codes(codes)).data
-        self.build_id = Blob(self.data).build_id
+        self.build_id = _build_id(self.data)
+
+
+def _build_id(data: bytes) -> str:
+    return data[BUILD_ID_AT : BUILD_ID_AT + BUILD_ID_SIZE].hex()
+
+
+def _whole_starts(runs: Runs6) -> list[int]:
+    return [high << 64 | low for high, low in zip(runs.highs, runs.lows, strict=True)]
 
 
 def _tail(whole: dict[str, object]) -> bytes:
-    if len(whole) > len(ARRAY_FIELDS):
-        raise ValueError(f"more than {len(ARRAY_FIELDS)} members: {whole}")
-    return _compact({name: whole[name] for name in ARRAY_FIELDS})[1:]
+    return _compact({name: whole[name] for name in FIELDS if name in whole})[1:]
 
 
 def _compact(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _location_ids(chance: random.Random, runs: int, locations: int) -> "array[int]":
-    """Give each run a location, each location a run, and no two neighbours the same one."""
-    ids = array("I", (n % locations for n in range(runs)))
-    for run in range(locations, runs):
-        ids[run] = (ids[run - 1] + chance.randrange(1, locations)) % locations
-    return ids
-
-
 def make(sizes: Sequence[int], seed: int) -> list[ExpectedBlob]:
-    """Return a blob of each size (in runs)."""
-    return [ExpectedBlob(f"blob{n}", runs, seed) for n, runs in enumerate(sizes)]
-
-
-class Pool:
-    """The addresses to ask for, shuffled: both ends of every run of every blob, and random ones."""
-
-    def __init__(self, all_expected: Sequence[ExpectedBlob], seed: int) -> None:
-        """Gather them; the same arguments give the same order."""
-        chance = random.Random(seed)
-        starts = set(itertools.chain.from_iterable(expected.starts for expected in all_expected))
-        ends = {start - 1 for start in starts if start} | {LAST_ADDRESS}
-        others = {chance.getrandbits(32) for _ in range(_RANDOM_ADDRESSES)}
-        addresses = sorted(starts | ends | others)
-        chance.shuffle(addresses)
-        self.addresses = array("I", addresses)
-        self.texts = [format_ipv4(address).encode() for address in addresses]
-
-    def __len__(self) -> int:
-        """Return the number of addresses."""
-        return len(self.texts)
+    """Return a blob of each size (in runs), at most ten."""
+    return [ExpectedBlob(f"blob{n}", runs, seed, n) for n, runs in enumerate(sizes)]

@@ -1,15 +1,17 @@
 """Judges an answer: which blob it is from, whether it is right, and whether it is stale."""
 
 import json
+from array import array
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from harness.soak.expected import ExpectedBlob, Pool
+from harness.soak.expected import ExpectedBlob
+from harness.soak.pool import Pool
 from harness.soak.tally import MIXED, STALE, WRONG
 from harness.soak.timeline import Timeline
 from harness.soak.traffic import BATCH, GET, LINES, Ask
 
-_EXCERPT = 160
+_EXCERPT = 256
 
 
 class Fault(NamedTuple):
@@ -29,6 +31,7 @@ class Judge:
         self._expected = all_expected
         self._pool = pool
         self._timeline = timeline
+        self._rows = [array("I", map(expected.row, pool.addresses)) for expected in all_expected]
         self._by_tag = {
             f'"{expected.build_id}"'.encode(): n for n, expected in enumerate(all_expected)
         }
@@ -72,14 +75,14 @@ class Judge:
         yield from (blob for blob in range(len(self._expected)) if blob != current)
 
     def _one(self, blob: int, ask: Ask) -> bytes:
-        pool, start = self._pool, ask.start
-        return self._expected[blob].answer(pool.addresses[start], pool.texts[start], ask.form)
+        row, text = self._rows[blob][ask.start], self._pool.texts[ask.start]
+        return self._expected[blob].answer(row, text, ask.form)
 
     def _each(self, blob: int, ask: Ask) -> list[bytes]:
-        pool, answer, form = self._pool, self._expected[blob].answer, ask.form
+        answer, form = self._expected[blob].answer, ask.form
         asked = slice(ask.start, ask.start + ask.size)
-        pairs = zip(pool.addresses[asked], pool.texts[asked], strict=True)
-        return [answer(address, text, form) for address, text in pairs]
+        pairs = zip(self._rows[blob][asked], self._pool.texts[asked], strict=True)
+        return [answer(row, text, form) for row, text in pairs]
 
     def _whole(self, blob: int, ask: Ask) -> bytes:
         if ask.kind == BATCH:
@@ -112,7 +115,7 @@ class Judge:
         return Fault(MIXED, f"{ask.kind} of {ask.size}: {met}")
 
     def _compare(self, ask: Ask, index: int, expected: bytes, body: bytes) -> str:
-        text = self._pool.texts[index].decode()
+        text = self._pool.asked[index].decode()
         return f"{ask.kind} {text}: expected {_excerpt(expected)}, got {_excerpt(body)}"
 
 

@@ -9,8 +9,9 @@ from typing import Self
 
 from harness.client import Address
 from harness.soak.client import Client
-from harness.soak.expected import ExpectedBlob, Pool
+from harness.soak.expected import ExpectedBlob
 from harness.soak.judge import Judge
+from harness.soak.pool import Pool
 from harness.soak.tally import Tally
 from harness.soak.timeline import Timeline
 from harness.soak.traffic import Traffic

@@ -17,11 +17,11 @@ from harness.soak.tally import Tally
 from harness.soak.timeline import Timeline
 from harness.tempdirs import short_tempdir
 
-SIZES = (1_000, 200_000, 20_000, 100_000, 5_000, 50_000)
-"""The runs of the blobs."""
+SIZES = (13_000, 1_200_000, 3_000_000)
+"""The runs of the blobs: these have about 1, 20 and 40 MB."""
 
 NEVER = 3600
-_DICT_SIZE = "64m"
+_DICT_SIZE = "128m"
 _HUP_PAUSE = 0.2
 _FREEZE_EVERY = 4
 
@@ -51,10 +51,14 @@ class Plan:
 
 @dataclass
 class Result:
-    """The result: ``swaps`` were published, ``seen`` of them were seen to be served."""
+    """The result: ``swaps`` were published, ``seen`` of them were seen to be served.
+
+    ``blob_bytes`` are the sizes of the blobs.
+    """
 
     swaps: int = 0
     seen: int = 0
+    blob_bytes: list[int] = field(default_factory=list)
     seconds: float = 0
     tally: Tally = field(default_factory=Tally)
     error_lines: list[str] = field(default_factory=list)
@@ -79,6 +83,7 @@ def run(plan: Plan, **settings: object) -> Result:
             result = _soak(plan, server, swaps, all_expected, timeline)
         edge_logs = [server.error_log, server.request_log] if isinstance(server, Edge) else []
         logs = [server.output, *edge_logs]
+        result.blob_bytes = [len(expected.data) for expected in all_expected]
         result.error_lines = [line for log in logs for line in log.take()]
     return result
 

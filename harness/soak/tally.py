@@ -20,12 +20,14 @@ def _latencies() -> "dict[tuple[bool, bool], array[float]]":
 class Tally:
     """Counts of answers; faults and retries count by response.
 
-    ``right`` counts the addresses that were answered rightly, by kind of request. ``latencies``
-    has the seconds of responses by (during the swaps, one address). ``responses`` are all that
-    came, whatever was in them, ``by_fallback`` those of them that the fallback gave.
+    ``right`` counts the addresses that were answered rightly, by kind of request, ``right_ipv6``
+    those of IPv6, whatever the kind. ``latencies`` has the seconds of responses by (during the
+    swaps, one address). ``responses`` are all that came, whatever was in them, ``by_fallback``
+    those of them that the fallback gave.
     """
 
     right: Counter[str] = field(default_factory=Counter)
+    right_ipv6: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
     retried: int = 0
@@ -52,6 +54,7 @@ class Tally:
     def add(self, other: "Tally") -> None:
         """Add what another client has counted."""
         self.right += other.right
+        self.right_ipv6 += other.right_ipv6
         self.faults += other.faults
         self.examples += other.examples
         self.retried += other.retried

@@ -1,10 +1,14 @@
-"""Requests: GET, POST and batches, in both forms, in seeded random order."""
+"""Requests: GET, POST and batches, in both forms, in seeded random order.
+
+The colons of IPv6 are in a query as they are, or as ``%3A``.
+"""
 
 import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from harness.soak.expected import ARRAY, OBJECT, Pool
+from harness.soak.expected import ARRAY, OBJECT
+from harness.soak.pool import Pool
 
 GET, POST, BATCH, LINES = "GET", "POST", "batch", "lines"
 SINGLE = (GET, POST)
@@ -16,13 +20,14 @@ _MAX_BURST = 8
 
 
 class Ask(NamedTuple):
-    """A request, and which addresses of the pool it asks for."""
+    """A request, and which addresses of the pool it asks for; so many of them are of IPv6."""
 
     wire: bytes
     kind: str
     form: str
     start: int
     size: int
+    ipv6: int
 
 
 class Traffic:
@@ -50,27 +55,33 @@ class Traffic:
 
     def _single(self) -> Ask:
         start = self._take(1)
-        text = self._pool.texts[start]
+        text = self._pool.asked[start]
         form = self._form()
         if self._chance.random() < 0.6:
+            if self._chance.random() < 0.5:
+                text = text.replace(b":", b"%3A")
             argument = b"&format=object" if form == OBJECT else b""
             wire = b"GET " + _PATH + b"?ip=" + text + argument + _HOST + b"\r\n"
-            return Ask(wire, GET, form, start, 1)
+            return self._ask(wire, GET, form, start)
         member = b',"format":"object"' if form == OBJECT else b""
         body = b'{"ip":"' + text + b'"' + member + b"}"
-        return Ask(_post(body, b"", b"application/json"), POST, form, start, 1)
+        return self._ask(_post(body, b"", b"application/json"), POST, form, start)
 
     def _many(self) -> Ask:
         count = self._chance.randint(2, self._batch)
         start = self._take(count)
-        texts = self._pool.texts[start : start + count]
+        texts = self._pool.asked[start : start + count]
         form = self._form()
         if self._chance.random() < 0.5:
             member = b',"format":"object"' if form == OBJECT else b""
             body = b'{"ips":["' + b'","'.join(texts) + b'"]' + member + b"}"
-            return Ask(_post(body, b"", b"application/json"), BATCH, form, start, count)
+            return self._ask(_post(body, b"", b"application/json"), BATCH, form, start, count)
         argument = b"?format=object" if form == OBJECT else b""
-        return Ask(_post(b"\n".join(texts), argument, b"text/plain"), LINES, form, start, count)
+        wire = _post(b"\n".join(texts), argument, b"text/plain")
+        return self._ask(wire, LINES, form, start, count)
+
+    def _ask(self, wire: bytes, kind: str, form: str, start: int, size: int = 1) -> Ask:
+        return Ask(wire, kind, form, start, size, self._pool.count_ipv6(start, size))
 
     def _take(self, count: int) -> int:
         start = self._at if self._at + count <= len(self._pool) else 0

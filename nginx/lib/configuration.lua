@@ -1,8 +1,8 @@
 -- What nginx/nginx.conf.template may use: the settings, and what follows from them, from the
 -- contract and from this machine.
 
-local addresses = require "addresses"
 local contract = require "ipgeo.contract"
+local listens = require "listens"
 local posix = require "posix"
 local upstreams = require "upstreams"
 
@@ -88,12 +88,6 @@ local function user(settings)
 end
 
 
--- As nginx writes it before a port.
-local function listen_address(address)
-    return addresses.is_ipv4(address) and address or format("[%s]", address)
-end
-
-
 -- Returns the table for a template. `lua`: what this nginx needs for Lua (build.lua); if false, it
 -- has none, and `parts` is the folder of replacements. `resolved`: the addresses of each name.
 function _M.environment(settings, lua, parts, resolved)
@@ -109,7 +103,7 @@ function _M.environment(settings, lua, parts, resolved)
         user = user(settings),
         open_files = open_files,
         connections = min(MAX_CONNECTIONS, open_files),
-        listen_address = listen_address(settings.IPGEO_BIND),
+        sockets = listens.sockets(settings.IPGEO_BIND),
         upstreams = entries(settings.IPGEO_UPSTREAMS),
         servers = servers,
         has_primary = has_primary,

@@ -24,6 +24,7 @@ package.cpath = ""
 local build = require "build"
 local configuration = require "configuration"
 local follower = require "follower"
+local listens = require "listens"
 local names = require "names"
 local posix = require "posix"
 local settings_module = require "settings"
@@ -70,7 +71,8 @@ local function warn_of_unknown(where, variables)
 end
 
 
--- Checks that need this machine: whether nginx and the user exist.
+-- Checks that need this machine or several settings: whether nginx, the user and IPv6 exist, and
+-- whether all addresses differ.
 local function check_machine(settings)
     local nginx, user = settings.IPGEO_NGINX, settings.IPGEO_USER
     need(nginx ~= "", "IPGEO_NGINX is not set and neither nginx nor openresty is in PATH")
@@ -79,6 +81,7 @@ local function check_machine(settings)
     settings.IPGEO_NGINX = need_absolute(program, "IPGEO_NGINX")
     need(not posix.is_root() or posix.group_of(user),
         format("IPGEO_USER: there is no user '%s'", user))
+    settings.IPGEO_BIND = need(listens.complete(settings.IPGEO_BIND, settings.IPGEO_PORT))
 end
 
 

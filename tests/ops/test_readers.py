@@ -382,3 +382,30 @@ def test_another_users_private_file_is_reported_too(out: Path) -> None:
         os.umask(before)
     assert done.status == DONE
     assert done.err.endswith("its mode is 0600: servers that run as another user may not read it\n")
+
+
+# Whether an edge has room for it
+
+
+@pytest.mark.parametrize(
+    ("size", "holds"), [("", None), ("64k", None), ("1m", None), ("512k", 225_280)]
+)
+def test_a_blob_larger_than_the_edge_holds(
+    out: Path, monkeypatch: pytest.MonkeyPatch, size: str, holds: int | None
+) -> None:
+    monkeypatch.setenv("IPGEO_DICT_SIZE", size)
+    done = compiler(*command(out), "--json")
+    length = out.stat().st_size
+    warning = (
+        f"{out}: published, but an edge with IPGEO_DICT_SIZE={size} refuses it: {length} bytes,"
+        f" a slot of the shared memory holds {holds}: set IPGEO_DICT_SIZE=1m or more"
+    )
+    assert (done.status, done.err) == (DONE, f"Warning: {warning}\n" if holds else "")
+    assert summary(done)["warnings"] == ([warning] if holds else [])
+
+
+def test_a_size_of_shared_memory_that_is_none(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IPGEO_DICT_SIZE", "1t")
+    done = compiler(*command(out))
+    assert done.status == DONE
+    assert "room for it is unknown: IPGEO_DICT_SIZE must be a size from 64k to 16384m" in done.err

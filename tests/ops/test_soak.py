@@ -1,5 +1,6 @@
 """The oracle of live refresh: short runs against the edge as it is, and against broken ones."""
 
+import itertools
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -17,15 +19,29 @@ from click.testing import CliRunner
 from harness import ROOT, wait
 from harness.process import children
 from harness.soak.__main__ import main
-from harness.soak.expected import Pool, make
+from harness.soak.content import rows_of
+from harness.soak.expected import ExpectedBlob, make
+from harness.soak.pool import Pool
 from harness.soak.run import Plan, Result, run
 from harness.soak.tally import FAULTS, MIXED, STALE, WRONG, Tally
+from ipgeo.blob.reader import Blob
+from ipgeo.ranges.address import parse_address
 
-SMALL = (1_000, 30_000, 5_000, 15_000, 2_500)
-"""Runs of blobs that load within milliseconds."""
+SMALL = (1_000, 40_000, 12_000, 30_000, 4_000)
+"""Runs of blobs that load within milliseconds, of each kind of shape."""
+
+SHAPES = ("whole", "in parts", "arrays whole", "in parts", "whole")
+"""How they have their answers."""
 
 FREEZING = Plan(
-    swaps=80, steady=0.1, interval=0.01, freeze=True, workers=3, batch=4000, sizes=SMALL
+    swaps=80,
+    steady=0.1,
+    interval=0.01,
+    freeze=True,
+    workers=3,
+    connections=12,
+    batch=4000,
+    sizes=SMALL,
 )
 """Loads while workers stand still in the middle of long batches."""
 
@@ -34,6 +50,12 @@ ONE_WRONG = (
     "blob/find.lua",
     "    return row\nend\n",
     "    return row == 77 and 78 or row\nend\n",
+)
+ONE_WRONG_OF_IPV6 = ("blob/find6.lua", *ONE_WRONG[1:])
+LAST_TEXT_WRONG = (
+    "blob/pieces.lua",
+    "piece.text + entry, target",
+    "piece.text + min(entry, piece.last - 1), target",
 )
 LATE = (
     "store.lua",
@@ -66,6 +88,7 @@ def test_by_timer() -> None:
     assert result.tally.retried == 0
     assert result.tally.by_fallback == 0
     assert result.tally.answers > 100_000
+    assert result.tally.right_ipv6 > 10_000
     assert all(result.tally.right[kind] for kind in ("GET", "POST", "batch", "lines"))
 
 
@@ -93,13 +116,29 @@ def test_the_fallback_by_its_timer() -> None:
 # The oracle itself
 
 
-def test_one_wrong_location_is_caught(folder: Path) -> None:
-    lua = patched(folder, *ONE_WRONG)
-    plan = Plan(seconds=3, steady=3, interval=None, sizes=SMALL)
+@pytest.mark.parametrize(
+    ("fault", "differing"),
+    [
+        (ONE_WRONG, r"\d: expected .*blob0-77.*blob0-78"),
+        (ONE_WRONG_OF_IPV6, r"::?[\da-f]*: expected .*blob0-77.*blob0-78"),
+    ],
+    ids=["IPv4", "IPv6"],
+)
+def test_one_wrong_row_is_caught(folder: Path, fault: tuple[str, str, str], differing: str) -> None:
+    lua = patched(folder, *fault)
+    plan = Plan(seconds=3, steady=3, interval=None, sizes=(2_000, 1_000))
     result = run(plan, IPGEO_LUA=lua)
     assert set(result.tally.faults) == {WRONG}
-    assert "blob0-77" in result.tally.examples[0]
-    assert "blob0-78" in result.tally.examples[0]
+    assert re.search(differing, result.tally.examples[0])
+    assert not result.good
+
+
+def test_one_wrong_part_is_caught(folder: Path) -> None:
+    """The last text of each table is replaced by the one before it."""
+    lua = patched(folder, *LAST_TEXT_WRONG)
+    plan = Plan(seconds=3, steady=3, interval=None, sizes=(30_000, 1_000))
+    result = run(plan, IPGEO_LUA=lua)
+    assert set(result.tally.faults) == {WRONG}
     assert not result.good
 
 
@@ -124,15 +163,66 @@ def test_all_answers_differ_everywhere() -> None:
     assert len({len(expected.data) for expected in all_expected}) == len(all_expected)
     for address, text in zip(pool.addresses, pool.texts, strict=True):
         for form in ("array", "object"):
-            assert len({expected.answer(address, text, form) for expected in all_expected}) == len(
-                all_expected
-            )
+            answers = {e.answer(e.row(address), text, form) for e in all_expected}
+            assert len(answers) == len(all_expected)
+
+
+def test_no_part_fits_two_blobs() -> None:
+    """Only the codes that are missing do."""
+    values = [
+        {value for row in rows_of(Random(n), f"blob{n}", n, 5000) for value in row}
+        for n in range(10)
+    ]
+    for one, other in itertools.combinations(values, 2):
+        assert one & other <= {"null"}
+
+
+def test_blobs_have_every_shape() -> None:
+    assert tuple(shape_of(expected) for expected in make(SMALL, seed=1)) == SHAPES
+
+
+def shape_of(expected: ExpectedBlob) -> str:
+    shape = Blob(expected.data).shape
+    pieces = [len(form) for form in shape.forms]
+    if pieces == [1, 1]:
+        return "whole"
+    return "arrays whole" if pieces[0] == 1 else "in parts"
+
+
+def test_a_blob_has_both_families() -> None:
+    """Beside each other, neighbours within a /64 among them, and none without data."""
+    blob = Blob(ExpectedBlob("blob0", 8_000, seed=1).data)
+    assert blob.v6 is not None
+    assert len(blob.v4) == pytest.approx(6_000, rel=0.01)
+    assert len(blob.v6) == pytest.approx(2_000, rel=0.01)
+    assert len(set(blob.v6.highs)) < len(blob.v6.highs)
+    for runs in (blob.v4, blob.v6):
+        assert max(runs.ids) < blob.rows
+        assert all(one != other for one, other in itertools.pairwise(runs.ids))
+
+
+def test_texts_are_of_every_form() -> None:
+    pool = Pool(make((1_000,), seed=1), seed=1)
+    asked = b"\n".join(pool.asked).decode()
+    for form in (
+        r"\d+\.\d+\.\d+\.\d+",
+        "2[0-9a-f]*:[^.]*",
+        "::ffff:.*[.].*",
+        "0:0:0:0:0:FFFF:[^.]+?",
+        "64:ff9b::[^.]+?",
+        "64:FF9B::.*[.].*",
+    ):
+        assert len(re.findall(rf"^{form}$", asked, re.MULTILINE)) > 500
+    for asked_text, text in zip(pool.asked, pool.texts, strict=True):
+        assert parse_address(asked_text.decode()) == parse_address(text.decode())
+    assert pool.count_ipv6(0, len(pool)) == sum(b":" in text for text in pool.asked)
 
 
 # The command
 
 
 COMMAND = ("-m", "harness.soak")
+RUNS = ("--runs", "1000", "--runs", "20000")
 SIGNALLED_AT_FORK = (
     "-c",
     """
@@ -166,7 +256,7 @@ def started(*arguments: str, program: Sequence[str] = COMMAND) -> Iterator["subp
 
 
 def test_the_command() -> None:
-    with started("--swaps", "3", "--steady", "0.2", "--seconds", "1") as soak:
+    with started("--swaps", "3", "--steady", "0.2", "--seconds", "1", *RUNS) as soak:
         out, err = soak.communicate(timeout=60)
     assert soak.returncode == 0, err
     table = dict(line.split(maxsplit=1) for line in out.splitlines() if ", " not in line[:26])
@@ -182,7 +272,7 @@ INTERRUPTS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
 @INTERRUPTS
 def test_an_interrupt_stops_everything(number: signal.Signals) -> None:
-    with started("--seconds", "300") as soak:
+    with started("--seconds", "300", *RUNS) as soak:
         wait.until(lambda: len(children(soak.pid)) == 2, "nginx and the client run", seconds=60)
         nginx = next(pid for pid in children(soak.pid) if children(pid))
         folder = re.search(r"-p\W(/[\w/-]+)", Path(f"/proc/{nginx}/cmdline").read_text())
@@ -194,7 +284,7 @@ def test_an_interrupt_stops_everything(number: signal.Signals) -> None:
 
 @INTERRUPTS
 def test_an_interrupt_while_nginx_starts(number: signal.Signals) -> None:
-    with started("--seconds", "300") as soak:
+    with started("--seconds", "300", *RUNS) as soak:
         wait.until(lambda: children(soak.pid), "nginx is being started", seconds=60)
         os.killpg(soak.pid, number)
         assert_interrupted(soak)
@@ -202,7 +292,7 @@ def test_an_interrupt_while_nginx_starts(number: signal.Signals) -> None:
 
 @INTERRUPTS
 def test_an_interrupt_during_a_fork_is_not_lost(number: signal.Signals) -> None:
-    with started(number.name, "--seconds", "300", program=SIGNALLED_AT_FORK) as soak:
+    with started(number.name, "--seconds", "300", *RUNS, program=SIGNALLED_AT_FORK) as soak:
         assert_interrupted(soak)
 
 
@@ -254,6 +344,7 @@ def test_exit_status_of_the_command(
         (["--swaps", "1", "--hup", "--fallback"], "by its timer alone"),
         (["--swaps", "1", "--hup", "--freeze"], "without --hup"),
         (["--swaps", "1", "--interval", "0"], "0"),
+        (["--swaps", "1", "--runs", "1000"], "each of 2 to 10 blobs"),
     ],
 )
 def test_the_command_refuses_contradictory_options(arguments: list[str], problem: str) -> None:

@@ -34,6 +34,7 @@ from harness.rights import as_root
 from harness.stack import Stack
 from ipgeo.blob.reader import Blob
 from ipgeo.files.atomic import write_atomically
+from ipgeo.release.shared_memory import size_for, slot_size
 
 PATH = "/api/ip_query"
 QUERY = f"{PATH}?ip={ATLANTIS_IP}"
@@ -190,6 +191,7 @@ def test_a_dict_too_small_leaves_it_to_the_fallback(folder: Path) -> None:
     assert sizes
     holds, needed = map(int, sizes.groups())
     assert holds < size < needed
+    assert (slot_size(1 << 20), size_for(size)) == (holds, needed)
     assert_fits(folder, path, needed, count)
 
 

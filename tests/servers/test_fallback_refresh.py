@@ -300,7 +300,35 @@ def test_too_little_memory_at_the_start(limited: Limited, blob: Path) -> None:
     with limited as server:
         assert get(server.address, QUERY).status == 503
         publish(blob, blobs.fictional())
+        wait.until(lambda: get(server.address, "/readyz").status == 200, "it is loaded")
         wait_for_ok(server, 1)
+
+
+# When the file is checked
+
+
+class Stop(Exception):  # noqa: N818 - no error
+    """Ends a loop that never returns."""
+
+
+def test_the_moment_in_the_interval_is_random(blob: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So nodes that start together do not load together."""
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) % 3 == 0:
+            raise Stop
+
+    monkeypatch.setattr("time.sleep", pause)
+    for _ in range(40):
+        with pytest.raises(Stop):
+            BlobStore(blob, interval=8).follow()
+    first, rest = pauses[::3], {*pauses[1::3], *pauses[2::3]}
+    assert rest == {8}
+    assert min(first) >= 0
+    assert max(first) <= 8
+    assert len({int(seconds) for seconds in first}) > 3, "all over the interval"
 
 
 # A read that fails
@@ -326,7 +354,7 @@ def test_a_failed_read_is_tried_again(
         raise error
 
     with monkeypatch.context() as failing:
-        failing.setattr("ipgeo_fallback.store.read_content", fail)
+        failing.setattr("ipgeo_fallback.store.checked_copy", fail)
         for _ in range(3):
             assert store.current() is None
             assert store.refresh_error == RefreshFailure("unreadable", str(error.strerror))

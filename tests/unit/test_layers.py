@@ -63,7 +63,7 @@ FLOORS_OF_RENDERER = [
     {"follower"},
     {"configuration", "names"},
     {"settings"},
-    {"upstreams", "build"},
+    {"upstreams", "listens", "build"},
     {"template", "addresses", "text", "process"},
     {"posix"},
 ]

@@ -4,7 +4,7 @@ import json
 import struct
 import sys
 from array import array
-from collections.abc import Container
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NoReturn
 
 from ipgeo.blob.layout import (
@@ -35,7 +35,7 @@ def require(condition: bool, problem: str) -> None:  # noqa: FBT001 - an asserti
         raise BlobError(problem)
 
 
-def check_header(head: bytes, length: int) -> str:
+def check_header(head: bytes | memoryview, length: int) -> str:
     """Return the build id, 32 hexadecimal digits, of a blob of ``length`` bytes."""
     require(length >= HEADER.size, f"{length} bytes, shorter than a blob's header")
     require(length <= MAX_SIZE, f"{length} bytes, a blob has at most {MAX_SIZE}")
@@ -47,7 +47,7 @@ def check_header(head: bytes, length: int) -> str:
     return str(its_id.hex())
 
 
-def check_seal(data: bytes) -> None:
+def check_seal(data: memoryview) -> None:
     """Refuse a blob whose checksum or build id does not belong to its content."""
     (crc,) = struct.unpack_from("<I", data, CRC_AT)
     require(crc == checksum(data), "the checksum does not match: the blob is damaged")
@@ -55,7 +55,7 @@ def check_seal(data: bytes) -> None:
     require(its_id == build_id(data), "the build id does not match the content")
 
 
-def check_sections(data: bytes) -> tuple[Section, ...]:
+def check_sections(data: memoryview) -> tuple[Section, ...]:
     """Return the rows of the section table; refuse one that does not tile the blob."""
     count = HEADER.unpack_from(data)[2]
     end = HEADER.size + SECTION.size * count
@@ -114,11 +114,24 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+def column_of(tag: str, typecode: str, content: Mapping[str, memoryview]) -> Sequence[int]:
+    """Return the numbers of a section, where they lie if this machine has their order of bytes."""
+    if sys.byteorder == "big":
+        return read_column(tag, typecode, content[tag])
+    _check_elements(tag, typecode, content[tag])
+    return content[tag].cast(typecode)  # type: ignore[call-overload, no-any-return]
+
+
 def read_column(tag: str, typecode: str, content: memoryview) -> "array[int]":
-    """Return the numbers of a section, in the order of bytes of this machine."""
+    """Return a copy of the numbers of a section, in the order of bytes of this machine."""
+    _check_elements(tag, typecode, content)
     column = array(typecode)
-    require(len(content) % column.itemsize == 0, f"section {tag} has half an element")
     column.frombytes(content)
     if sys.byteorder == "big":
         column.byteswap()
     return column
+
+
+def _check_elements(tag: str, typecode: str, content: memoryview) -> None:
+    size = struct.calcsize(f"={typecode}")
+    require(len(content) % size == 0, f"section {tag} has half an element")

@@ -39,14 +39,14 @@ class Section:
     length: int
 
 
-def checksum(blob: bytes | bytearray) -> int:
+def checksum(blob: bytes | bytearray | memoryview) -> int:
     """Return the CRC-32 that belongs to the content of ``blob``, build id included."""
     view = memoryview(blob)
     crc = zlib.crc32(bytes(4), zlib.crc32(view[:CRC_AT]))
     return zlib.crc32(view[CRC_AT + 4 :], crc)
 
 
-def build_id(blob: bytes | bytearray) -> bytes:
+def build_id(blob: bytes | bytearray | memoryview) -> bytes:
     """Return the build id that belongs to the content of ``blob``."""
     view = memoryview(blob)
     digest = hashlib.sha256(view[:CRC_AT])

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ipgeo.blob.check import read_column, require
 from ipgeo.blob.layout import ROW
@@ -14,13 +15,18 @@ MAX_ANSWER = 0xFFFF
 """The longest answer in bytes that a reader has room for."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: `cells` is kept
 class Parts:
-    """What answers are made of: the shape, the cells of each column by row, and the texts."""
+    """What answers are made of: the shape, the bytes of the rows, and the texts."""
 
     shape: Shape
-    cells: Sequence[Sequence[int]]
+    rows: memoryview
     texts: Texts
+
+    @cached_property
+    def cells(self) -> Sequence[Sequence[int]]:
+        """The cells of each column, by row."""
+        return [_cells(column, self.rows, self.shape) for column in self.shape.columns]
 
     def answer(self, form: int, row: int) -> bytes:
         """Return a form's answer for a row."""
@@ -45,23 +51,31 @@ class Parts:
             return self.texts[piece.arg]
         if piece.kind == PieceKind.TABLE:
             table = self.shape.tables[piece.arg]
-            return self.texts[table.first + self.cells[table.column][row]]
-        return number_text(self.cells[piece.arg][row], self.shape.columns[piece.arg].limit)
+            return self.texts[table.first + self._cell(table.column, row)]
+        return number_text(self._cell(piece.arg, row), self.shape.columns[piece.arg].limit)
+
+    def _cell(self, number: int, row: int) -> int:
+        column = self.shape.columns[number]
+        if not column.width:
+            return row
+        at = row * self.shape.row_size + column.at
+        signed = column.kind == ColumnKind.NUMBER
+        return int.from_bytes(self.rows[at : at + column.width], "little", signed=signed)
 
 
-def read_parts(shape: Shape, rows: memoryview, texts: Texts) -> Parts:
-    """Return the parts of a blob with these ``rows``; refuse a cell that leads outside of them."""
+def check_parts(parts: Parts) -> None:
+    """Refuse rows that are no rows of the shape, and a cell that leads outside of the texts."""
+    shape, texts = parts.shape, parts.texts
     size = shape.rows * shape.row_size
-    require(len(rows) == size, f"section {ROW} has {len(rows)} bytes, the rows have {size}")
+    there = len(parts.rows)
+    require(there == size, f"section {ROW} has {there} bytes, the rows have {size}")
     for form in shape.forms:
         longest = sum(_longest(piece, shape, texts) for piece in form)
         require(longest <= MAX_ANSWER, f"answers of {longest} bytes (limit {MAX_ANSWER})")
-    cells = [_cells(column, rows, shape) for column in shape.columns]
-    for number, (column, its_cells) in enumerate(zip(shape.columns, cells, strict=True)):
+    for number, (column, cells) in enumerate(zip(shape.columns, parts.cells, strict=True)):
         if column.kind == ColumnKind.ENTRY:
-            there = max(its_cells, default=-1) < column.limit
-            require(there, f"column {number} names an entry that is not there")
-    return Parts(shape, cells, texts)
+            inside = max(cells, default=-1) < column.limit
+            require(inside, f"column {number} names an entry that is not there")
 
 
 def _longest(piece: Piece, shape: Shape, texts: Texts) -> int:

@@ -87,8 +87,14 @@ def _read_records(
     tag: str, content: Mapping[str, memoryview], runs: int, rows: int
 ) -> "array[int]":
     """Return the row number of every run, ``rows`` for no data; refuse a greater one."""
-    width, rest = divmod(len(content[tag]), runs)
-    require(rest == 0 and width in (2, 4), f"{tag} does not fit the runs")
-    ids = read_column(tag, "H" if width == 2 else "I", content[tag])
+    ids = read_column(tag, record_code(tag, content, runs), content[tag])
     require(max(ids) <= rows, f"{tag} names a row that is not there")
     return ids
+
+
+def record_code(tag: str, content: Mapping[str, memoryview], runs: int) -> str:
+    """Return the type code of an array of records, of which there are as many as runs."""
+    codes = {2 * runs: "H", 4 * runs: "I"}
+    length = len(content[tag])
+    require(length in codes, f"{tag} does not fit the runs")
+    return codes[length]

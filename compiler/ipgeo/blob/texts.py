@@ -2,7 +2,7 @@
 
 import operator
 import re
-from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ipgeo.blob.check import require
@@ -15,7 +15,7 @@ class Texts:
     """Text ``n`` is ``heap[offsets[n] : offsets[n + 1]]``."""
 
     heap: memoryview
-    offsets: "array[int]"
+    offsets: Sequence[int]
 
     def __len__(self) -> int:
         """Return the number of texts."""
@@ -32,15 +32,15 @@ class Texts:
         return max(map(operator.sub, ends, begins), default=0)
 
 
-def check_texts(heap: memoryview, offsets: "array[int]") -> Texts:
-    """Return the texts of a heap, which they span, of UTF-8 without control characters."""
+def check_texts(texts: Texts) -> None:
+    """Check that texts span their heap, which is UTF-8 without control characters."""
+    heap, offsets = texts.heap, texts.offsets
     require(len(offsets) > 0, "offset has no entries")
     require(offsets[0] == 0 and offsets[-1] == len(heap), "offset does not span the heap")
     require(not any(map(operator.lt, offsets[1:], offsets[:-1])), "offset descends")
     found = _CONTROL.search(heap)
     require(not found, f"byte {found.start() if found else 0} of the heap is a control character")
     _check_utf8(heap)
-    return Texts(heap, offsets)
 
 
 def _check_utf8(heap: memoryview) -> None:

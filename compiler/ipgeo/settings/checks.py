@@ -7,6 +7,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from ipgeo.contract import SETTING_BY_NAME, Setting
 from ipgeo.errors import SettingError
+from ipgeo.settings.listens import listens
 from ipgeo.settings.texts import entries_of, is_safe, shown
 from ipgeo.settings.upstreams import binds, is_ipv4, is_ipv6, upstreams
 
@@ -152,6 +153,7 @@ _CHECKS: dict[str, Callable[[Setting, str], Value]] = {
     "binds": lambda setting, text: binds(setting.name, text),
     "choice": choice,
     "integer": integer,
+    "listens": lambda setting, text: listens(setting.name, text),
     "log": log,
     "memory": _size("kmg"),
     "networks": networks,

@@ -42,6 +42,12 @@ def is_ipv6(text: str) -> bool:
         return False
 
 
+def split_port(text: str) -> tuple[str, str] | None:
+    """Split HOST:PORT; return None if there is no port from 1 to 65535."""
+    match = _PORT.fullmatch(text)
+    return (match[1], match[2]) if match and int(match[2]) <= 0xFFFF else None
+
+
 def binds(name: str, text: str) -> tuple[str, ...]:
     """Return the addresses of a list of ``unix:/PATH`` and ``HOST:PORT``."""
     return _each_once(name, text, _read_bind)
@@ -100,10 +106,10 @@ def _check_address(address: str) -> None:
     if address.startswith("unix:"):
         _check_socket(address.removeprefix("unix:"))
         return
-    match = _PORT.fullmatch(address)
-    if not match or int(match[2]) > 0xFFFF:
+    found = split_port(address)
+    if not found:
         raise SettingError("needs a port from 1 to 65535 after its address")
-    if not _is_host(match[1]):
+    if not _is_host(found[0]):
         raise SettingError(
             "has a bad address: it is unix:/PATH, IPV4:PORT, [IPV6]:PORT or NAME:PORT"
         )

@@ -10,9 +10,10 @@ local sections = require "ipgeo.blob.sections"
 local band, rshift = bit.band, bit.rshift
 local cast = ffi.cast
 local format = string.format
+local max = math.max
 
 local BUCKETS = sections.BUCKETS
--- How many runs and buckets are checked between two calls of `on_slice`.
+-- After how many runs, or buckets, `on_slice` is called again.
 local SLICE, BUCKET_SLICE = 65536, 4096
 
 local u64_t = ffi.typeof("const uint64_t *")
@@ -42,6 +43,7 @@ local function check_starts(view, on_slice)
     if index[1] < 1 or low[0] ~= 0 then
         return nil, "the first run does not start at 0.0.0.0"
     end
+    local checked = 0
     for bucket = 0, BUCKETS - 1 do
         local first, stop = clamp(index[bucket], runs), clamp(index[bucket + 1], runs)
         for run = first + 1, stop - 1 do
@@ -49,8 +51,11 @@ local function check_starts(view, on_slice)
                 return not_ascending(run)
             end
         end
-        if band(bucket, BUCKET_SLICE - 1) == 0 then
+        checked = checked + max(0, stop - first)
+        -- A few buckets may have as many runs as thousands of others.
+        if checked > SLICE or band(bucket, BUCKET_SLICE - 1) == 0 then
             on_slice()
+            checked = 0
         end
     end
     return true

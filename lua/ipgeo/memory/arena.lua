@@ -28,12 +28,13 @@ local pad, padded_text = control_block.pad, control_block.padded_text
 local put, text = control_block.put, control_block.text
 local setmetatable = setmetatable
 
-local PAGE = 4096
+local LIMITS = contract.LIMITS
+local PAGE = LIMITS.arena_page
 -- nginx's slab allocator uses the front of a zone, for its descriptors (24 bytes a page) and for
 -- what it allocates: 1/128 of the zone and 64 KiB are left to it.
-local FRONT_SHARE, FRONT = 128, 65536
-local MIN_SIZE = 8 * FRONT
-local MAGIC = "ipgeo" .. char(contract.LIMITS.memory_layout, 0, 0)
+local FRONT_SHARE, FRONT = LIMITS.arena_front_share, LIMITS.arena_front
+local MIN_SIZE = LIMITS.min_arena
+local MAGIC = "ipgeo" .. char(LIMITS.memory_layout, 0, 0)
 local SNAPSHOT_TRIES = 1000
 
 local bytes_t = ffi.typeof("uint8_t *")
