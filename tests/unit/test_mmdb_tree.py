@@ -107,6 +107,17 @@ def test_aliases_of_ipv4_are_no_data_of_ipv6(record_size: int) -> None:
     assert found.facts["records"] == 4
 
 
+def test_6to4_and_teredo_have_the_data_that_are_their_own() -> None:
+    found = parse("file", file(tree({"::/96": "a", "2001::/32": "b", "2002:100::/24": "c"})))
+    assert answers(found, 6) == [
+        (0, None),
+        (start("2001::/32"), "b"),
+        (start("2001:1::/32"), None),
+        (start("2002:100::/24"), "c"),
+        (start("2002:200::/24"), None),
+    ]
+
+
 def test_a_record_above_ipv4_is_cut_into_both_families() -> None:
     networks = {"::/64": "a", "0:0:0:1::/64": "b"}
     found = parse("file", file(tree(networks)))

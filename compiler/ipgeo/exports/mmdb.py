@@ -3,23 +3,11 @@
 import tempfile
 from bisect import bisect_left
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mmdb_writer import (
-    MmdbBaseType,
-    MmdbF64,
-    MmdbI32,
-    MmdbU32,
-    MmdbU64,
-    MmdbU128,
-    SearchTreeLeaf,
-    SearchTreeNode,
-    TreeWriter,
-)
+from mmdb_writer import Encoder, SearchTreeLeaf, SearchTreeNode, TreeWriter
 
-from ipgeo.blob.members import Value
 from ipgeo.blob.reader import Blob
 from ipgeo.exports.members import row_values
 from ipgeo.ranges.address import EMBEDDING, IPV4, IPV6, Family
@@ -49,7 +37,8 @@ def export_mmdb(blob: Blob, built: int) -> bytes:
         "description": {"en": f"ipgeo blob {blob.build_id}"},
         "build_epoch": built,
     }
-    writer = TreeWriter(_whole_tree(blob), meta)
+    # Doubles: a float32 of degrees is off by metres.
+    writer = _Writer(_whole_tree(blob), meta, float_type="f64")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mmdb"  # the library writes to a name only
         writer.write(str(path))
@@ -72,32 +61,31 @@ def _leaves(blob: Blob) -> list[Tree]:
     """Return the record of each row; the number after the last row's is no data."""
     rows = (zip(blob.fields, values, strict=True) for values in row_values(blob))
     leaves: list[Tree] = [
-        SearchTreeLeaf({name: _typed(value) for name, value in members if value is not None})
+        SearchTreeLeaf({name: value for name, value in members if value is not None})
         for members in rows
     ]
     return [*leaves, None]
 
 
-def _typed(value: Value) -> Value | MmdbBaseType:
-    """Return a value as the library writes it: a number with its type."""
-    return value if isinstance(value, str | bool) or value is None else _number(value)
+class _Encoder(Encoder):
+    """Writes equal values once, as the library's does, but not 1, 1.0 and True as one value.
 
-
-@lru_cache(1 << 20, typed=True)
-def _number(value: float) -> MmdbBaseType:
-    """Return the one object for a number, which is an integer or a double.
-
-    The library writes equal values once, but takes 1, 1.0 and True for equal. Objects of its types
-    are equal to themselves alone.
+    A record is known by its identity: no two rows are equal, and a key as large as each would need
+    a gigabyte for a million of them.
     """
-    if not isinstance(value, int):
-        return MmdbF64(value)  # a float32 of degrees is off by metres
-    if value < 0:
-        return MmdbI32(value)
-    return next(kind(value) for bits, kind in _UNSIGNED if value < 1 << bits)
+
+    def _freeze(self, value: object) -> object:
+        return id(value) if isinstance(value, dict) else (type(value), value)
 
 
-_UNSIGNED = ((32, MmdbU32), (64, MmdbU64), (128, MmdbU128))
+class _Writer(TreeWriter):
+    """Writes with that encoder, and visits once the tree of IPv4, which is in several places."""
+
+    encoder_cls = _Encoder
+
+    def _enumerate_nodes(self, node: Tree) -> None:
+        if id(node) not in self._node_idx:
+            super()._enumerate_nodes(node)
 
 
 def _tree(
