@@ -190,8 +190,7 @@ class Decoder:
             value = light.get(data[offset:end])
             if value is None:
                 control = data[offset]
-                if control == _DOUBLE_CONTROL and offset + 8 < len(data):
-                    # Most values that are no pointers: positions.
+                if control == _DOUBLE_CONTROL and offset + 8 < len(data):  # positions: the most
                     (value,), end = _DOUBLE.unpack_from(data, offset + 1), offset + 9
                 else:
                     # One frame a level: no function between this one and the value's own.
