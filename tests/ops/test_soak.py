@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -335,6 +336,23 @@ def test_exit_status_of_the_command(
     assert done.exit_code == status
     for text in (*tally.examples, *result.error_lines):
         assert text in done.stderr
+
+
+def test_the_script_takes_every_option_of_the_command() -> None:
+    """A bad value at the end: nothing is started."""
+    options = [(o.opts[0], o.is_flag) for o in main.params if isinstance(o, click.Option)]
+    arguments = [text for name, is_flag in options for text in ([name] if is_flag else [name, "2"])]
+    script = str(ROOT / "script" / "soak")
+    done = subprocess.run(
+        [script, *arguments, "--seed", "x"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "'--seed': 'x' is not a valid integer" in done.stderr
+    assert all(name in run_help(script) for name, _ in options)
+
+
+def run_help(script: str) -> str:
+    return subprocess.run([script, "--help"], capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.parametrize(
