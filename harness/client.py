@@ -94,10 +94,11 @@ def pipeline(address: Address, targets: Sequence[str]) -> Iterator[tuple[int, by
             batch = targets[start : start + _BATCH]
             connection.sendall(b"".join(request("GET", target, close=False) for target in batch))
             for _ in batch:
-                yield _read_one(reader)
+                yield read_one(reader)
 
 
-def _read_one(reader: BinaryIO) -> tuple[int, bytes]:
+def read_one(reader: BinaryIO) -> tuple[int, bytes]:
+    """Read a response that has a Content-Length; return its status and its body."""
     status = int(reader.readline().split(b" ", 2)[1])
     length = 0
     while (line := reader.readline()) != b"\r\n":
