@@ -2,10 +2,13 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from harness import ROOT
+
+_CAP_SYS_PTRACE = 19
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up root's privileges")
 
@@ -28,3 +31,18 @@ def _may_mount() -> bool:
 
 may_mount = pytest.mark.skipif(not _may_mount(), reason="nothing may be mounted here")
 """Root in a plain container may not."""
+
+
+def _may_look_into_workers() -> bool:
+    """Whether this process may read the memory map of a server's worker.
+
+    Root's workers are of another user, which takes CAP_SYS_PTRACE: a plain container has it not.
+    """
+    status = Path("/proc/self/status").read_text()
+    capabilities = int(status.split("CapEff:")[1].split()[0], 16)
+    return os.geteuid() != 0 or bool(capabilities >> _CAP_SYS_PTRACE & 1)
+
+
+may_look_into_workers = pytest.mark.skipif(
+    not _may_look_into_workers(), reason="root may not look into other users' processes here"
+)

@@ -14,6 +14,7 @@ from harness import blobs, wait
 from harness.client import get
 from harness.gunicorn import Gunicorn
 from harness.process import children
+from harness.rights import may_look_into_workers
 from ipgeo.errors import BlobError
 from ipgeo.files.atomic import write_atomically
 from ipgeo_fallback.checked_copy import checked_copy, open_copy
@@ -22,6 +23,8 @@ from ipgeo_fallback.shared_copy import Copy, SharedCopy
 ATLANTIS, GAP = (f"/api/ip_query?ip={ip}" for ip in (blobs.ATLANTIS_IP, blobs.GAP_IP))
 SLOW = 200_000
 """So many answers take the check more than a second."""
+
+pytestmark = may_look_into_workers
 
 _COPY = re.compile(r"^\S+ \S+ \S+ \S+ (\d+) +/memfd:ipgeo-blob \(deleted\)$", re.MULTILINE)
 

@@ -6,7 +6,7 @@
 import csv
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -100,8 +100,9 @@ def _names(row: Row, *columns: str) -> Iterator[str]:
     yield from (alias.casefold() for alias in row["aliases"].split("|"))
 
 
-def read_table(name: str) -> list[Row]:
-    """Return the rows of a built-in table by its header's names."""
+@cache
+def read_table(name: str) -> Sequence[Row]:
+    """Return the rows of a built-in table by its header's names, read once."""
     text = io.StringIO(_content(name).decode())
     return list(csv.DictReader(text, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True))
 
