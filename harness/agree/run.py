@@ -86,8 +86,8 @@ def _addresses(
     blob: Blob, expected: Expected, count: int, seed: int, result: Result
 ) -> Iterator[Address]:
     """Yield what is to be asked: the boundaries are those of the blob and of the second reading."""
-    runs6 = [start for start, _, _ in blob.v6] if blob.v6 else []
-    for family, starts in ((IPV4, blob.v4.starts), (IPV6, runs6)):
+    starts6 = blob.v6.starts if blob.v6 else []
+    for family, starts in ((IPV4, blob.v4.starts), (IPV6, starts6)):
         numbers = boundaries(family, starts, expected.starts[family])
         result.asked[f"at {family.name} boundaries"] = len(numbers)
         yield from (Address(family, number) for number in numbers)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness import ROOT
 from harness.soak import content
-from ipgeo.blob.layout import BUILD_ID_AT, BUILD_ID_SIZE
+from ipgeo.blob.check import check_header
 from ipgeo.blob.writer import write_blob
 from ipgeo.compiling.compile import compile_blob
 from ipgeo.compiling.plan import plan_body
@@ -18,7 +18,6 @@ from ipgeo.contract import FIELDS
 from ipgeo.places.answers import answer_of
 from ipgeo.places.code_files import read_codes
 from ipgeo.ranges.address import IPV4, IPV6, Address, Family
-from ipgeo.ranges.columns import Runs6
 from ipgeo.sources.registry import read_source
 
 ARRAY, OBJECT = "array", "object"
@@ -42,13 +41,13 @@ class ExpectedBlob:
         v4, v6 = content.runs_of(chance, runs, len(rows))
         body = plan_body(rows, content.FIELDS, max_arrays=_MAX_WHOLE_ARRAYS)
         self.name = name
-        self.starts: dict[Family, Sequence[int]] = {IPV4: v4.starts, IPV6: _whole_starts(v6)}
+        self.starts: dict[Family, Sequence[int]] = {IPV4: v4.starts, IPV6: v6.starts}
         self._row_numbers = {IPV4: v4.ids, IPV6: v6.ids}
         answers = [answer_of(row, content.FIELDS) for row in rows]
         self._arrays = [answer.array for answer in answers]
         self._tails = [answer.object_tail for answer in answers]
         self.data = write_blob(v4, body, {"name": name}, v6)
-        self.build_id = _build_id(self.data)
+        self.build_id = check_header(self.data, len(self.data))
 
     def row(self, address: Address) -> int:
         """Return the number of the row that answers for ``address``, of a family in ``starts``."""
@@ -80,15 +79,7 @@ class ExpectedFromSource(ExpectedBlob):
         self._arrays = [_compact(json.loads(text)) for text, _ in ids]
         self._tails = [_tail(json.loads(text)) for _, text in ids]
         self.data = compile_blob(read_source(source), read_codes(codes)).data
-        self.build_id = _build_id(self.data)
-
-
-def _build_id(data: bytes) -> str:
-    return data[BUILD_ID_AT : BUILD_ID_AT + BUILD_ID_SIZE].hex()
-
-
-def _whole_starts(runs: Runs6) -> list[int]:
-    return [high << 64 | low for high, low in zip(runs.highs, runs.lows, strict=True)]
+        self.build_id = check_header(self.data, len(self.data))
 
 
 def _tail(whole: dict[str, object]) -> bytes:

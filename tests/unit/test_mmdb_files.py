@@ -18,7 +18,7 @@ from harness.mmdb import MARKER
 from ipgeo.errors import InputError
 from ipgeo.places.location import NO_DATA
 from ipgeo.ranges.columns import Runs4, Runs6
-from ipgeo.sources.mmdb.reader import MmdbFile, parse, read
+from ipgeo.sources.mmdb.reader import MmdbFile, parse
 
 FILES = (
     "formats/GeoLite2-Country-20191224.mmdb.xz",
@@ -109,7 +109,7 @@ def test_every_file_is_listed(real_data: Path) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_is_what_maxminds_reader_reads(unpacked: Callable[[str], Path], name: str) -> None:
     path = unpacked(name)
-    file = read(path)
+    file = parse(path, path.read_bytes())
     assert both(file) == crosscheck.read(path)
     for runs in (file.v4, file.v6):
         if runs:
@@ -140,7 +140,7 @@ WITH_FACTS = [name for name in FILES if name.startswith("formats/")]
 def test_a_file_has_the_facts_that_were_counted(
     unpacked: Callable[[str], Path], real_data: Path, name: str
 ) -> None:
-    file = read(unpacked(name))
+    file = parse(name, unpacked(name).read_bytes())
     facts = facts_of(real_data, name.removeprefix("formats/"))
     found = both(file)
     networks = 0

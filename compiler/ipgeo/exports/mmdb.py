@@ -50,8 +50,7 @@ def _whole_tree(blob: Blob) -> SearchTreeNode:
     tree = _tree(IPV4, blob.v4.starts, blob.v4.ids, leaves)
     if not blob.v6:
         return tree
-    starts = [first for first, _, _ in blob.v6]
-    root = _tree(IPV6, starts, blob.v6.ids, leaves)
+    root = _tree(IPV6, blob.v6.starts, blob.v6.ids, leaves)
     for place in _IPV4_PLACES:
         _put(root, place, tree)
     return root

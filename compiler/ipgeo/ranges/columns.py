@@ -61,10 +61,17 @@ class Runs6:
 
     def __iter__(self) -> Iterator[Run]:
         """Yield each run, ascending: first address, last address (inclusive), id."""
-        starts = (high << 64 | low for high, low in zip(self.highs, self.lows, strict=True))
-        pairs = itertools.pairwise(itertools.chain(starts, (IPV6_COUNT,)))
+        pairs = itertools.pairwise(itertools.chain(self._starts(), (IPV6_COUNT,)))
         for (start, end), number in zip(pairs, self.ids, strict=True):
             yield start, end - 1, number
+
+    @property
+    def starts(self) -> list[int]:
+        """The first address of each run."""
+        return list(self._starts())
+
+    def _starts(self) -> Iterator[int]:
+        return (high << 64 | low for high, low in zip(self.highs, self.lows, strict=True))
 
     def coalesced(self) -> "Runs6":
         """Return the same addresses without the runs that repeat the id of the run before them."""

@@ -9,5 +9,6 @@ big-endian.
 ``decode``     values of the data section
 ``reader``     the whole file: runs and records
 ``records``    records of MaxMind, DB-IP, IPinfo and lists made like theirs as standard fields
+``source``     the records as locations, in the languages asked for
 =============  ================================================================================
 """

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ipgeo.files.reading import read_regular
 from ipgeo.places.location import NO_DATA
 from ipgeo.ranges.columns import Runs4, Runs6
 from ipgeo.sources.mmdb.decode import Decoder, Value
@@ -16,9 +15,6 @@ from ipgeo.sources.mmdb.tree import Tree, read_tree
 
 FORMAT = "mmdb"
 """The format's name in a blob's metadata."""
-
-MAX_SIZE = 2 << 30
-"""The largest file in bytes that is read: some times the largest edition."""
 
 
 class Records:
@@ -68,17 +64,12 @@ class MmdbFile:
     records: "Records"
 
 
-def read(path: Path) -> MmdbFile:
-    """Read and check a whole MMDB.
-
-    Raises InputError, naming the offset, for a file that breaks the format in any way that could
-    change an answer, and OSError for one that cannot be read.
-    """
-    return parse(path, read_regular(path, MAX_SIZE))
-
-
 def parse(path: Path | str, data: bytes) -> MmdbFile:
-    """Read and check the content ``data`` of the file ``path``. Raises InputError as ``read``."""
+    """Read and check the whole content ``data`` of the file ``path``.
+
+    Raises InputError, naming the offset, for one that breaks the format in any way that could
+    change an answer; a record that does, when it is decoded.
+    """
     metadata = read_metadata(path, data)
     tree = read_tree(path, data, metadata)
     section = data[metadata.data_start : metadata.data_end]

@@ -9,7 +9,7 @@ from typing import TypeVar
 from ipgeo.contract import FIELDS
 from ipgeo.errors import InputError
 from ipgeo.garbage import without_collecting
-from ipgeo.places.location import Location, Source, Value
+from ipgeo.places.location import NAME_FIELDS, Location, Source, Value
 from ipgeo.places.names import country_name, province_name
 from ipgeo.sources.mmdb.decode import Value as Decoded
 from ipgeo.sources.mmdb.reader import MmdbFile, parse
@@ -172,7 +172,7 @@ def _is_used(locations: Sequence[Location], at: int) -> bool:
 
 
 def _is_place(location: Location) -> bool:
-    return any(location[: len(Location._fields) - 3]) or location.iso_codes != (None, None)
+    return any(location[: len(NAME_FIELDS)]) or location.iso_codes != (None, None)
 
 
 def _own_fields(file: MmdbFile, keep: Sequence[str]) -> dict[str, list[Value]]:
